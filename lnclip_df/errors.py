@@ -1,0 +1,9 @@
+"""The one error that users see: what is wrong, the value, and the mend, in one line."""
+
+
+class LNCLIPError(Exception):
+    """A fault that the user can mend: a wrong key, a missing file, an unfit checkpoint.
+
+    The message is one line that names the file or key, the value received and what to do; the command line prints
+    it without a traceback and exits with status 1.
+    """

