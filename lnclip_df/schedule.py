@@ -1,0 +1,87 @@
+"""The cyclic learning rate, a pure function of the epoch, and the hook that drives another's optimizer with it."""
+
+import math
+import weakref
+from collections.abc import Callable
+
+import torch
+
+
+def cyclic_lr(
+    epoch: float,
+    *,
+    warmup_epochs: float = 1.0,
+    decay_epochs: float = 9.0,
+    lr_min: float = 1.0e-5,
+    lr_max: float = 3.0e-4,
+) -> float:
+    """Learning rate at a moment of training: a linear rise, then a cosine fall, again and again (the notes, training).
+
+    Args:
+        epoch: epochs done so far, fractional within an epoch (step / steps per epoch); at least 0.
+        warmup_epochs: epochs of the rise from ``lr_min`` to ``lr_max``.
+        decay_epochs: epochs of the fall from ``lr_max`` to ``lr_min``; a cycle is both.
+        lr_min: the lowest rate.
+        lr_max: the highest rate.
+
+    Returns:
+        The rate, in [``lr_min``, ``lr_max``].
+
+    Raises:
+        ValueError: ``epoch`` is negative, or a cycle has no length.
+
+    >>> [f"{cyclic_lr(e):.2e}" for e in (0, 0.5, 1, 5.5, 10)]
+    ['1.00e-05', '1.55e-04', '3.00e-04', '1.55e-04', '1.00e-05']
+    """
+    cycle = warmup_epochs + decay_epochs
+    if epoch < 0 or cycle <= 0:
+        raise ValueError(f"epoch {epoch} must be >= 0 and warmup_epochs + decay_epochs {cycle} above 0")
+    position = math.fmod(epoch, cycle)
+    if position < warmup_epochs:
+        return lr_min + (lr_max - lr_min) * position / warmup_epochs
+    progress = (position - warmup_epochs) / decay_epochs
+    return lr_min + (lr_max - lr_min) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def drive_optimizer(
+    module: torch.nn.Module,
+    rate: Callable[[int], float],
+    on_step: Callable[[int, float], None] | None = None,
+):
+    """Set the learning rate of whichever optimizer owns ``module``'s parameters, before each of its steps.
+
+    For a training loop that is not ours to change: PyTorch calls a global hook before every optimizer's step; the
+    hook knows the right one by the trainable parameters it holds. Steps are counted from 0. The hook holds the module
+    weakly and goes with it.
+
+    Args:
+        module: the module whose optimizer is to be driven.
+        rate: the learning rate of a step, by its 0-based number.
+        on_step: called with the step's number and rate once the rate is set.
+
+    Returns:
+        A handle; ``handle.remove()`` ends it.
+    """
+    from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+    reference = weakref.ref(module)
+    step = 0
+
+    def hook(optimizer, args, kwargs):
+        nonlocal step
+        module = reference()
+        if module is None:
+            handle.remove()
+            return
+        ours = {id(p) for p in module.parameters() if p.requires_grad}
+        if not any(id(p) in ours for group in optimizer.param_groups for p in group["params"]):
+            return
+        lr = rate(step)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        if on_step is not None:
+            on_step(step, lr)
+        step += 1
+
+    handle = register_optimizer_step_pre_hook(hook)
+    return handle
