@@ -20,7 +20,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",
-    packages=find_packages(include=["lnclip_df", "lnclip_df.*"]) + ["lnclip_df.bench_configs"],
+    packages=[*find_packages(include=["lnclip_df", "lnclip_df.*"]), "lnclip_df.bench_configs"],
     package_dir={"lnclip_df.bench_configs": "bench_configs"},
     package_data={"lnclip_df.bench_configs": ["*.yaml", "*/*.yaml"]},
     install_requires=[
@@ -30,7 +30,7 @@ setup(
         "numpy>=1.24",
         "open_clip_torch>=2.24",
         "pillow>=10",
-        "pyarrow>=14",
+        "pyarrow>=14,<26",  # 26 needs NumPy 2, which DeepfakeBench cannot have
         "pydantic>=2.5",
         "pyyaml>=6",
         "rich>=13",

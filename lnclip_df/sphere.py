@@ -7,6 +7,7 @@ import functools
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
 
 
 def _full_precision(function):
@@ -131,11 +132,59 @@ def slerp_augment(
     return torch.cat([z, slerp(z[i], z[j], t)]), torch.cat([y, y[i]])
 
 
+class _Alignment(torch.autograd.Function):
+    """Σ_{i<j, same class} ‖z_i − z_j‖² = Σ_c n_c Σ_i ‖z_i − z̄_c‖², whose gradient at z_i is 2 n_c (z_i − z̄_c)."""
+
+    @staticmethod
+    def forward(ctx, z, y):
+        _, cls, n = y.unique(return_inverse=True, return_counts=True)
+        n = n.to(z.dtype)
+        mean = z.new_zeros(len(n), z.shape[-1]).index_add(0, cls, z) / n[:, None]
+        pairs = (n * (n - 1)).sum().div(2).clamp(min=1)
+        ctx.save_for_backward(z, mean, cls, n[cls] / pairs)
+        spread = torch.linalg.vector_norm(_deviation(z, mean, cls), dim=1).square()
+        return (n[cls] * spread).sum() / pairs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        z, mean, cls, weight = ctx.saved_tensors
+        return _deviation(z, mean, cls).mul_((2 * gradient * weight)[:, None]), None
+
+
+def _deviation(z, mean, cls):
+    return mean[cls].neg_().add_(z)
+
+
+class _LogMeanPotential(torch.autograd.Function):
+    """log mean_{i≠j} K_ij with K_ij = exp(−k ‖z_i − z_j‖²); its gradient at z_i is −4k Σ_j K_ij (z_i − z_j) / Σ K."""
+
+    @staticmethod
+    def forward(ctx, z, k):
+        n = len(z)
+        norm2 = torch.linalg.vector_norm(z, dim=1).square()
+        potential = torch.addmm(norm2[None, :], z, z.T, beta=-k, alpha=2 * k).sub_(k * norm2[:, None]).exp_()
+        potential.fill_diagonal_(0)
+        mean = potential.sum() / (n * (n - 1))
+        ctx.k = k
+        ctx.save_for_backward(z, potential, mean)
+        return mean.clamp(min=1e-6).log()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        z, potential, mean = ctx.saved_tensors
+        n = len(z)
+        scale = gradient * (mean > 1e-6) * (4 * ctx.k) / (n * (n - 1) * mean.clamp(min=1e-6))
+        pull = potential @ z
+        return pull.addcmul_(potential.sum(dim=1, keepdim=True), z, value=-1).mul_(scale), None
+
+
 @_full_precision
 def alignment(z: torch.Tensor, y: torch.Tensor, half_squared: bool = False) -> torch.Tensor:
     """Mean squared distance between samples of one class: E_{same class, i<j} ‖z_i − z_j‖₂² (Wang & Isola 2020).
 
-    In closed form, O(N·D): over the n samples of a class, Σ_{i<j} ‖z_i − z_j‖² = n Σ_i ‖z_i − z̄‖².
+    In closed form, O(N·D), from the classes' means.
 
     Args:
         z: features N×D.
@@ -148,11 +197,7 @@ def alignment(z: torch.Tensor, y: torch.Tensor, half_squared: bool = False) -> t
     >>> alignment(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([1, 1]))
     tensor(2.)
     """
-    _, inverse, count = y.unique(return_inverse=True, return_counts=True)
-    mean = z.new_zeros(len(count), z.shape[-1]).index_add(0, inverse, z) / count[:, None]
-    spread = (z - mean[inverse]).square().sum(-1)
-    pairs = (count * (count - 1)).sum() / 2
-    value = (count[inverse] * spread).sum() / pairs.clamp(min=1)
+    value = _Alignment.apply(z, y)
     return value / 2 if half_squared else value
 
 
@@ -161,7 +206,7 @@ def uniformity(z: torch.Tensor, temperature: float = 2.0, half_squared: bool = F
     """Log of the mean Gaussian potential: log E_{i<j} exp(−temperature · ‖z_i − z_j‖₂²) (Wang & Isola 2020).
 
     One N×N matrix is held: ‖z_i − z_j‖² = ‖z_i‖² + ‖z_j‖² − 2⟨z_i, z_j⟩. The mean is clamped at 1e-6 before the log, as
-    in the authors' released code.
+    in the authors' released code; below the clamp there is no gradient.
 
     Args:
         z: features N×D.
@@ -174,12 +219,6 @@ def uniformity(z: torch.Tensor, temperature: float = 2.0, half_squared: bool = F
     >>> uniformity(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     tensor(-4.)
     """
-    n = len(z)
-    if n < 2:
+    if len(z) < 2:
         return z.sum() * 0
-    k = temperature / 2 if half_squared else temperature
-    norm2 = z.square().sum(-1)
-    exponent = torch.addmm(norm2[None, :], z, z.T, beta=-k, alpha=2 * k).sub_(k * norm2[:, None])
-    exponent = exponent.fill_diagonal_(float("-inf"))
-    mean = exponent.exp_().sum() / (n * (n - 1))
-    return mean.clamp(min=1e-6).log()
+    return _LogMeanPotential.apply(z, temperature / 2 if half_squared else temperature)

@@ -1,0 +1,31 @@
+"""What the benchmarks share: naming the machine, and writing a table."""
+
+import os
+import platform
+from datetime import date
+from pathlib import Path
+
+import torch
+
+
+def machine(device) -> str:
+    """The processor, its threads and PyTorch's version, in one line."""
+    if torch.device(device).type == "cuda":
+        return f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}"
+    model = platform.processor() or "CPU"
+    if Path("/proc/cpuinfo").is_file():
+        lines = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        model = lines[0].split(":", 1)[1].strip() if lines else model
+    return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, PyTorch {torch.__version__}"
+
+
+def write_table(path, title, where, rows):
+    """Write and print rows (dicts of the same keys) as a Markdown table."""
+    header = list(rows[0])
+    lines = [f"# {title}", "", f"{where}, {date.today():%Y-%m-%d}", ""]
+    lines += ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    lines += ["| " + " | ".join(str(row[key]) for key in header) + " |" for row in rows]
+    text = "\n".join(lines) + "\n"
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text, encoding="utf-8")
+    print(text)
