@@ -1,0 +1,93 @@
+"""One frame of a video, read from its PNG or from LMDB as DeepfakeBench keeps them."""
+
+import os
+from pathlib import Path
+
+import cv2
+import lmdb
+import numpy as np
+
+from lnclip_df.data.index import COMPRESSED, slashes
+from lnclip_df.errors import LNCLIPError
+
+_open_databases = {}
+
+
+def read_frame(config: dict, dataset: str, frame: str) -> np.ndarray:
+    """Read one frame.
+
+    Args:
+        config: ``lmdb`` chooses the source; see ``lnclip_df.config.load_config``.
+        dataset: the dataset's name, which names its database.
+        frame: the path as the dataset JSON has it.
+
+    Returns:
+        uint8 H×W×3, RGB.
+
+    Raises:
+        LNCLIPError: the frame is absent or cannot be decoded; another frame never takes its place.
+    """
+    if config["lmdb"]:
+        path = database_path(config, dataset)
+        data, source = _from_database(path, lmdb_key(frame)), f"{lmdb_key(frame)} in {path}"
+    else:
+        path = frame_path(config, frame)
+        data, source = _from_file(path), str(path)
+    return _decode(data, source)
+
+
+def frame_path(config: dict, frame: str) -> Path:
+    """Where a frame lies: a path that begins with ``.`` below ``lnclip.data_root``, a bare one below ``rgb_dir``."""
+    root, frame = Path(config["lnclip"]["data_root"]), slashes(frame)
+    return root / frame if frame.startswith(".") else root / config["rgb_dir"] / frame
+
+
+def database_path(config: dict, dataset: str) -> Path:
+    """The LMDB folder of a dataset: ``{lmdb_dir}/{dataset}_lmdb``, one for the whole FaceForensics++ family."""
+    name = "FaceForensics++" if dataset in COMPRESSED else dataset
+    return Path(config["lnclip"]["data_root"]) / config["lmdb_dir"] / f"{name}_lmdb"
+
+
+def lmdb_key(frame: str) -> str:
+    """A frame's key: the dataset JSON's path byte for byte, but without a leading ``./datasets\\``."""
+    return frame.removeprefix("./datasets\\")
+
+
+def _from_file(path):
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise LNCLIPError(f"cannot read frame {path}: {error.strerror or error}") from error
+
+
+def _from_database(path, key):
+    try:
+        with _database(path).begin() as transaction:
+            data = transaction.get(key.encode())
+    except lmdb.Error as error:
+        raise LNCLIPError(f"cannot read frame {key} in {path}: {error}") from error
+    if data is None:
+        raise LNCLIPError(f"no frame {key} in {path}")
+    return data
+
+
+def _database(path):
+    """The process's one handle of a database; a forked worker closes the one it inherited and opens its own."""
+    path = str(path.resolve())
+    pid, database = _open_databases.get(path, (None, None))
+    if pid != os.getpid():
+        if database is not None:
+            database.close()
+        database = lmdb.open(path, create=False, readonly=True, lock=False, readahead=False)
+        _open_databases[path] = os.getpid(), database
+    return database
+
+
+def _decode(data, source):
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise LNCLIPError(f"frame {source} is broken: {len(data)} bytes that do not decode")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

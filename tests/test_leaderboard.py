@@ -1,0 +1,108 @@
+"""The leaderboard: its numbers are the video-level AUROC, gaps stay gaps, and its plot is drawn."""
+
+import csv
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from lnclip_df.errors import LNCLIPError
+from lnclip_df.leaderboard import leaderboard
+from lnclip_df.metrics import video_metrics
+from lnclip_df.predictions import read_predictions, write_predictions
+
+pytest.importorskip("matplotlib")
+
+
+def write_run(folder, datasets, strength=1.0, classes=2, metadata=None):
+    """Predictions of 40 videos of 4 frames in each dataset; the larger ``strength``, the better."""
+    for number, dataset in enumerate(datasets):
+        rng = np.random.default_rng(number)
+        video = np.repeat(np.arange(40), 4)
+        label = video % classes
+        prob = 1 / (1 + np.exp(-(strength * (label - 0.5) + rng.normal(size=160) + np.repeat(rng.normal(size=40), 4))))
+        table = {
+            "dataset": [dataset] * 160,
+            "split": ["test"] * 160,
+            "label_name": [["real", "fake"][y] for y in label],
+            "video": [f"{dataset}/{y}/{v}" for y, v in zip(label, video, strict=True)],
+            "frame": [f"{v}/{i}.png" for i, v in enumerate(video)],
+            "label": label,
+            "prob": prob,
+        }
+        write_predictions(folder / "predictions" / f"{dataset}.parquet", table, metadata or {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    datasets = ["Celeb-DF-v2", "DFDC", "DeepFakeDetection", "FFIW", "FaceForensics++", "KoDF"]
+    runs = [write_run(root / "lnclip|slerp", datasets, 3.0), write_run(root / "probe", datasets[:5], 1.0)]
+    return root, leaderboard(runs, root / "out")
+
+
+def test_cells_are_the_video_level_auroc(board):
+    root, found = board
+    for run, row in found.items():
+        for dataset, auroc in row["auroc"].items():
+            file = root / run / "predictions" / f"{dataset}.parquet"
+            if not file.exists():
+                assert auroc is None
+                continue
+            table, _ = read_predictions(file)
+            assert auroc == video_metrics(table["video"], table["label"], table["prob"])["auroc"]
+
+
+def test_the_mean_leaves_out_the_training_set_and_incomplete_runs(board):
+    _, found = board
+    row = found["lnclip|slerp"]
+    crossed = [value for name, value in row["auroc"].items() if name != "FaceForensics++"]
+    assert len(crossed) == 5 and row["mean"] == pytest.approx(sum(crossed) / 5)
+    assert found["probe"]["mean"] is None
+
+
+def test_a_set_that_a_run_was_trained_on_is_no_cross_dataset(tmp_path):
+    run = write_run(tmp_path / "run", ["FFIW", "KoDF"], metadata={"train_dataset": ["FFIW"]})
+    row = leaderboard([run], tmp_path / "out")["run"]
+    assert row["mean"] == row["auroc"]["KoDF"]
+
+
+def test_tables_hold_percent_with_one_decimal_and_a_dash_for_gaps(board):
+    root, found = board
+    header, first, second = csv.reader((root / "out" / "leaderboard.csv").read_text(encoding="utf-8").splitlines())
+    assert header[0] == "run" and header[-1] == "cross-dataset mean"
+    assert first[0] == "lnclip|slerp" and second[-2:] == ["–", "–"]
+    assert first[1:-1] == [f"{100 * found['lnclip|slerp']['auroc'][name]:.1f}" for name in header[1:-1]]
+    markdown = (root / "out" / "leaderboard.md").read_text(encoding="utf-8").splitlines()
+    assert len(markdown) == 4 and markdown[2].startswith("| lnclip\\|slerp | ")
+    assert all(line.replace("\\|", "").count("|") == len(header) + 1 for line in markdown)
+
+
+def test_the_plot_is_drawn(board):
+    image = cv2.imread(str(board[0] / "out" / "roc.png"))
+    assert min(image.shape[:2]) > 400
+    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 50
+
+
+def test_one_class_only_is_a_gap(tmp_path):
+    found = leaderboard([write_run(tmp_path / "run", ["UADFV"], classes=1)], tmp_path / "out")
+    assert found == {"run": {"auroc": {"UADFV": None}, "mean": None}}
+
+
+def test_runs_need_predictions_and_names_of_their_own(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(LNCLIPError, match=r"no predictions/\*.parquet in .*empty"):
+        leaderboard([tmp_path / "empty"], tmp_path / "out")
+    runs = [write_run(tmp_path / name / "run", ["UADFV"]) for name in "ab"]
+    with pytest.raises(LNCLIPError, match="two runs are named run"):
+        leaderboard(runs, tmp_path / "out")
+
+
+def test_without_matplotlib_the_error_says_what_to_install(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "run", ["UADFV"])
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(LNCLIPError, match="pip install 'lnclip-df"):
+        leaderboard([run], tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,83 @@
+"""The table of predictions: what is written is what is read, and nothing unfit passes either way."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lnclip_df.errors import LNCLIPError
+from lnclip_df.predictions import read_predictions, write_predictions
+
+STRINGS = ("dataset", "split", "label_name", "video", "frame")
+
+
+def table(n=3, **columns):
+    filled = {name: [f"{name}/{i}" for i in range(n)] for name in STRINGS}
+    return {**filled, "label": np.arange(n) % 2, "prob": np.linspace(0, 1, n), **columns}
+
+
+@given(rows=st.lists(st.tuples(st.text("aé/\\|. \n", max_size=9), st.integers(0, 1), st.floats(0, 1)), max_size=9))
+def test_a_table_comes_back_as_it_went(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("predictions") / "deep" / "UADFV.parquet"
+    written = table(len(rows), frame=[row[0] for row in rows], label=[row[1] for row in rows])
+    written["prob"] = np.array([row[2] for row in rows])
+    metadata = {"config": {"resolution": 224, "train_dataset": ["FF-DF"]}, "note": "é"}
+    write_predictions(path, written, metadata)
+    read, found = read_predictions(path)
+    assert found == metadata
+    assert all(read[name] == written[name] for name in STRINGS)
+    assert read["label"].dtype == np.int8 and read["label"].tolist() == list(written["label"])
+    assert read["prob"].dtype == np.float64 and (read["prob"] == written["prob"]).all()
+
+
+def test_single_precision_and_torch_like_inputs_are_widened(tmp_path):
+    write_predictions(tmp_path / "a.parquet", table(prob=np.float32([0.1, 0.2, 1]), label=[0.0, 1.0, 1.0]), {})
+    read, metadata = read_predictions(tmp_path / "a.parquet")
+    assert read["prob"][0] == np.float64(np.float32(0.1)) and metadata == {}
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"prob": [0.5, float("nan"), 0.5]}, r"row 1 \(frame/1\): prob is nan, not within 0..1"),
+        ({"prob": [0.5, 0.5, 1.01]}, r"row 2 \(frame/2\): prob is 1.01"),
+        ({"prob": [-1e-9, 0.5, 0.5]}, r"row 0 \(frame/0\): prob is -1e-09"),
+        ({"label": [0, 1, 2]}, r"row 2 \(frame/2\): label is 2, not 0 or 1"),
+    ],
+)
+def test_unfit_values_are_named_on_writing_and_reading(tmp_path, columns, message):
+    path = tmp_path / "bad.parquet"
+    with pytest.raises(LNCLIPError, match=message):
+        write_predictions(path, table(**columns), {})
+    assert not path.exists()
+    pq.write_table(pa.table(table(**columns)), path)
+    with pytest.raises(LNCLIPError, match=message) as caught:
+        read_predictions(path)
+    assert "bad.parquet" in str(caught.value)
+
+
+def test_columns_must_be_complete_and_of_one_length(tmp_path):
+    short = table()
+    del short["prob"]
+    with pytest.raises(ValueError, match="columns are"):
+        write_predictions(tmp_path / "a.parquet", short, {})
+    with pytest.raises(ValueError, match="differ in length"):
+        write_predictions(tmp_path / "a.parquet", table(prob=[0.5]), {})
+    pq.write_table(pa.table(short), tmp_path / "a.parquet")
+    with pytest.raises(LNCLIPError, match=r"a.parquet is not a table of predictions: no column prob"):
+        read_predictions(tmp_path / "a.parquet")
+
+
+def test_other_files_are_refused_by_name(tmp_path):
+    (tmp_path / "text.parquet").write_text("no parquet at all")
+    nulls = pa.table(table(frame=["a", None, "c"]))
+    pq.write_table(nulls, tmp_path / "nulls.parquet")
+    pq.write_table(pa.table(table(label=["real", "fake", "fake"])), tmp_path / "words.parquet")
+    for name in ("text", "nulls", "words"):
+        with pytest.raises(LNCLIPError, match=rf"{name}.parquet is not a table of predictions: ") as caught:
+            read_predictions(tmp_path / f"{name}.parquet")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(LNCLIPError, match=r"cannot read .*absent.parquet"):
+        read_predictions(tmp_path / "absent.parquet")
