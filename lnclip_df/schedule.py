@@ -52,7 +52,7 @@ def drive_optimizer(
 
     For a training loop that is not ours to change: PyTorch calls a global hook before every optimizer's step; the
     hook knows the right one by the trainable parameters it holds. Steps are counted from 0. The hook holds the module
-    weakly and goes with it.
+    weakly: once that is gone, it does nothing.
 
     Args:
         module: the module whose optimizer is to be driven.
@@ -70,8 +70,7 @@ def drive_optimizer(
     def hook(optimizer, args, kwargs):
         nonlocal step
         module = reference()
-        if module is None:
-            handle.remove()
+        if module is None:  # not handle.remove(): PyTorch is iterating over its hooks
             return
         ours = {id(p) for p in module.parameters() if p.requires_grad}
         if not any(id(p) in ours for group in optimizer.param_groups for p in group["params"]):
@@ -83,5 +82,4 @@ def drive_optimizer(
             on_step(step, lr)
         step += 1
 
-    handle = register_optimizer_step_pre_hook(hook)
-    return handle
+    return register_optimizer_step_pre_hook(hook)

@@ -1,0 +1,60 @@
+"""What a DeepfakeBench checkout is: its files, and the configuration that its two scripts really work with."""
+
+import os
+from pathlib import Path
+
+from lnclip_df.config import read_yaml
+from lnclip_df.errors import LNCLIPError
+
+DETECTORS = "training/detectors/__init__.py"
+SHIM = "training/detectors/lnclip_detector.py"
+CONFIG_FOLDER = "training/config/detector"
+TRAIN_CONFIG = "training/config/train_config.yaml"
+TEST_CONFIG = "training/config/test_config.yaml"
+PREDICTOR = "preprocessing/dlib_tools/shape_predictor_81_face_landmarks.dat"
+LMDB_JSON_FOLDER = "preprocessing/dataset_json_v3"
+
+
+def open_checkout(path) -> Path:
+    """Resolve the root of a DeepfakeBench checkout.
+
+    Raises:
+        LNCLIPError: the folder lacks a file by which a checkout is known.
+    """
+    root = Path(path).expanduser().resolve()
+    for name in ("training/train.py", "training/test.py", DETECTORS, TRAIN_CONFIG, TEST_CONFIG):
+        if not (root / name).is_file():
+            raise LNCLIPError(f"{path} is not a DeepfakeBench checkout: {name} is not there; give the checkout's root")
+    return root
+
+
+def train_settings(root, detector_yaml) -> dict:
+    """The configuration with which ``training/train.py`` runs: ``train_config.yaml`` over the detector's YAML.
+
+    The detector's own ``label_dict`` survives there; in LMDB mode the dataset JSONs come from another folder.
+
+    Raises:
+        LNCLIPError: one of the two is unreadable or not a mapping.
+    """
+    config = read_yaml(detector_yaml)
+    over = read_yaml(Path(root) / TRAIN_CONFIG)
+    if "label_dict" in config:
+        over["label_dict"] = config["label_dict"]
+    config = {**config, **over}
+    if config.get("lmdb"):
+        config["dataset_json_folder"] = LMDB_JSON_FOLDER
+    return config
+
+
+def test_settings(root, detector_yaml) -> dict:
+    """The configuration with which ``training/test.py`` runs: ``test_config.yaml`` over the detector's YAML.
+
+    Raises:
+        LNCLIPError: one of the two is unreadable or not a mapping.
+    """
+    return {**read_yaml(detector_yaml), **read_yaml(Path(root) / TEST_CONFIG)}
+
+
+def json_path(root, config, dataset) -> Path:
+    """Where DeepfakeBench, started at ``root``, looks for a dataset's JSON."""
+    return Path(os.path.join(root, config["dataset_json_folder"], f"{dataset}.json"))

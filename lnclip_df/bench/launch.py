@@ -1,0 +1,102 @@
+"""Run a DeepfakeBench script unchanged where it could not start: without a GPU, or without the 81-point predictor.
+
+``python -m lnclip_df.bench.launch training/train.py …`` in a checkout's root. With a GPU, PyTorch is left as it is.
+"""
+
+import multiprocessing
+import os
+import runpy
+import sys
+
+from lnclip_df.bench.checkout import PREDICTOR
+from lnclip_df.errors import LNCLIPError
+
+
+def main(argv):
+    """Run ``argv[0]`` with the arguments that follow, as ``python argv[0] …`` would.
+
+    Args:
+        argv: the script's path and its arguments.
+    """
+    prepare()
+    script = argv[0]
+    sys.argv = [script, *with_local_rank(argv[1:])]
+    sys.path[0] = os.path.dirname(os.path.abspath(script))
+    runpy.run_path(script, run_name="__main__")
+
+
+def prepare():
+    """Replace in this process what DeepfakeBench could not start with; the checkout's root is the working folder."""
+    import torch
+
+    if not torch.cuda.is_available():
+        run_on_cpu(torch)
+    if not os.path.exists(PREDICTOR):
+        do_without_predictor()
+
+
+def with_local_rank(arguments) -> list:
+    """Add ``--local_rank`` from torchrun's environment where ``--ddp`` asks for it and nobody gave it."""
+    given = any(a.split("=")[0] == "--local_rank" for a in arguments)
+    if "--ddp" not in arguments or given or "LOCAL_RANK" not in os.environ:
+        return list(arguments)
+    return [*arguments, "--local_rank", os.environ["LOCAL_RANK"]]
+
+
+def run_on_cpu(torch):
+    """Make the calls that assume a GPU do nothing, and let distributed training use gloo.
+
+    Worker processes are forked, so that they start with the same.
+    """
+    torch.cuda.set_device = lambda *args, **kwargs: None
+    torch.cuda.get_device_name = lambda *args, **kwargs: "cpu"
+    torch.Tensor.cuda = lambda self, *args, **kwargs: self
+    torch.nn.Module.cuda = lambda self, *args, **kwargs: self
+    _distribute_over_cpus(torch)
+    if "fork" in multiprocessing.get_all_start_methods():
+        multiprocessing.set_start_method("fork", force=True)
+
+
+def _distribute_over_cpus(torch):
+    from torch.nn.parallel import DistributedDataParallel
+
+    if not torch.distributed.is_available():
+        return
+    start, wrap = torch.distributed.init_process_group, DistributedDataParallel.__init__
+
+    def init_process_group(backend=None, *args, **kwargs):
+        return start("gloo" if backend == "nccl" else backend, *args, **kwargs)
+
+    def init(self, *args, **kwargs):
+        kwargs.update(device_ids=None, output_device=None)
+        wrap(self, *args, **kwargs)
+
+    torch.distributed.init_process_group = init_process_group
+    DistributedDataParallel.__init__ = init
+
+
+def do_without_predictor():
+    """Let ``dlib.shape_predictor`` of the absent file return a stand-in that fails only when it is called."""
+    try:
+        import dlib
+    except ImportError:
+        return
+    load = dlib.shape_predictor
+
+    def shape_predictor(*args):
+        if args and os.path.normpath(str(args[0])) == os.path.normpath(PREDICTOR):
+            return _absent_predictor
+        return load(*args)
+
+    dlib.shape_predictor = shape_predictor
+
+
+def _absent_predictor(*_):
+    raise LNCLIPError(f"{PREDICTOR} is not there, and this detector calls it; put dlib's 81-point predictor there")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except LNCLIPError as error:
+        sys.exit(f"error: {error}")

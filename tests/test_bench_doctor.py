@@ -1,0 +1,200 @@
+"""Each thing that stops or spoils a run in DeepfakeBench has a finding of its own, and a sound checkout has none."""
+
+import json
+import sys
+
+import pytest
+import yaml
+from test_bench_install import make_checkout
+
+from lnclip_df.bench import doctor as module
+from lnclip_df.bench.doctor import Finding, doctor
+from lnclip_df.bench.install import install
+
+SOUND = {
+    "absent": [],
+    "versions": {"numpy": "1.26.4", "albumentations": "1.3.1", "opencv-python": None, "opencv-python-headless": "4.11"},
+    "gpus": 1,
+    "import_error": None,
+}
+
+
+def write_json(root, dataset, split, videos):
+    """``videos``: ``{folder: (label, frames)}``; the frames are made."""
+    index = {}
+    for folder, (label, count) in videos.items():
+        frames = [f"./rgb/{folder}/{k:03d}.png" for k in range(count)]
+        for frame in frames:
+            (root / frame).parent.mkdir(parents=True, exist_ok=True)
+            (root / frame).touch()
+        index.setdefault(label, {split: {}})[split][folder] = {"label": label, "frames": frames}
+    save_index(root, dataset, {dataset: index})
+
+
+def index_path(root, dataset):
+    return root / "preprocessing" / "dataset_json" / f"{dataset}.json"
+
+
+def save_index(root, dataset, index):
+    index_path(root, dataset).parent.mkdir(parents=True, exist_ok=True)
+    index_path(root, dataset).write_text(json.dumps(index))
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout in which nothing is lacking."""
+    monkeypatch.setattr(module, "_probe", lambda root, python: SOUND)
+    root = make_checkout(tmp_path / "bench")
+    predictor = root / "preprocessing/dlib_tools/shape_predictor_81_face_landmarks.dat"
+    predictor.parent.mkdir(parents=True)
+    predictor.touch()
+    install(root)
+    change_yaml(root, train_dataset=["demo"], train_batchSize=2)
+    write_json(root, "demo", "train", {"a/1": ("demo_real", 3), "a/2": ("demo_fake", 3)})
+    write_json(root, "LNCLIP-val", "test", {"b/1": ("demo_real", 3), "b/2": ("demo_fake", 3)})
+    return root
+
+
+def change_yaml(root, **values):
+    path = root / "lnclip.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **values}))
+
+
+def change_index(root, dataset, change):
+    index = json.loads(index_path(root, dataset).read_text())
+    for label in index[dataset].values():
+        for videos in label.values():
+            for video in videos.values():
+                change(video)
+    save_index(root, dataset, index)
+
+
+def probe(monkeypatch, **values):
+    monkeypatch.setattr(module, "_probe", lambda root, python: {**SOUND, **values})
+
+
+def faults(root):
+    """What is not ok, by name; the first where several share one."""
+    return {f.name: f for f in reversed(doctor(root)) if f.status != "ok"}
+
+
+def test_a_sound_checkout_has_no_fault(checkout):
+    assert faults(checkout) == {}
+
+
+def test_another_folder_is_the_only_finding(tmp_path):
+    (finding,) = doctor(tmp_path)
+    assert finding.status == "problem" and "not a DeepfakeBench checkout" in finding.found
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "status"),
+    [
+        ({"absent": ["imgaug", "numpy<2"]}, "packages", "problem"),
+        ({"versions": {**SOUND["versions"], "numpy": "2.1.0"}}, "numpy", "problem"),
+        ({"versions": {**SOUND["versions"], "albumentations": "2.0.8"}}, "albumentations", "problem"),
+        ({"versions": {**SOUND["versions"], "opencv-python": "5.0"}}, "opencv", "warning"),
+        ({"import_error": "ImportError: no"}, "import", "problem"),
+        ({"gpus": 0}, "GPU", "warning"),
+    ],
+)
+def test_the_environment(checkout, monkeypatch, values, name, status):
+    probe(monkeypatch, **values)
+    (finding,) = faults(checkout).values()
+    assert (finding.name, finding.status) == (name, status) and finding.mend
+
+
+def test_the_absent_predictor(checkout):
+    (checkout / "preprocessing/dlib_tools/shape_predictor_81_face_landmarks.dat").unlink()
+    assert faults(checkout)["predictor"].status == "warning"
+
+
+def test_a_checkout_without_the_detector(checkout):
+    (checkout / "training/detectors/lnclip_detector.py").unlink()
+    assert faults(checkout)["installation"].status == "problem"
+
+
+def test_an_installation_without_its_yaml_still_trains(checkout):
+    (checkout / "training/config/detector/lnclip.yaml").unlink()
+    finding = faults(checkout)["installation"]
+    assert finding.status == "warning" and "training/config/detector/lnclip.yaml" in finding.found
+
+
+def test_lmdb_and_the_folder_that_goes_with_it(checkout):
+    path = checkout / "training/config/train_config.yaml"
+    path.write_bytes(path.read_bytes().replace(b"lmdb: False", b"lmdb: True"))
+    found = faults(checkout)
+    assert "dataset_json_v3" in found["lmdb in train_config.yaml"].found
+    assert found["demo train (train.py)"].status == "problem"
+    assert "lmdb in test_config.yaml" not in found
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "status", "part"),
+    [
+        ({"lr_scheduler": "cosine"}, "lr_scheduler", "problem", "once"),
+        ({"test_dataset": ["LNCLIP-val", "DFDC"]}, "test_dataset", "warning", "DFDC"),
+        ({"train_batchSize": 64}, "train loader", "problem", "one step"),
+        ({"train_dataset": ["Absent"]}, "Absent train (train.py)", "problem", "cannot read"),
+        ({"lnclip": {"tuning": 1}}, "configuration", "problem", "unknown key"),
+        ({"frame_num": None}, "configuration", "problem", "TypeError"),
+    ],
+)
+def test_the_configuration(checkout, values, name, status, part):
+    change_yaml(checkout, **values)
+    finding = faults(checkout)[name]
+    assert finding.status == status and part in finding.found
+
+
+def test_a_label_that_no_dictionary_has(checkout):
+    change_index(checkout, "demo", lambda video: video.update(label="strange"))
+    finding = faults(checkout)["demo train (train.py)"]
+    assert finding.status == "problem" and "strange" in finding.found
+
+
+def test_a_label_that_only_train_py_keeps(checkout):
+    change_yaml(checkout, label_dict={"demo_real": 0, "strange": 1})
+    change_index(checkout, "LNCLIP-val", lambda video: video.update(label="strange"))
+    found = faults(checkout)
+    assert "strange" in found["LNCLIP-val test (test.py)"].found
+    assert "LNCLIP-val test (train.py)" not in found
+
+
+@pytest.mark.parametrize("prefix", ["rgb", "/rgb"])
+def test_paths_that_are_never_found(checkout, prefix):
+    change_index(checkout, "demo", lambda video: video.update(frames=[f"{prefix}/a/000.png"]))
+    finding = faults(checkout)["demo train (train.py)"]
+    assert finding.status == "problem" and "never finds" in finding.found
+
+
+def test_frames_that_are_not_on_disk(checkout):
+    (checkout / "rgb/a/2/000.png").unlink()
+    finding = faults(checkout)["demo train (train.py)"]
+    assert finding.status == "problem" and "1 of 2 frames" in finding.found
+
+
+def test_more_frames_than_it_takes(checkout):
+    change_yaml(checkout, frame_num={"train": 2, "test": 32})
+    assert "the first ones" in faults(checkout)["demo train (train.py)"].found
+
+
+def test_videos_of_one_name(checkout):
+    write_json(checkout, "LNCLIP-val", "test", {"b/1": ("demo_real", 3), "c/1": ("demo_fake", 3)})
+    finding = faults(checkout)["LNCLIP-val test (test.py)"]
+    assert finding.status == "warning" and "demo_fake, demo_real" in finding.found
+
+
+def test_an_interpreter_that_cannot_be_asked(tmp_path):
+    root = make_checkout(tmp_path / "bench")
+    finding = next(f for f in doctor(root, python="/no/python") if f.name == "environment")
+    assert finding.status == "problem" and "/no/python" in finding.found
+
+
+def test_the_probe_answers(tmp_path):
+    root = make_checkout(tmp_path / "bench")
+    found = module._probe(root, sys.executable)
+    assert found["versions"]["numpy"] and found.keys() == SOUND.keys()
+
+
+def test_a_finding_is_one_line():
+    assert str(Finding("GPU", "warning", "none", "buy one")) == "warning GPU: none; buy one"
