@@ -133,6 +133,8 @@ class Settings(_Section):
 
 
 class FrameNum(_Section):
+    """Frames of a video that each split takes; ``val`` is that of ``test`` unless given."""
+
     train: PositiveInt = 32
     test: PositiveInt = 32
     val: PositiveInt | None = None
@@ -154,6 +156,8 @@ class DataAug(_Section):
 
 
 class Adam(_Section):
+    """Adam's settings; the rate itself comes from ``lnclip.schedule``."""
+
     lr: float = Field(3.0e-4, gt=0)
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
@@ -163,6 +167,8 @@ class Adam(_Section):
 
 
 class Optimizer(_Section):
+    """The optimizer: Adam, as in the paper."""
+
     type: Literal["adam"] = "adam"
     adam: Adam = Adam()
     sgd: dict[str, Any] | None = None

@@ -195,7 +195,7 @@ def alignment(z: torch.Tensor, y: torch.Tensor, half_squared: bool = False) -> t
         Scalar; exactly 0, with a gradient, where no class has two samples.
 
     >>> alignment(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([1, 1]))
-    tensor(2.)
+    tensor(2.0000)
     """
     value = _Alignment.apply(z, y)
     return value / 2 if half_squared else value
