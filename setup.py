@@ -37,7 +37,7 @@ setup(
         "safetensors>=0.4",
         "scikit-learn>=1.2",
         "tensorboard>=2.10",
-        "torch>=2.1",
+        "torch>=2.2",
         "tqdm>=4.60",
         "typer>=0.12",
     ],

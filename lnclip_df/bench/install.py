@@ -143,7 +143,7 @@ def _place_files(root, force):
             unchanged = before is not None and before.replace(b"\r\n", b"\n") == after
             edits.append(_Edit(name, before, before if unchanged else after))
         elif name == SHIM and not _has_seal(before):
-            raise LNCLIPError(f"{root / name} is there already and is not lnclip-df's: move it away, or use force")
+            raise LNCLIPError(f"{root / name} is there already and is not lnclip-df's: move it away, or use --force")
         else:
             kept.append(name)
     stale = {name: data for name, data in placed.items() if name not in files and _sealed(name, data)}
@@ -244,7 +244,7 @@ def _carry_out(root, edits, kept, dry_run):
     if not dry_run:
         _check_writable(root, edits)
         _write_all(root, edits)
-    notes = [f"kept {name}: it was edited or is not lnclip-df's (force overrides)\n" for name in kept]
+    notes = [f"kept {name}: it was edited or is not lnclip-df's (--force overrides)\n" for name in kept]
     return "".join([_describe(edit) for edit in edits] + notes)
 
 

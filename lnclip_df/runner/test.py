@@ -1,0 +1,169 @@
+"""Test a detector: a table of predictions and a file of metrics for each data set."""
+
+import hashlib
+import json
+import logging
+import platform
+import re
+import time
+from pathlib import Path
+
+import torch
+
+import lnclip_df
+from lnclip_df.checkpoints import load_weights
+from lnclip_df.data.dataset import EpochSampler, FrameDataset
+from lnclip_df.data.index import read_videos
+from lnclip_df.detector import LNCLIPDetector
+from lnclip_df.errors import LNCLIPError
+from lnclip_df.files import read_json, sha256, write_json
+from lnclip_df.metrics import deepfakebench_video_metrics, frame_metrics, video_metrics
+from lnclip_df.predictions import write_predictions
+from lnclip_df.runner.score import make_loader, score
+
+logger = logging.getLogger(__name__)
+
+# The keys that a prediction depends on; the rest (training, other data sets, speed) cannot change it.
+PREDICTS = ("compression", "rgb_dir", "lmdb", "lmdb_dir", "frame_num", "resolution", "mean", "std")
+PREDICTS_LNCLIP = ("backbone", "normalize", "precision", "resize", "missing_frames", "data_root")
+
+
+def test(config: dict, weights, out, *, datasets=None, device=None, progress: bool = True) -> dict:
+    """Predict every frame of some data sets' test split, and measure frames and videos.
+
+    A data set that ``out`` already has, from the same weights, configuration and frames, is not predicted again.
+
+    Args:
+        config: see ``lnclip_df.config.load_config``.
+        weights: file of the detector's weights (``best.safetensors``, or DeepfakeBench's ``ckpt_best.pth``).
+        out: folder for ``predictions/<dataset>.parquet`` and ``metrics/<dataset>.json``.
+        datasets: names; else the configuration's ``lnclip.benchmarks``, else its ``test_dataset``.
+        device: torch's name of a device; else the GPU, or the CPU where there is none.
+        progress: show progress bars.
+
+    Returns:
+        ``{dataset: what its metrics file holds}``: ``frame`` and ``video`` metrics (``auroc``, ``ap``, ``eer``,
+        ``accuracy``), counts, the frames that could not be read, and what they were computed with; also
+        ``video_deepfakebench`` where DeepfakeBench's grouping of frames gives other numbers.
+
+    Raises:
+        LNCLIPError: names, weights or frames are unfit, or a probability is not a number. Data sets finished before
+            stay finished.
+    """
+    if not Path(weights).is_file():
+        raise LNCLIPError(f"no weights file {weights}")
+    names = _dataset_names(config, datasets)
+    videos = {name: read_videos(config, [name], "test") for name in names}
+    detector = LNCLIPDetector(_without_pretrained(config))
+    facts = load_weights(detector, weights)
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    provenance = {
+        "weights": {"path": str(weights), "sha256": sha256(weights), "epoch": facts.get("epoch")},
+        "train_dataset": facts.get("config", config)["train_dataset"],
+        "config_sha256": _digest(_what_predicts(config)),
+    }
+    results = {}
+    for name in names:
+        identity = provenance | {"dataset": name, "split": "test", "videos_sha256": _digest(_identity(videos[name]))}
+        results[name] = _finished(out, name, identity)
+        if results[name] is None:
+            results[name] = _test_one(config, detector, videos[name], out, identity, device, progress)
+        else:
+            logger.info("%s: finished before with these weights and this configuration", name)
+    return results
+
+
+def _test_one(config, detector, videos, out, identity, device, progress):
+    started = time.monotonic()
+    name = identity["dataset"]
+    frames = FrameDataset(config, videos, train=False, frames_per_video=config["frame_num"]["test"])
+    order = EpochSampler(len(frames), seed=0, shuffle=False)
+    loader = make_loader(frames, order, batch_size=config["test_batchSize"], workers=config["workers"])
+    table = score(detector, loader, device=device, title=name, progress=progress)
+    if not table["frame"]:
+        raise LNCLIPError(f"{name}: none of its {len(frames)} frames can be read, {table['skipped'][0]} the first")
+    result = identity | {
+        **_metrics(table),
+        "videos": len(set(table["video"])),
+        "frames": len(table["frame"]),
+        "skipped_frames": table["skipped"],
+        "versions": _versions(),
+        "device": str(device),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    predictions, metrics = _files(out, name)
+    metrics.unlink(missing_ok=True)
+    write_predictions(predictions, _predictions(table, videos), identity)
+    write_json(metrics, result)
+    return result
+
+
+def _metrics(table):
+    label, prob = table["label"], table["prob"]
+    metrics = {"frame": frame_metrics(label, prob), "video": video_metrics(table["video"], label, prob)}
+    theirs = deepfakebench_video_metrics(table["frame"], label, prob)
+    return metrics | ({"video_deepfakebench": theirs} if theirs != metrics["video"] else {})
+
+
+def _predictions(table, videos):
+    of_row = [videos[place] for place in table["video"]]
+    return {
+        "dataset": [video.dataset for video in of_row],
+        "split": [video.split for video in of_row],
+        "label_name": [video.label_name for video in of_row],
+        "video": [video.key for video in of_row],
+        "frame": table["frame"],
+        "label": table["label"],
+        "prob": table["prob"],
+    }
+
+
+def _finished(out, name, identity):
+    """What an earlier test of the same identity left, or None."""
+    predictions, metrics = _files(out, name)
+    if not (predictions.is_file() and metrics.is_file()):
+        return None
+    result = read_json(metrics)
+    same = isinstance(result, dict) and _comparable(result) == _comparable(identity)
+    return result if same else None
+
+
+def _comparable(facts):
+    keys = ("dataset", "split", "config_sha256", "videos_sha256")
+    return [facts.get(key) for key in keys] + [(facts.get("weights") or {}).get("sha256")]
+
+
+def _files(out, name):
+    return Path(out) / "predictions" / f"{name}.parquet", Path(out) / "metrics" / f"{name}.json"
+
+
+def _dataset_names(config, datasets):
+    names = list(dict.fromkeys(datasets or config["lnclip"]["benchmarks"] or config["test_dataset"]))
+    if not names:
+        raise LNCLIPError("no data set to test on: name one with --datasets, lnclip.benchmarks or test_dataset")
+    for name in names:
+        if not re.fullmatch(r"\w[\w.+ -]*", name):
+            raise LNCLIPError(f"data set {name!r}: the name becomes a file's; use letters, digits and . _ + -")
+    return names
+
+
+def _without_pretrained(config):
+    """The weights hold the backbone too: there is no need to fetch CLIP's first."""
+    backbone = config["lnclip"]["backbone"] | {"pretrained": "none"}
+    return config | {"lnclip": config["lnclip"] | {"backbone": backbone}}
+
+
+def _what_predicts(config):
+    return [{key: config[key] for key in PREDICTS}, {key: config["lnclip"][key] for key in PREDICTS_LNCLIP}]
+
+
+def _identity(videos):
+    return [(video.key, video.label, video.frames) for video in videos]
+
+
+def _digest(value):
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _versions():
+    return {"lnclip_df": lnclip_df.__version__, "torch": torch.__version__, "python": platform.python_version()}
