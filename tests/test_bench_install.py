@@ -146,7 +146,9 @@ def test_an_edited_file_is_kept_and_named(checkout):
     mine = checkout / "lnclip.yaml"
     mine.write_text(mine.read_text() + "# mine\n")
     content = mine.read_bytes()
-    assert install(checkout).splitlines() == ["kept lnclip.yaml: it was edited or is not lnclip-df's (--force overrides)"]
+    assert install(checkout).splitlines() == [
+        "kept lnclip.yaml: it was edited or is not lnclip-df's (--force overrides)"
+    ]
     assert "kept lnclip.yaml" in uninstall(checkout)
     assert mine.read_bytes() == content
 

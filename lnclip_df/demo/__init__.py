@@ -1,0 +1,1 @@
+"""The embedded example: synthetic videos, and a run through everything on them."""
