@@ -14,6 +14,8 @@ from PIL import Image
 from lnclip_df.bench.doctor import doctor
 from lnclip_df.bench.install import install, uninstall
 from lnclip_df.bench.run import bench_run
+from lnclip_df.config import load_config
+from lnclip_df.runner.test import test as lnclip_test
 from lnclip_df.schedule import cyclic_lr
 
 REAL = os.environ.get("LNCLIP_DEEPFAKEBENCH")
@@ -109,6 +111,22 @@ def test_the_tests_read_the_checkpoint_of_training(checkout, training, capfd):
     assert "Load checkpoint done" in output and "Test Done" in output
     best = max(float(value) for value in re.findall(r"testing-metric, auc: ([\d.]+)", training))
     assert float(re.search(r"^auc: ([\d.]+)", output, re.MULTILINE)[1]) == pytest.approx(best, abs=1e-6)
+
+
+def test_our_test_gives_the_metrics_of_deepfakebenchs(checkout, training, capfd, tmp_path):
+    (checkpoint,) = checkout.glob("logs/training/lnclip*/test/LNCLIP-val/ckpt_best.pth")
+    argv = ["training/test.py", "--detector_path", "lnclip.yaml", "--weights_path", str(checkpoint)]
+    assert bench_run(checkout, argv) == 0
+    theirs = dict(re.findall(r"^(acc|auc|eer|ap|video_auc): ([\d.e-]+)", "".join(capfd.readouterr()), re.MULTILINE))
+    config = load_config(checkout / "lnclip.yaml", [f"lnclip.data_root={checkout}"])
+    ours = lnclip_test(config, checkpoint, tmp_path, datasets=["LNCLIP-val"], device="cpu", progress=False)[
+        "LNCLIP-val"
+    ]
+    for name, value in {
+        "acc": ours["frame"]["accuracy"], "auc": ours["frame"]["auroc"], "eer": ours["frame"]["eer"],
+        "ap": ours["frame"]["ap"], "video_auc": ours["video"]["auroc"],
+    }.items():  # fmt: skip
+        assert float(theirs[name]) == pytest.approx(value, abs=1e-6), name
 
 
 def test_two_processes_halve_the_steps_and_share_a_checkpoint(checkout, training, capfd):
