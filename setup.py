@@ -28,7 +28,7 @@ setup(
         "lightning>=2.2",
         "lmdb>=1.4",
         "numpy>=1.24",
-        "open_clip_torch>=2.24",
+        "open_clip_torch>=2.30",
         "pillow>=10",
         "pyarrow>=14,<26",  # 26 needs NumPy 2, which DeepfakeBench cannot have
         "pydantic>=2.5",

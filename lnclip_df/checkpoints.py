@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import socket
-import zipfile
+import warnings
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -17,6 +17,7 @@ import lnclip_df
 from lnclip_df.backbone import VisionSpec, VisionTower, open_clip_names
 from lnclip_df.errors import LNCLIPError
 from lnclip_df.files import atomic_path, read_json
+from lnclip_df.torchscript import is_torchscript, read_torchscript
 
 logger = logging.getLogger(__name__)
 
@@ -58,30 +59,37 @@ def read_state_dict(path) -> tuple[dict[str, torch.Tensor], dict]:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        elif _is_torchscript(path):
-            state = torch.jit.load(str(path), map_location="cpu").state_dict()
+        elif is_torchscript(path):
+            state = read_torchscript(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about the pickle protocol of a file that is refused anyway
+                state = torch.load(path, map_location="cpu", weights_only=True)
+    except LNCLIPError:
+        raise
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise LNCLIPError(f"{path} is not a whole file of weights (truncated or corrupt?): {_line(error)}") from error
     except Exception as error:  # pickle.UnpicklingError, and whatever a hostile pickle makes of it
-        raise LNCLIPError(f"{path} holds more than tensors, refused: {_line(error)}") from error
+        raise LNCLIPError(f"{path} is refused: it is no PyTorch file, or holds more than tensors") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()) or not state:
-        raise LNCLIPError(f"{path} is not a state dict: expected tensors by name")
+    if not isinstance(state, dict) or not state or not all(map(_is_weight, state.keys(), state.values())):
+        raise LNCLIPError(f"{path} is not a state dict: expected dense floating-point tensors (and counters) by name")
     return {re.sub(r"^(module\.|_orig_mod\.)+", "", name): tensor for name, tensor in state.items()}, metadata
 
 
-def _is_torchscript(path):
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+def _is_weight(name, tensor):
+    return (
+        isinstance(name, str)
+        and isinstance(tensor, torch.Tensor)
+        and tensor.layout == torch.strided
+        and tensor.device.type == "cpu"
+        and (tensor.is_floating_point() or tensor.ndim < 2 or name.endswith("position_ids"))
+    )
 
 
 def _line(error):
-    return " ".join(str(error).split())[:200]
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def load_pretrained(tower: VisionTower, name: str, pretrained: str):
@@ -98,6 +106,9 @@ def load_pretrained(tower: VisionTower, name: str, pretrained: str):
             architecture or activation.
     """
     path = Path(pretrained).expanduser()
+    if path.is_dir() or (not path.is_file() and (path.suffix or len(path.parts) > 1)):
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise LNCLIPError(f"lnclip.backbone.pretrained: {pretrained} {what}; give a weights file, a tag, or none")
     if not path.is_file():
         path = Path(_fetch(name, pretrained, tower.spec.quick_gelu))
     state, _ = read_state_dict(path)
@@ -119,8 +130,9 @@ def _fetch(name, tag, quick_gelu):
             f"lnclip.backbone.pretrained: {tag!r} is neither a file nor a tag of {name} (its tags: {tags}); "
             "give one of them, a weights file, or none for random weights"
         )
-    if bool(card.get("quick_gelu")) != quick_gelu:
-        trained, right = ("QuickGELU", f"{base}-quickgelu") if card.get("quick_gelu") else ("GELU", base)
+    theirs = bool(card.get("quick_gelu")) or tag == "openai"
+    if theirs != quick_gelu:
+        trained, right = ("QuickGELU", f"{base}-quickgelu") if theirs else ("GELU", base)
         raise LNCLIPError(
             f"lnclip.backbone.name: the weights tagged {tag!r} were trained with {trained}; {name} has the other "
             f"activation. Use {right}"
@@ -175,7 +187,7 @@ def _as_open_clip(state, path):
             _refuse_leftovers([n for n in state if not n.startswith("visual.")], path)
             state = {name.removeprefix("visual."): t for name, t in state.items() if name.startswith("visual.")}
         state.pop("proj", None)
-    if "conv1.weight" not in state:
+    if "conv1.weight" not in state or state["conv1.weight"].ndim != 4:
         raise LNCLIPError(f"{path} holds no CLIP vision transformer: neither conv1.weight nor a patch embedding in it")
     return layout, state
 
@@ -209,11 +221,10 @@ def _check_activation(name, spec, path, layout):
     """Refuse weights whose activation is known, from the file or its neighbours, to be the other one."""
     quick_gelu = True if layout == "OpenAI" else None
     if layout == "transformers" and (path.parent / "config.json").is_file():
-        config = read_json(path.parent / "config.json")
-        quick_gelu = config.get("vision_config", config).get("hidden_act", "quick_gelu") == "quick_gelu"
+        config = _mapping(path.parent / "config.json", "vision_config")
+        quick_gelu = config.get("hidden_act", "quick_gelu") == "quick_gelu"
     if layout == "open_clip" and (path.parent / "open_clip_config.json").is_file():
-        config = read_json(path.parent / "open_clip_config.json")
-        quick_gelu = bool(config.get("model_cfg", config).get("quick_gelu", False))
+        quick_gelu = bool(_mapping(path.parent / "open_clip_config.json", "model_cfg").get("quick_gelu", False))
     words = {True: "QuickGELU", False: "GELU"}
     if quick_gelu is None:
         logger.warning(
@@ -221,10 +232,21 @@ def _check_activation(name, spec, path, layout):
         )
     elif quick_gelu != spec.quick_gelu:
         base = name.removesuffix("-quickgelu")
+        right = f"{base}-quickgelu" if quick_gelu else base
+        mend = f"use {right}" if right in open_clip_names() else f"set vision.quick_gelu: {str(quick_gelu).lower()}"
         raise LNCLIPError(
             f"lnclip.backbone.name: {path} was trained with {words[quick_gelu]}, {name} has {words[spec.quick_gelu]}; "
-            f"use {base + '-quickgelu' if quick_gelu else base}"
+            f"{mend}"
         )
+
+
+def _mapping(path, section):
+    """A JSON file's section, or all of it where it has none."""
+    config = read_json(path)
+    config = config.get(section, config) if isinstance(config, dict) else None
+    if not isinstance(config, dict):
+        raise LNCLIPError(f"{path}: expected a mapping; mend the file, or move it away from the weights")
+    return config
 
 
 def _check_shape(name, spec: VisionSpec, path, state):
@@ -234,7 +256,7 @@ def _check_shape(name, spec: VisionSpec, path, state):
         "width": state["conv1.weight"].shape[0],
         "layers": max(layers, default=-1) + 1,
         "patch_size": state["conv1.weight"].shape[-1],
-        "tokens": len(state.get("positional_embedding", ())),
+        "tokens": state["positional_embedding"].shape[:1].numel() if "positional_embedding" in state else 0,
     }
     wanted = {key: getattr(spec, key) for key in found}
     if found == wanted:
@@ -283,7 +305,10 @@ def save_weights(detector, path, metadata: dict | None = None):
     }
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
     with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata={"lnclip_df": json.dumps(facts)})
+        try:
+            save_file(state, temporary, metadata={"lnclip_df": json.dumps(facts)})
+        except SafetensorError as error:
+            raise LNCLIPError(f"cannot write {path}: {_line(error)}") from error
 
 
 def load_weights(detector, path) -> dict:
@@ -300,10 +325,21 @@ def load_weights(detector, path) -> dict:
         LNCLIPError: truncated, of another architecture or activation, or incomplete; nothing is loaded then.
     """
     state, metadata = read_state_dict(path)
-    facts = json.loads(metadata.get("lnclip_df", "{}"))
+    facts = _facts(metadata, path)
     saved, own = facts.get("backbone"), detector.backbone_identity()
     if saved is not None and saved != own:
         differ = ", ".join(f"{k} {saved.get(k)} instead of {own[k]}" for k in own if saved.get(k) != own[k])
         raise LNCLIPError(f"the weights {path} are of another backbone: {differ}; use the YAML they were trained with")
     _load_strictly(detector, state, path)
+    return facts
+
+
+def _facts(metadata, path):
+    try:
+        facts = json.loads(metadata.get("lnclip_df", "{}"))
+    except ValueError as error:
+        raise LNCLIPError(f"the metadata of {path} are damaged: {_line(error)}") from error
+    mappings = isinstance(facts, dict) and all(isinstance(facts.get(k, {}), dict) for k in ("backbone", "config"))
+    if not mappings:
+        raise LNCLIPError(f"the metadata of {path} are damaged: expected mappings")
     return facts

@@ -155,7 +155,9 @@ def preprocess(
     from lnclip_df.preprocessing import preprocess
 
     options = {"frames": frames, "size": size, "scale": scale, "workers": workers}
-    typer.echo(preprocess(source, out, **options, progress=not quiet))
+    summary = preprocess(source, out, **options, progress=not quiet)
+    typer.echo(summary)
+    raise typer.Exit(0 if summary.faces else 1)
 
 
 @app.command()

@@ -1,8 +1,9 @@
 """The detector's YAML, validated: one error line with the key's path, the value and what is accepted."""
 
 import difflib
+import reprlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from lnclip_df.errors import LNCLIPError
 
 Fraction = Field(ge=0.0, le=1.0)
+Positive = Annotated[float, Field(gt=0)]
 
 
 class _Section(BaseModel):
@@ -44,9 +46,9 @@ class Backbone(_Section):
     """
 
     name: str = "ViT-L-14-quickgelu"
-    pretrained: str = "openai"
+    pretrained: str = Field("openai", min_length=1)
     vision: Vision | None = None
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
 
     @field_validator("pretrained", mode="before")
     @classmethod
@@ -57,7 +59,7 @@ class Backbone(_Section):
 class Loss(_Section):
     """Weights of the loss terms, the temperature of uniformity, and the notes' halved distances (spec: the losses)."""
 
-    ce: float = Field(1.0, ge=0)
+    ce: float = Field(1.0, gt=0)
     alignment: float = Field(0.1, ge=0)
     uniformity: float = Field(0.5, ge=0)
     temperature: float = Field(2.0, gt=0)
@@ -191,7 +193,7 @@ class Config(_Section):
     lmdb: bool = False
     lmdb_dir: str = "./datasets/lmdb"
     dataset_json_folder: str = "./preprocessing/dataset_json"
-    label_dict: dict[str, int] | None = None
+    label_dict: dict[str, Literal[0, 1]] | None = None
     frame_num: FrameNum = FrameNum()
     resolution: PositiveInt = 224
     with_mask: bool = False
@@ -205,7 +207,7 @@ class Config(_Section):
     use_data_augmentation: bool = True
     data_aug: DataAug | None = None
     mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
-    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+    std: tuple[Positive, Positive, Positive] = (0.26862954, 0.26130258, 0.27577711)
 
     optimizer: Optimizer = Optimizer()
     lr_scheduler: Literal[None] = None
@@ -215,7 +217,7 @@ class Config(_Section):
     rec_iter: PositiveInt = 100
     log_dir: str | None = None
     logdir: str | None = None
-    manualSeed: int | None = Field(1024, ge=0)
+    manualSeed: int | None = Field(1024, ge=0, lt=2**63)
     save_ckpt: bool = True
     save_feat: bool = False
     save_avg: bool = True
@@ -286,7 +288,7 @@ def read_yaml(path) -> dict:
         value = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise LNCLIPError(f"cannot read {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise LNCLIPError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(value, dict):
         raise LNCLIPError(f"{path} is not a YAML mapping of keys to values")
@@ -340,7 +342,7 @@ def _override(raw, override):
         raise LNCLIPError(f"--set {override!r}: expected key=value, such as lnclip.slerp.enabled=false")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise LNCLIPError(f"--set {override!r}: the value is not YAML: {' '.join(str(error).split())}") from error
     section = raw
     for depth, part in enumerate(parts[:-1]):
@@ -368,7 +370,7 @@ def _explain(model, item, prefix):
         return f"{path}: unknown key" + (f" (did you mean {near[0]}?)" if near else "")
     message = item["msg"].removeprefix("Value error, ")
     value = item.get("input")
-    shown = "" if isinstance(value, (dict, BaseModel)) else f" (received {value!r})"
+    shown = "" if isinstance(value, (dict, BaseModel)) else f" (received {reprlib.repr(value)})"
     return f"{path}: {message[0].lower()}{message[1:]}{shown}"
 
 

@@ -1,7 +1,6 @@
 """LNCLIPDetector: CLIP's CLS feature on the unit sphere and a linear head, under DeepfakeBench's detector contract."""
 
 from collections import deque
-from contextlib import nullcontext
 from dataclasses import asdict
 
 import torch
@@ -93,8 +92,7 @@ class LNCLIPDetector(nn.Module):
             B×D, float32 (float64 for a float64 tower).
         """
         image = data_dict["image"]
-        bf16 = torch.autocast(image.device.type, torch.bfloat16)
-        with bf16 if self.settings.precision == "bf16" else nullcontext():
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             feature = self.backbone(image)
         if self.settings.normalize:
             return normalize(feature)
@@ -182,6 +180,7 @@ class LNCLIPDetector(nn.Module):
 
         Raises:
             LNCLIPError: nothing was predicted.
+            ValueError: a video has both labels, or a probability is NaN.
         """
         if not self._test:
             raise LNCLIPError("get_test_metrics: nothing was predicted with inference=True since the last call")
@@ -197,7 +196,8 @@ class LNCLIPDetector(nn.Module):
         if data_dict.get("label") is None:
             return
         label = (data_dict["label"] != 0).long().tolist()
-        names = data_dict.get("name") or [None] * len(label)
+        names = data_dict.get("name")
+        names = [None] * len(label) if names is None else [str(name) for name in names]
         prob = predictions["prob"].detach().float().tolist()
         self._test.extend(zip(names, label, prob, strict=True))
         self._test_seen += len(label)

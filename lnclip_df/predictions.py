@@ -68,6 +68,8 @@ def read_predictions(path) -> tuple[dict, dict]:
         if missing:
             raise LNCLIPError(f"{path} is not a table of predictions: no column {', '.join(missing)}")
         metadata = json.loads((arrow.schema.metadata or {}).get(METADATA, b"{}"))
+        if not isinstance(metadata, dict):
+            raise LNCLIPError(f"{path}: its metadata are damaged; predict again")
         arrow = arrow.select(SCHEMA.names).cast(SCHEMA.with_metadata(arrow.schema.metadata))
     except OSError as error:
         raise LNCLIPError(f"cannot read {path}: {error.strerror or error}") from error

@@ -51,8 +51,8 @@ def drive_optimizer(
     """Set the learning rate of whichever optimizer owns ``module``'s parameters, before each of its steps.
 
     For a training loop that is not ours to change: PyTorch calls a global hook before every optimizer's step; the
-    hook knows the right one by the trainable parameters it holds. Steps are counted from 0. The hook holds the module
-    weakly: once that is gone, it does nothing.
+    hook knows the right one, and its right groups, by the trainable parameters they hold. Steps are counted from 0.
+    The hook holds the module weakly: once that is gone, it does nothing.
 
     Args:
         module: the module whose optimizer is to be driven.
@@ -73,10 +73,11 @@ def drive_optimizer(
         if module is None:  # not handle.remove(): PyTorch is iterating over its hooks
             return
         ours = {id(p) for p in module.parameters() if p.requires_grad}
-        if not any(id(p) in ours for group in optimizer.param_groups for p in group["params"]):
+        groups = [group for group in optimizer.param_groups if any(id(p) in ours for p in group["params"])]
+        if not groups:
             return
         lr = rate(step)
-        for group in optimizer.param_groups:
+        for group in groups:
             group["lr"] = lr
         if on_step is not None:
             on_step(step, lr)

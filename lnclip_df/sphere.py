@@ -17,9 +17,10 @@ def _full_precision(function):
         return x.float() if isinstance(x, torch.Tensor) and x.dtype in (torch.float16, torch.bfloat16) else x
 
     @functools.wraps(function)
-    def wrapper(z, *args, **kwargs):
-        with torch.autocast(z.device.type, enabled=False):
-            return function(widen(z), *map(widen, args), **kwargs)
+    def wrapper(*args, **kwargs):
+        device = next(x.device.type for x in (*args, *kwargs.values()) if isinstance(x, torch.Tensor))
+        with torch.autocast(device, enabled=False):
+            return function(*map(widen, args), **{name: widen(x) for name, x in kwargs.items()})
 
     return wrapper
 
@@ -89,11 +90,12 @@ def same_class_partners(y: torch.Tensor, i: torch.Tensor, generator: torch.Gener
     _, inverse, count = y.unique(return_inverse=True, return_counts=True)
     first = (count.cumsum(0) - count)[inverse[i]]
     size = count[inverse[i]]
-    u = torch.rand(len(i), generator=generator, device=y.device, dtype=torch.float64)
-    step = torch.where(size > 1, 1 + (u * (size - 1)).long(), 0)
+    u = torch.rand(len(i), generator=generator, device=y.device)
+    step = torch.where(size > 1, 1 + (u * (size - 1)).long().clamp(max=size - 2), 0)
     return order[first + (rank[i] - first + step) % size]
 
 
+@torch.compiler.disable  # its shapes follow the data
 @_full_precision
 def slerp_augment(
     z: torch.Tensor,

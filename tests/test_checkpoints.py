@@ -1,5 +1,6 @@
 """Weights in every published layout load as they are; broken, foreign and hostile files are refused in one line."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -248,6 +249,51 @@ class Payload:
 
     def __reduce__(self):
         return os.system, (f"touch {self.path}",)
+
+
+class Script(torch.nn.Module):
+    """A TorchScript archive whose own code writes a file when ``torch.jit.load`` reads it."""
+
+    def __init__(self, sign: str):
+        super().__init__()
+        self.sign = sign
+        self.weight = torch.nn.Parameter(torch.ones(2))
+
+    @torch.jit.export
+    def __getstate__(self):
+        return (self.sign, self.weight, self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, torch.Tensor, bool]):
+        torch.save(torch.ones(1), state[0])
+        self.sign, self.weight, self.training = state[0], state[1], state[2]
+
+    def forward(self, x):
+        return x * self.weight
+
+
+def test_a_torchscript_archive_runs_none_of_its_code(tmp_path):
+    path, sign = tmp_path / "model.pt", tmp_path / "ran"
+    torch.jit.script(Script(str(sign))).save(str(path))
+    with contextlib.suppress(LNCLIPError):
+        read_state_dict(path)
+    assert not sign.exists()
+
+
+def test_damaged_metadata_and_strange_tensors_are_one_line(tmp_path):
+    state = {k: v.clone() for k, v in detector().state_dict().items()}
+    for bad in ("{", "[1]", '{"backbone": "x"}', '{"config": 3}'):
+        save_file(state, tmp_path / "w.safetensors", metadata={"lnclip_df": bad})
+        with pytest.raises(LNCLIPError, match="metadata"):
+            load_weights(detector(), tmp_path / "w.safetensors")
+    for bad in ({0: torch.ones(1)}, {"a": torch.eye(3).to_sparse()}, {"a": torch.ones(2, device="meta")}, {"a": 1}, {}):
+        torch.save(bad, tmp_path / "w.pth")
+        with pytest.raises(LNCLIPError, match="state dict"):
+            load_weights(detector(), tmp_path / "w.pth")
+    for odd in (torch.tensor(1.0), torch.ones(3)):
+        torch.save({"visual.conv1.weight": odd, "visual.positional_embedding": odd}, tmp_path / "w.pth")
+        with pytest.raises(LNCLIPError):
+            load_pretrained(detector().backbone, "tiny", str(tmp_path / "w.pth"))
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors", ".ckpt"])

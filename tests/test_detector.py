@@ -189,6 +189,18 @@ def test_train_metrics_equal_sklearn_and_are_none_for_one_class():
     assert model.get_train_metrics(single, out)["auc"] is None
 
 
+def test_the_compiled_detector_trains_at_every_batch_size():
+    model = detector("lnclip.backbone.vision.layers=1").train()
+    compiled = torch.compile(model, backend="aot_eager")
+    for n in (16, 15, 14):
+        torch.manual_seed(0)
+        eager = model.get_losses(batch(n), model(batch(n)))["overall"]
+        torch.manual_seed(0)
+        loss = model.get_losses(batch(n), compiled(batch(n)))["overall"]
+        torch.testing.assert_close(loss, eager, atol=1e-5, rtol=1e-5)
+        loss.backward()
+
+
 # ---- test metrics
 
 

@@ -334,3 +334,87 @@ def test_a_probability_that_is_no_number_names_the_frame(toy, tmp_path, trained,
 def test_a_data_sets_name_must_be_a_file_name(toy, tmp_path, trained, name):
     with pytest.raises(LNCLIPError, match="name becomes a file's"):
         testing.test(configured(toy), trained[0] / "best.safetensors", tmp_path, datasets=[name])
+
+
+def test_a_batch_of_broken_frames_alone_is_skipped_too(toy, tmp_path):
+    shutil.copytree(toy, tmp_path / "toy")
+    index = read_json(tmp_path / "toy" / "preprocessing" / "dataset_json" / "toy.json")["toy"]
+    train_frames = [f for label in index.values() for video in label["train"].values() for f in video["frames"]]
+    for frame in train_frames[1::2]:
+        (tmp_path / "toy" / frame).unlink()
+    options = ["train_batchSize=1", "lnclip.slerp.batch_size=8", "lnclip.missing_frames=skip", "nEpochs=0"]
+    result = run(tmp_path / "toy", tmp_path / "run", *options)
+    assert result["history"][0]["skipped"] == len(train_frames[1::2])
+
+
+# ---- damaged folders
+
+
+def test_a_kill_between_the_last_and_the_best_file_is_mended_on_resuming(toy, tmp_path, trained):
+    whole, broken = trained[0], shutil.copytree(trained[0], tmp_path / "run")
+    last = torch.load(broken / "checkpoints" / "last.ckpt", weights_only=True)
+    aurocs = [row["val"]["auroc"] for row in last["history"]]
+    for row in last["history"][:-1]:  # as if the last epoch were the best
+        row["val"]["auroc"] = min(aurocs) / 2
+    torch.save(last, broken / "checkpoints" / "last.ckpt")
+    (broken / "best.safetensors").unlink()
+    run(toy, broken, resume=True)
+    facts = load_weights(LNCLIPDetector(configured(toy)), broken / "best.safetensors")
+    assert facts["epoch"] == last["epoch"] and whole.is_dir()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"history": [1]}, {"epoch": "x"}, {"epoch": 50}, {"history": []}, {"optimizer": 3}, {"trained": {}}],
+    ids=lambda change: str(change),
+)
+def test_a_last_checkpoint_that_contradicts_itself_is_refused(toy, tmp_path, trained, change):
+    shutil.copytree(trained[0], tmp_path / "run")
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    torch.save(torch.load(path, weights_only=True) | change, path)
+    before = (tmp_path / "run" / "best.safetensors").read_bytes()
+    with pytest.raises(LNCLIPError, match="checkpoint"):
+        run(toy, tmp_path / "run", "nEpochs=4", resume=True)
+    assert (tmp_path / "run" / "best.safetensors").read_bytes() == before
+
+
+def test_resuming_without_the_best_weights_says_so(toy, tmp_path, trained):
+    shutil.copytree(trained[0], tmp_path / "run")
+    (tmp_path / "run" / "best.safetensors").unlink()
+    with pytest.raises(LNCLIPError, match=r"best\.safetensors is gone"):
+        run(toy, tmp_path / "run", resume=True)
+
+
+def test_a_file_is_no_folder_to_train_in(toy, tmp_path):
+    (tmp_path / "run").write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(LNCLIPError, match="is a file"):
+            run(toy, tmp_path / "run", resume=resume)
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_a_full_disk_is_one_line(toy, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr("lnclip_df.runner.outputs.torch.save", full)
+    with pytest.raises(LNCLIPError, match=r"cannot write .*last\.ckpt"):
+        run(toy, tmp_path / "run")
+    assert not list((tmp_path / "run").rglob(".last*"))
+
+
+def test_a_device_that_is_not_there_is_named(toy, tmp_path, trained):
+    weights = trained[0] / "best.safetensors"
+    for device in ("foo", "cuda:99"):
+        with pytest.raises(LNCLIPError, match=device):
+            testing.test(configured(toy), weights, tmp_path, device=device, progress=False)
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"weights": 3}'])
+def test_a_damaged_metrics_file_is_made_again(toy, tmp_path, trained, damage):
+    options = {"device": "cpu", "progress": False}
+    first = testing.test(configured(toy), trained[0] / "best.safetensors", tmp_path, **options)
+    for path in (tmp_path / "metrics").iterdir():
+        path.write_text(damage)
+    again = testing.test(configured(toy), trained[0] / "best.safetensors", tmp_path, **options)
+    assert {n: r["video"] for n, r in again.items()} == {n: r["video"] for n, r in first.items()}

@@ -61,6 +61,16 @@ def test_the_hook_sets_the_rate_of_its_own_optimizer_before_every_step():
     torch.testing.assert_close(before - ours.weight.detach(), torch.full((1, 2), 0.1 + 0.4 + 0.6))
 
 
+def test_the_hook_leaves_groups_of_others_alone():
+    ours, other = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+    groups = [{"params": [ours.weight], "lr": 1.0}, {"params": [ours.bias], "lr": 0.1}, {"params": other.parameters()}]
+    optimizer = torch.optim.SGD(groups, lr=7.0)
+    handle = drive_optimizer(ours, lambda s: 0.5)
+    step(ours, optimizer)
+    handle.remove()
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.5, 7.0]
+
+
 def test_the_hook_finds_a_wrapped_module_and_dies_with_it():
     module = torch.nn.Linear(2, 1)
     wrapped = torch.nn.Sequential(module)

@@ -69,6 +69,13 @@ def test_slerp_moves_at_constant_angular_speed_at_every_angle(t, theta, dtype):
     torch.testing.assert_close(z, expected, atol=20 * rounding + 1e-15, rtol=0)
 
 
+def test_arguments_are_taken_by_name():
+    a, b = sphere(2, 16)
+    torch.testing.assert_close(slerp(a=a, b=b, t=torch.tensor(0.3)), slerp(a, b, torch.tensor(0.3)))
+    torch.testing.assert_close(normalize(f=2 * a), a)
+    assert uniformity(z=torch.stack([a, b]), temperature=1.0) < 0
+
+
 def test_slerp_reaches_both_ends():
     a, b = sphere(2, 16)
     torch.testing.assert_close(slerp(a, b, torch.tensor(0.0)), a)
@@ -215,7 +222,11 @@ def test_duplicates_align_perfectly_and_are_least_uniform():
 
 def test_uniformity_is_clamped_as_released():
     z = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
-    assert uniformity(z, 100.0).item() == pytest.approx(math.log(1e-6))
+    z.requires_grad_()
+    clamped = uniformity(z, 100.0)
+    clamped.backward()
+    assert clamped.item() == pytest.approx(math.log(1e-6))
+    assert torch.equal(z.grad, torch.zeros_like(z))
 
 
 def test_everything_is_float32_under_autocast():

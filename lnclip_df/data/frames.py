@@ -55,9 +55,12 @@ def lmdb_key(frame: str) -> str:
 
 def _from_file(path):
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise LNCLIPError(f"frame {path} is not a regular file")
         return path.read_bytes()
-    except OSError as error:
-        raise LNCLIPError(f"cannot read frame {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL or a lone surrogate
+        shown = str(path).encode("utf-8", "backslashreplace").decode()
+        raise LNCLIPError(f"cannot read frame {shown}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _from_database(path, key):

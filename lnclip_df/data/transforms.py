@@ -1,14 +1,17 @@
 """What becomes of a frame before the model: augmentation, resize, normalisation."""
 
 import inspect
+import os
 import random
 from collections.abc import Callable
 
-import albumentations as A
 import cv2
 import numpy as np
 import torch
 from PIL import Image
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks the network for a newer version
+import albumentations as A
 
 
 def resize(image: np.ndarray, size: int, how: str) -> np.ndarray:

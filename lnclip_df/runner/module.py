@@ -92,23 +92,25 @@ class LNCLIPModule(LightningModule):
 
     def training_step(self, batch, batch_idx):
         self.skipped += len(batch["skipped"])
-        if not batch["frame"]:
-            raise LNCLIPError(f"no frame of a whole batch can be read, the first of them {batch['skipped'][0]}")
+        if not batch["frame"]:  # every frame skipped: a step without a gradient, on this rank as on the others
+            return sum(parameter.sum() * 0 for parameter in self._trained().values())
         losses = self.detector.get_losses(batch, self.detector(batch))
         self._record({name: loss.detach() for name, loss in losses.items()}, batch_idx)
         return losses["overall"]
 
     def _record(self, losses, batch_idx):
         for name, loss in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + loss.double()
+            self.sums[name] = self.sums.get(name, 0.0) + loss.float()
         step = self.current_epoch * self.trainer.num_training_batches + batch_idx
         self.logger.log_metrics({"lr": self.lr} | {f"train/{name}": x.item() for name, x in losses.items()}, step=step)
         self.log("loss", losses["overall"], prog_bar=True, logger=False, batch_size=1)
 
     def on_train_epoch_end(self):
         sums = gathered({name: total.item() for name, total in self.sums.items()})
+        if not any(sums):
+            raise LNCLIPError("not one training frame can be read; lnclip.missing_frames: error names the first")
         steps = self.trainer.num_training_batches * len(sums)
-        train = {name: sum(rank[name] for rank in sums) / steps for name in self.sums}
+        train = {name: sum(rank.get(name, 0.0) for rank in sums) / steps for name in max(sums, key=len)}
         row = {"epoch": self.current_epoch, "lr": self.lr, "train": train, "val": self._validate()}
         self.history.append(row | {"skipped": sum(gathered(self.skipped))})
         scalars = {f"epoch/{name}": x for name, x in train.items()} | {

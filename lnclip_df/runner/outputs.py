@@ -9,7 +9,7 @@ import yaml
 from lightning.pytorch.callbacks import Checkpoint
 
 from lnclip_df.checkpoints import save_weights
-from lnclip_df.config import read_yaml
+from lnclip_df.config import load_config
 from lnclip_df.errors import LNCLIPError
 from lnclip_df.files import atomic_path, write_json, write_text
 
@@ -26,8 +26,8 @@ MAY_CHANGE = {
 class Outputs(Checkpoint):
     """Writes, from the main process: ``config.yaml`` first, and after every epoch the files below.
 
-    ``best.safetensors`` (where the epoch is the best so far), ``history.json``, and last ``checkpoints/last.ckpt``:
-    an epoch that is in it is finished. Each file is written whole or not at all.
+    ``checkpoints/last.ckpt`` first (an epoch that is in it is finished), then ``best.safetensors`` (where the epoch is
+    the best so far) and ``history.json``. Each file is written whole or not at all.
     """
 
     def __init__(self, out, config: dict):
@@ -46,11 +46,22 @@ class Outputs(Checkpoint):
         trainer.strategy.barrier("outputs of an epoch")
 
     def _write(self, module):
+        path = last_checkpoint(self.out)
+        with atomic_path(path) as temporary:
+            try:
+                torch.save(module.state(), temporary)
+            except RuntimeError as error:  # how torch says that the disk is full
+                raise LNCLIPError(f"cannot write {path}: {' '.join(str(error).split())}") from error
+        self.write_results(module)
+
+    def write_results(self, module):
+        """Write ``history.json``, and ``best.safetensors`` where the model is at the best epoch so far.
+
+        Done after ``last.ckpt``, and once more on resuming: whatever moment a training is killed at, the two agree.
+        """
         if module.best is module.history[-1]:
             save_weights(module.detector, self.out / "best.safetensors", self._metadata(module))
         write_json(self.out / "history.json", {"seed": module.seed, "epochs": module.history})
-        with atomic_path(last_checkpoint(self.out)) as path:
-            torch.save(module.state(), path)
 
     def _metadata(self, module):
         row = module.history[-1]
@@ -96,29 +107,51 @@ def read_last(out, config: dict) -> dict | None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise LNCLIPError(
-            f"{path} is damaged, or no checkpoint of ours ({type(error).__name__}); remove {out} and train again"
+            f"{path} is damaged, or no checkpoint of ours ({type(error).__name__}); "
+            f"train to another --out ({out}/best.safetensors is whole where it is)"
         ) from error
-    expected = {"epoch", "seed", "steps_per_epoch", "trained", "optimizer", "history"}
-    if not isinstance(state, dict) or set(state) != expected:
-        raise LNCLIPError(f"{path} is not a checkpoint of ours; remove {out} and train again")
+    _check_state(state, path, config)
+    best = max(state["history"], key=lambda row: row["val"]["auroc"])
+    if best is not state["history"][-1] and not (Path(out) / "best.safetensors").is_file():
+        raise LNCLIPError(f"cannot resume: {out}/best.safetensors is gone; put it back, or train to another --out")
     return state
 
 
-def check_unused(out):
-    """Refuse a folder that holds anything.
+def _check_state(state, path, config):
+    kinds = {"epoch": int, "seed": int, "steps_per_epoch": int, "trained": dict, "optimizer": dict, "history": list}
+    fits = (
+        isinstance(state, dict)
+        and set(state) == set(kinds)
+        and all(isinstance(state[key], kind) for key, kind in kinds.items())
+        and all(isinstance(row, dict) and isinstance(row.get("val"), dict) for row in state["history"])
+        and [row.get("epoch") for row in state["history"]] == list(range(config["start_epoch"], state["epoch"] + 1))
+    )
+    if not fits:
+        raise LNCLIPError(f"{path} is not a checkpoint of ours, or not of this training; train to another --out")
+
+
+def check_folder(out, *, unused: bool):
+    """Make sure that a training can write to a folder, and make the folder.
+
+    Args:
+        out: the folder.
+        unused: it must hold nothing yet.
 
     Raises:
-        LNCLIPError: it does.
+        LNCLIPError: it is a file, cannot be written, or holds something.
     """
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise LNCLIPError(f"{out} is a file; give another --out")
-    if out.is_dir() and any(out.iterdir()):
+    if unused and out.is_dir() and any(out.iterdir()):
         raise LNCLIPError(f"{out} is not empty; go on there with --resume, or give another --out")
+    with atomic_path(out / "config.yaml.writable") as path:
+        path.write_bytes(b"\0" * 4096)
+    (out / "config.yaml.writable").unlink()
 
 
 def _check_same_config(path, config):
-    before, now = _flat(read_yaml(path)), _flat(config)
+    before, now = _flat(load_config(path)), _flat(config)
     if now["manualSeed"] is None:
         now["manualSeed"] = before.get("manualSeed")
     for key in [*now, *before]:

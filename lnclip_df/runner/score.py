@@ -66,7 +66,7 @@ def _score_batch(detector, batch, device):
     prob = batch["image"].new_empty(0)
     if len(batch["frame"]):
         batch = batch | {"image": batch["image"].to(device, non_blocking=True)}
-        prob = detector(batch)["prob"].double().cpu()
+        prob = detector(batch)["prob"].cpu().double()
     for frame, value in zip(batch["frame"], prob.tolist(), strict=True):
         if not 0 <= value <= 1:
             raise LNCLIPError(f"{frame}: the detector's probability is {value}; the weights are damaged")
@@ -87,7 +87,7 @@ def one_line_errors():
     try:
         yield
     except LNCLIPError as error:
-        lines = str(error).strip().splitlines()
+        lines = str(error.args[0]).strip().splitlines()
         if len(lines) > 1:
             raise LNCLIPError(lines[-1].partition("LNCLIPError: ")[2] or lines[-1]) from None
         raise

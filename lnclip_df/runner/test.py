@@ -56,10 +56,11 @@ def test(config: dict, weights, out, *, datasets=None, device=None, progress: bo
     videos = {name: read_videos(config, [name], "test") for name in names}
     detector = LNCLIPDetector(_without_pretrained(config))
     facts = load_weights(detector, weights)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    _warn_of_other_preprocessing(config, facts)
+    device = _device(device)
     provenance = {
         "weights": {"path": str(weights), "sha256": sha256(weights), "epoch": facts.get("epoch")},
-        "train_dataset": facts.get("config", config)["train_dataset"],
+        "train_dataset": facts.get("config", config).get("train_dataset", []),
         "config_sha256": _digest(_what_predicts(config)),
     }
     results = {}
@@ -123,18 +124,44 @@ def _finished(out, name, identity):
     predictions, metrics = _files(out, name)
     if not (predictions.is_file() and metrics.is_file()):
         return None
-    result = read_json(metrics)
+    try:
+        result = read_json(metrics)
+    except LNCLIPError:  # a damaged file is made again
+        return None
     same = isinstance(result, dict) and _comparable(result) == _comparable(identity)
     return result if same else None
 
 
 def _comparable(facts):
     keys = ("dataset", "split", "config_sha256", "videos_sha256")
-    return [facts.get(key) for key in keys] + [(facts.get("weights") or {}).get("sha256")]
+    weights = facts.get("weights")
+    return [facts.get(key) for key in keys] + [weights.get("sha256") if isinstance(weights, dict) else None]
 
 
 def _files(out, name):
     return Path(out) / "predictions" / f"{name}.parquet", Path(out) / "metrics" / f"{name}.json"
+
+
+def _warn_of_other_preprocessing(config, facts):
+    """Say which keys make the frames look otherwise than in training."""
+    trained = facts.get("config")
+    if not trained:
+        return
+    for key in ("resolution", "mean", "std", "compression"):
+        if trained.get(key) != config[key]:
+            logger.warning("%s is %s here and was %s in training", key, config[key], trained.get(key))
+    before, now = trained.get("lnclip", {}).get("resize"), config["lnclip"]["resize"]
+    if before != now:
+        logger.warning("lnclip.resize is %s here and was %s in training", now, before)
+
+
+def _device(name):
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, NotImplementedError, AssertionError) as error:
+        raise LNCLIPError(f"--device {name}: {' '.join(str(error).split())[:160]}") from error
+    return device
 
 
 def _dataset_names(config, datasets):
@@ -142,7 +169,7 @@ def _dataset_names(config, datasets):
     if not names:
         raise LNCLIPError("no data set to test on: name one with --datasets, lnclip.benchmarks or test_dataset")
     for name in names:
-        if not re.fullmatch(r"\w[\w.+ -]*", name):
+        if not re.fullmatch(r"\w[\w.+ -]{0,99}", name):
             raise LNCLIPError(f"data set {name!r}: the name becomes a file's; use letters, digits and . _ + -")
     return names
 

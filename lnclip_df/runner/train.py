@@ -19,7 +19,7 @@ from lnclip_df.detector import LNCLIPDetector
 from lnclip_df.errors import LNCLIPError
 from lnclip_df.files import read_json
 from lnclip_df.runner.module import LNCLIPModule
-from lnclip_df.runner.outputs import Outputs, check_unused, read_last
+from lnclip_df.runner.outputs import Outputs, check_folder, read_last
 from lnclip_df.runner.score import one_line_errors
 
 logger = logging.getLogger(__name__)
@@ -86,6 +86,8 @@ def train(
         module = LNCLIPModule(detector, config, train_frames, val_frames, seed=seed, progress=progress)
         if state is not None:
             module.restore(state)
+            if trainer.is_global_zero:
+                outputs.write_results(module)
         if epoch <= config["nEpochs"]:
             _fit(trainer, module, epoch, outputs)
 
@@ -105,6 +107,8 @@ def _fit(trainer, module, epoch, outputs):
     trainer.fit_loop.epoch_progress.current.processed = epoch
     try:
         trainer.fit(module)
+    except OSError as error:  # TensorBoard's files
+        raise LNCLIPError(f"cannot write in {outputs.out}: {error.strerror or error}; --resume goes on") from error
     except torch.cuda.OutOfMemoryError as error:
         batch = module.config["train_batchSize"]
         raise LNCLIPError(
@@ -168,9 +172,10 @@ def _seed(config, state):
 
 
 def _announce(out, resume, state, epoch):
+    check_folder(out, unused=not resume)
     if not resume:
-        check_unused(out)
-    elif state is None:
+        return
+    if state is None:
         logger.info("nothing to resume in %s: no epoch is finished there; starting with the first", out)
     else:
         logger.info("resuming %s with epoch %d", out, epoch)
