@@ -256,7 +256,8 @@ def configs():
     from lnclip_df.config import bench_configs
 
     for path in sorted(bench_configs().rglob("*.yaml")):
-        typer.echo(path.relative_to(bench_configs()))
+        if path.name != "labels.yaml":
+            typer.echo(path.relative_to(bench_configs()))
 
 
 def _devices(text):
