@@ -1,6 +1,15 @@
 """The one error that users see: what is wrong, the value, and the mend, in one line."""
 
 
+def printable(text: str) -> str:
+    """Text in one line that a terminal can show: line breaks, escapes and broken characters are written out.
+
+    >>> print(printable("a" + chr(27) + "[2J" + chr(10)))
+    a\\x1b[2J\\n
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class LNCLIPError(Exception):
     """A fault that the user can mend: a wrong key, a missing file, an unfit checkpoint.
 
@@ -10,4 +19,4 @@ class LNCLIPError(Exception):
     """
 
     def __str__(self):
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in super().__str__())
+        return printable(super().__str__())

@@ -1,5 +1,6 @@
 """Preprocessing: geometry against independent references, every fault a line, and a killed run resumed."""
 
+import errno
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +80,12 @@ def test_keys_keep_folders_and_tell_suffixes_apart(tmp_path):
         (tmp_path / name).touch()
     assert list(find_videos(tmp_path)) == ["a/one", "a/two.mov", "a/two.webm", "b/one"]
     assert list(find_videos(tmp_path / "b" / "one.mp4")) == ["one"]
+
+
+def test_no_video_is_lost_to_another_with_its_key(tmp_path):
+    for name in ("a.mp4", "a.mov", "a.mp4.mp4"):
+        (tmp_path / name).touch()
+    assert list(find_videos(tmp_path)) == ["a.mov", "a.mp4", "a.mp4.mp4"]
 
 
 # --- alignment --------------------------------------------------------------------------------------------------------
@@ -354,15 +362,162 @@ def test_a_name_that_climbs_out_is_refused(clip, tmp_path, name):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("setting", [{"frames": 0}, {"size": 0}, {"scale": 0.5}, {"workers": 0}])
-def test_settings_out_of_range_are_named(clip, tmp_path, setting):
-    with pytest.raises(LNCLIPError, match=next(iter(setting))):
-        run(clip, tmp_path, **setting)
+@pytest.fixture
+def beside(clip, tmp_path):
+    """Write a good video and those with the names given (bytes or str) into one folder; return the folder."""
+
+    def write(*names):
+        source = tmp_path / "videos"
+        for name in ("good.mp4", *names):
+            path = source / os.fsdecode(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.write_bytes(clip.read_bytes())
+            except OSError as error:
+                pytest.skip(f"this file system has no such names: {error}")
+        return source
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "name, reason",
+    [
+        ("x" * 251 + ".mp4", "too long"),
+        ("顔" * 83 + "xx.mp4", "too long"),
+        (b"bad\xff\xfe.mp4", "not UTF-8"),
+        (b"bad\xff/fine.mp4", "not UTF-8"),
+        ("good/000.png.mp4", "collides with what is written of 'good'"),
+        ("good/000.npy/deeper.mp4", "collides with what is written of 'good'"),
+        ("good.json/other.mp4", "collides with what is written of 'good'"),
+    ],
+    ids=["long", "long in bytes", "file not UTF-8", "folder not UTF-8", "face", "points", "record"],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_name_that_no_face_can_have_is_a_line_and_the_others_are_done(beside, tmp_path, name, reason, workers):
+    source = beside(name, "other.mp4")
+    for resumed in (0, 2):
+        summary = run(source, tmp_path / "out", frames=1, workers=workers)
+        assert summary.counts == {"done": 2, "unreadable": 1} and summary.resumed == resumed
+        assert set(summary.frame_paths()) == {"good", "other"}
+        [(key, said)] = summary.failures
+        assert key == os.fsdecode(name).removesuffix(".mp4") and reason in said and "rename the file" in said
+        str(summary).encode("utf-8")
+
+
+@pytest.mark.parametrize("length", [250, 251])
+def test_the_longest_name_that_can_have_a_record_is_done(beside, tmp_path, length):
+    summary = run(beside("x" * length + ".mp4"), tmp_path / "out", frames=1)
+    assert summary.counts == ({"done": 2} if length == 250 else {"done": 1, "unreadable": 1})
+
+
+def test_a_path_that_is_too_long_is_a_line(beside, tmp_path):
+    source, deep = beside(), "/".join(["d" * 200] * 3)
+    (source / deep).mkdir(parents=True)
+    (source / "good.mp4").rename(source / deep / "good.mp4")
+    out = tmp_path
+    while len(str(out)) < 3400:
+        out = out / ("o" * 200)
+    [(key, reason)] = run(source, out).failures
+    assert key == f"{deep}/good" and "too long" in reason
+
+
+def test_only_names_that_no_face_can_have_is_a_run_too(tmp_path):
+    (tmp_path / ("x" * 251 + ".mp4")).touch()
+    assert run(tmp_path, tmp_path / "out", workers=None).counts == {"unreadable": 1}
+
+
+@pytest.mark.parametrize("first, second", [("good/000.png", "good"), ("good", "good/000.png"), ("a.json/b", "a")])
+def test_a_name_that_an_earlier_run_took_is_a_line(clip, tmp_path, first, second):
+    for name in (first, second):
+        path = tmp_path / name.replace("/", "-") / f"{name}.mp4"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(clip.read_bytes())
+    assert run(tmp_path / first.replace("/", "-"), tmp_path / "out").counts == {"done": 1}
+    before = _contents(tmp_path / "out")
+    [(key, reason)] = run(tmp_path / second.replace("/", "-"), tmp_path / "out").failures
+    assert key == second and "collides" in reason and _contents(tmp_path / "out") == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_fifo_is_a_line_and_is_not_waited_for(beside, tmp_path):
+    source = beside()
+    os.mkfifo(source / "pipe.mp4")
+    (source / "link.mp4").symlink_to(source / "pipe.mp4")
+    (source / "nowhere.mp4").symlink_to(source / "absent")
+    summary = run(source, tmp_path / "out")
+    assert summary.counts == {"done": 1, "unreadable": 3}
+    reasons = dict(summary.failures)
+    assert reasons["pipe"] == reasons["link"] == "not a regular file"
+    assert reasons["nowhere"] == "cannot be opened: No such file or directory"
+    assert run(source / "pipe.mp4", tmp_path / "out").failures == [("pipe", "not a regular file")]
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS])
+@pytest.mark.parametrize("place", ["replace", "unlink"])
+def test_a_full_or_read_only_disk_ends_the_run(clip, tmp_path, monkeypatch, fault, place):
+    def refuse(*args, **kwargs):
+        raise OSError(fault, os.strerror(fault))
+
+    run(clip, tmp_path / "out")
+    monkeypatch.setattr(*((os, "replace") if place == "replace" else (Path, "unlink")), refuse)
+    with pytest.raises(LNCLIPError, match=f"cannot write .*: {os.strerror(fault)}"):
+        run(clip, tmp_path / "out", frames=2)
+
+
+@pytest.mark.parametrize(
+    "taken", ["above", "above/out", "above/out/frames", "above/out/landmarks", "above/out/records"]
+)
+def test_a_file_where_the_output_goes_is_named(clip, tmp_path, taken):
+    path = tmp_path / taken
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("kept")
+    with pytest.raises(LNCLIPError, match=f"^out: .*{path.name}") as caught:
+        run(clip, tmp_path / "above" / "out")
+    assert "\n" not in str(caught.value) and path.read_text() == "kept"
+
+
+@pytest.mark.parametrize("below", [".", "faces"])
+def test_faces_written_below_the_source_are_not_read_as_videos(beside, below):
+    source = beside("a/b.mp4")
+    assert run(source, source / below).counts == {"done": 2}
+    again = run(source, source / below)
+    assert again.counts == {"done": 2} and again.resumed == 2
+
+
+def test_terminal_escapes_in_names_are_shown_escaped(beside, tmp_path):
+    source = beside("Ä 顔.mp4")
+    (source / "a\x1b[2J\r\nb\x9b.mp4").touch()
+    shown = str(run(source, tmp_path / "out"))
+    assert "a\\x1b[2J\\r\\nb\\x9b: " in shown and len(shown.splitlines()) == 2
+    assert all(line.isprintable() for line in shown.split("\n"))
+
+
+@pytest.mark.parametrize(
+    "name, values, accepted",
+    [
+        ("frames", (0, -1, 100_001, 2.5, "3", None), "an integer, 1 to 100000"),
+        ("size", (0, 15, 4097, 64.0, None), "an integer, 16 to 4096"),
+        ("scale", (0.5, 10.1, float("nan"), float("inf"), 1j, None), "a number, 1 to 10"),
+        ("workers", (0, -2, 1.5), "an integer, 1 or more"),
+    ],
+)
+def test_settings_out_of_range_are_named(clip, tmp_path, name, values, accepted):
+    for value in values:
+        with pytest.raises(LNCLIPError) as caught:
+            run(clip, tmp_path / "out", **{name: value})
+        assert str(caught.value) == f"{name}: {value!r} received; accepted is {accepted}"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("setting", [{"size": 16}, {"scale": 10}, {"frames": 100_000}, {"size": np.int64(16)}])
+def test_settings_at_their_bounds_are_taken(clip, tmp_path, setting):
+    assert run(clip, tmp_path, **setting).counts == {"done": 1}
 
 
 def test_sources_without_a_video_are_named(tmp_path):
     (tmp_path / "note.txt").touch()
-    for source in (tmp_path, tmp_path / "note.txt", tmp_path / "absent"):
+    for source in (tmp_path, tmp_path / "note.txt", tmp_path / "absent", tmp_path / ("x" * 300)):
         with pytest.raises(LNCLIPError, match=source.name):
             run(source, tmp_path / "out")
 

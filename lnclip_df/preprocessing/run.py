@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -9,19 +10,27 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing import get_context
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
 
-from lnclip_df.errors import LNCLIPError
+from lnclip_df.errors import LNCLIPError, printable
 from lnclip_df.files import inside, read_json, write_bytes, write_json
 from lnclip_df.preprocessing.align import align
 from lnclip_df.preprocessing.detect import RetinaFace, largest
+from lnclip_df.preprocessing.names import FACE, unfit_names
 from lnclip_df.preprocessing.opencv import one_thread
 from lnclip_df.preprocessing.video import UnreadableVideo, find_videos, sample_frames, to_rgb
 
 DONE, NO_FACE, UNREADABLE = "done", "no face", "unreadable"
 CHUNK = 8  # frames held as pixels at once
+BOUNDS = {  # what each setting accepts: the kind of number, the least, the most
+    "frames": (Integral, 1, 100_000),
+    "size": (Integral, 16, 4096),
+    "scale": (Real, 1, 10),
+    "workers": (Integral, 1, None),
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,7 @@ class Summary:
         counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self.counts.items()))
         head = f"{len(self.results)} videos: {counts} ({self.resumed} from before), {self.faces} faces"
         lines = [f"{head}, {self.seconds:.1f} s"]
-        return "\n".join(lines + [f"  {key}: {reason}" for key, reason in self.failures])
+        return "\n".join(lines + [printable(f"  {key}: {reason}") for key, reason in self.failures])
 
 
 def preprocess(source, out, *, frames=32, size=256, scale=1.3, workers=None, progress=True) -> Summary:
@@ -108,30 +117,53 @@ def preprocess(source, out, *, frames=32, size=256, scale=1.3, workers=None, pro
     Args:
         source: a video (mp4 avi mov mkv webm), or a folder; below a folder, ``<video>`` keeps the relative folder.
         out: the output folder.
-        frames: frames a video.
-        size: side of a crop in pixels.
-        scale: enlargement of the crop beyond the five-point template, 1 or more.
-        workers: processes; the number of cores by default. 1 works in this process.
+        frames: frames a video, 1 to 100000.
+        size: side of a crop in pixels, 16 to 4096.
+        scale: enlargement of the crop beyond the five-point template, 1 to 10.
+        workers: processes, 1 or more; the number of cores by default. 1 works in this process.
         progress: show a bar with the rate.
 
     Returns:
-        The :class:`Summary`; videos without a face, and those that cannot be read, are in its ``failures``.
+        The :class:`Summary`; videos without a face, and those that cannot be read or must be renamed, are in its
+        ``failures``.
 
     Raises:
         LNCLIPError: a setting is out of range, there is no video, or the output cannot be written.
     """
-    for name, value, least in (("frames", frames, 1), ("size", size, 1), ("scale", scale, 1), ("workers", workers, 1)):
-        if value is not None and not value >= least:
-            raise LNCLIPError(f"{name}: {value!r} is below {least}")
+    _check_settings(frames=frames, size=size, scale=scale, **({} if workers is None else {"workers": workers}))
     started = time.monotonic()
     out = Path(out).resolve()
     videos = find_videos(source)
+    _check_output(out)
+    unfit = unfit_names(videos, out)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(workers or cores, len(videos))
+    workers = max(1, min(workers or cores, len(videos) - len(unfit)))
     threads = max(1, cores // workers)
-    jobs = [Job(key, str(path), str(out), frames, size, scale, threads) for key, path in videos.items()]
-    results = sorted(_results(jobs, workers, progress), key=lambda result: result.key)
-    return Summary(out, results, time.monotonic() - started)
+    fit = {key: str(path) for key, path in videos.items() if key not in unfit}
+    jobs = [Job(key, path, str(out), int(frames), int(size), float(scale), threads) for key, path in fit.items()]
+    results = _results(jobs, workers, progress) + [Result(key, UNREADABLE, reason=unfit[key]) for key in unfit]
+    return Summary(out, sorted(results, key=lambda result: result.key), time.monotonic() - started)
+
+
+def _check_settings(**settings):
+    for name, value in settings.items():
+        kind, least, most = BOUNDS[name]
+        if not (isinstance(value, kind) and value >= least and (most is None or value <= most)):
+            number = "an integer" if kind is Integral else "a number"
+            accepted = f"{least} or more" if most is None else f"{least} to {most}"
+            raise LNCLIPError(f"{name}: {value!r} received; accepted is {number}, {accepted}")
+
+
+def _check_output(out):
+    for folder in (out, out / "frames", out / "landmarks", out / "records"):
+        try:
+            mode = os.stat(folder).st_mode
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise LNCLIPError(f"out: cannot write {folder}: {getattr(error, 'strerror', None) or error}") from error
+        if not stat.S_ISDIR(mode):
+            raise LNCLIPError(f"out: {folder} is a file; accepted is a folder, or a path where nothing is yet")
 
 
 def _results(jobs, workers, progress):
@@ -184,6 +216,9 @@ def process_video(job: Job) -> Result:
     finished = _finished(record_path, job.key, stamp)
     if finished:
         return finished
+    taken = _taken(job, record_path)
+    if taken:
+        return Result(job.key, UNREADABLE, reason=f"its name collides with {taken}; rename the file or remove that")
     _clear(job, record_path)
     try:
         chosen = sample_frames(job.path, job.frames, job.threads)
@@ -237,8 +272,6 @@ def _stamp(job):
 
 def _finished(record_path, key, stamp):
     """The result of an earlier run, or None where there is none that agrees with ``stamp``."""
-    if not record_path.is_file():
-        return None
     try:
         record = read_json(record_path)
         if not stamp or any(record.get(name) != value for name, value in stamp.items()):
@@ -248,14 +281,29 @@ def _finished(record_path, key, stamp):
         return None
 
 
+def _taken(job, record_path):
+    """What an earlier run wrote, of a video of another name, where this one's faces or record must go; or None."""
+    firsts = face_path(job.out, job.key, 0), landmarks_path(job.out, job.key, 0)
+    for path in (record_path, *firsts):
+        for folder in path.parents:
+            if os.path.lexists(folder) and not os.path.isdir(folder):
+                return folder
+    written = [record_path, *(path for first in firsts for path in first.parent.glob(f"[0-9]*{first.suffix}"))]
+    named = (path for path in written if path == record_path or FACE.fullmatch(path.name))
+    return next((path for path in named if os.path.isdir(path)), None)
+
+
 def _clear(job, record_path):
     """Remove what an interrupted run, or one with other settings, left of this video."""
-    record_path.unlink(missing_ok=True)
-    for path in (face_path(job.out, job.key, 0), landmarks_path(job.out, job.key, 0)):
-        if path.parent.is_dir():
-            for old in path.parent.iterdir():
-                if old.suffix == path.suffix and not old.is_dir():
-                    old.unlink()
+    try:
+        record_path.unlink(missing_ok=True)
+        for path in (face_path(job.out, job.key, 0), landmarks_path(job.out, job.key, 0)):
+            if path.parent.is_dir():
+                for old in path.parent.iterdir():
+                    if old.suffix == path.suffix and not old.is_dir():
+                        old.unlink()
+    except OSError as error:
+        raise LNCLIPError(f"cannot write {error.filename or job.out}: {error.strerror or error}") from error
 
 
 def _write_faces(job, chosen):

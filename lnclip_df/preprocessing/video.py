@@ -1,6 +1,7 @@
 """Find videos, and decode evenly spaced frames of one."""
 
 import os
+import stat
 from collections import Counter
 from pathlib import Path
 
@@ -23,28 +24,29 @@ def find_videos(source) -> dict[str, Path]:
 
     Returns:
         ``{key: path}`` in the order of the keys. A key is the path below ``source`` without its suffix, with ``/``
-        between folders; videos that differ in their suffix only keep it.
+        between folders; it keeps the suffix where another video would get the same key.
 
     Raises:
         LNCLIPError: ``source`` does not exist, is no video, or holds none.
     """
     source = Path(source)
     accepted = " ".join(suffix[1:] for suffix in VIDEO_SUFFIXES)
-    if source.is_file():
+    try:
+        is_folder = stat.S_ISDIR(os.stat(source).st_mode)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise LNCLIPError(f"no video file or folder {source}: {reason}") from error
+    if not is_folder:
         if source.suffix.lower() not in VIDEO_SUFFIXES:
             raise LNCLIPError(f"{source} is not a video file; accepted are {accepted}")
         return {source.stem: source}
-    if not source.is_dir():
-        raise LNCLIPError(f"no video file or folder {source}")
     paths = list(_walk(source))
     if not paths:
         raise LNCLIPError(f"no video below {source}; looked for {accepted}")
+    names = [path.relative_to(source).as_posix() for path in paths]
     stems = [path.relative_to(source).with_suffix("").as_posix() for path in paths]
-    shared = Counter(stems)
-    keys = [
-        stem if shared[stem] == 1 else path.relative_to(source).as_posix()
-        for stem, path in zip(stems, paths, strict=True)
-    ]
+    shared = Counter(names + stems)
+    keys = [stem if shared[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
     return dict(sorted(zip(keys, paths, strict=True)))
 
 
@@ -85,8 +87,10 @@ def sample_frames(path, frames: int, threads: int = 1) -> dict:
         ``{index: av.VideoFrame}``, the index counting decoded frames from 0; :func:`to_rgb` makes pixels of one.
 
     Raises:
-        UnreadableVideo: not a video, no video stream, or not one frame decodes.
+        UnreadableVideo: not a regular file (a FIFO would be waited for), not a video, no video stream, or not one
+            frame decodes.
     """
+    _check_regular(path)
     chosen, count = _decode(path, set(frame_indices(_packets(path), frames)), threads)
     wanted = frame_indices(count, frames)
     if not wanted:
@@ -100,6 +104,15 @@ def to_rgb(frame) -> np.ndarray:
     """Pixels of an ``av.VideoFrame``: uint8 RGB, H×W×3, turned upright as the container's rotation says."""
     rgb = frame.to_ndarray(format="rgb24")
     return np.ascontiguousarray(np.rot90(rgb, round(getattr(frame, "rotation", 0) / 90)))
+
+
+def _check_regular(path):
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise UnreadableVideo(f"cannot be opened: {error.strerror or error}") from error
+    if not stat.S_ISREG(mode):
+        raise UnreadableVideo("not a regular file")
 
 
 def _open(path):
