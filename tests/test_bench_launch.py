@@ -161,7 +161,8 @@ def test_two_processes_share_gradients_over_gloo(checkout, monkeypatch):
         assert type(model) is DDP
         model(torch.full((1, 1), float(dist.get_rank()))).sum().backward()
         assert model.module.weight.grad.item() == 0.5
-        dist.destroy_process_group()
+        dist.barrier()
+        os._exit(0)  # gloo's threads sometimes abort a process that ends by itself
         """,
     )
     assert bench_run(checkout, [name]) == 0
