@@ -1,4 +1,4 @@
-"""Everything that reads or writes weights; nothing here unpickles."""
+"""Everything that reads or writes weights; nothing here runs what a file holds beside tensors."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 import lnclip_df
 from lnclip_df.backbone import VisionSpec, VisionTower, open_clip_names
-from lnclip_df.errors import LNCLIPError
+from lnclip_df.errors import LNCLIPError, one_line
 from lnclip_df.files import atomic_path, read_json
 from lnclip_df.torchscript import is_torchscript, read_torchscript
 
@@ -68,7 +68,9 @@ def read_state_dict(path) -> tuple[dict[str, torch.Tensor], dict]:
     except LNCLIPError:
         raise
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise LNCLIPError(f"{path} is not a whole file of weights (truncated or corrupt?): {_line(error)}") from error
+        raise LNCLIPError(
+            f"{path} is not a whole file of weights (truncated or corrupt?): {one_line(error)[:200]}"
+        ) from error
     except Exception as error:  # pickle.UnpicklingError, and whatever a hostile pickle makes of it
         raise LNCLIPError(f"{path} is refused: it is no PyTorch file, or holds more than tensors") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
@@ -86,10 +88,6 @@ def _is_weight(name, tensor):
         and tensor.device.type == "cpu"
         and (tensor.is_floating_point() or tensor.ndim < 2 or name.endswith("position_ids"))
     )
-
-
-def _line(error):
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def load_pretrained(tower: VisionTower, name: str, pretrained: str):
@@ -148,8 +146,8 @@ def _fetch(name, tag, quick_gelu):
     except Exception as error:  # whatever a network, a proxy or a hub can raise
         file = f"open_clip_model.safetensors of {source} on the Hugging Face Hub" if source else card.get("url")
         raise LNCLIPError(
-            f"cannot fetch the weights {tag!r} of {name} ({_line(error)}). On a machine with a network, download "
-            f"{file}; put it anywhere here, and set lnclip.backbone.pretrained to its path"
+            f"cannot fetch the weights {tag!r} of {name} ({one_line(error)[:200]}). On a machine with a network, "
+            f"download {file}; put it anywhere here, and set lnclip.backbone.pretrained to its path"
         ) from error
 
 
@@ -308,7 +306,7 @@ def save_weights(detector, path, metadata: dict | None = None):
         try:
             save_file(state, temporary, metadata={"lnclip_df": json.dumps(facts)})
         except SafetensorError as error:
-            raise LNCLIPError(f"cannot write {path}: {_line(error)}") from error
+            raise LNCLIPError(f"cannot write {path}: {one_line(error)[:200]}") from error
 
 
 def load_weights(detector, path) -> dict:
@@ -338,7 +336,7 @@ def _facts(metadata, path):
     try:
         facts = json.loads(metadata.get("lnclip_df", "{}"))
     except ValueError as error:
-        raise LNCLIPError(f"the metadata of {path} are damaged: {_line(error)}") from error
+        raise LNCLIPError(f"the metadata of {path} are damaged: {one_line(error)[:200]}") from error
     mappings = isinstance(facts, dict) and all(isinstance(facts.get(k, {}), dict) for k in ("backbone", "config"))
     if not mappings:
         raise LNCLIPError(f"the metadata of {path} are damaged: expected mappings")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
-from lnclip_df.errors import LNCLIPError
+from lnclip_df.errors import LNCLIPError, one_line
 
 Fraction = Field(ge=0.0, le=1.0)
 Positive = Annotated[float, Field(gt=0)]
@@ -289,7 +289,7 @@ def read_yaml(path) -> dict:
     except OSError as error:
         raise LNCLIPError(f"cannot read {path}: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise LNCLIPError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        raise LNCLIPError(f"{path} is not YAML: {one_line(error)}") from error
     if not isinstance(value, dict):
         raise LNCLIPError(f"{path} is not a YAML mapping of keys to values")
     return value
@@ -343,7 +343,7 @@ def _override(raw, override):
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
-        raise LNCLIPError(f"--set {override!r}: the value is not YAML: {' '.join(str(error).split())}") from error
+        raise LNCLIPError(f"--set {override!r}: the value is not YAML: {one_line(error)}") from error
     section = raw
     for depth, part in enumerate(parts[:-1]):
         if section.get(part) is None:

@@ -10,6 +10,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def one_line(error: Exception) -> str:
+    """Somebody else's exception in one line: its message, or its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class LNCLIPError(Exception):
     """A fault that the user can mend: a wrong key, a missing file, an unfit checkpoint.
 

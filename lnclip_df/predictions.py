@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lnclip_df.errors import LNCLIPError
+from lnclip_df.errors import LNCLIPError, one_line
 from lnclip_df.files import atomic_path
 
 SCHEMA = pa.schema(
@@ -74,7 +74,7 @@ def read_predictions(path) -> tuple[dict, dict]:
     except OSError as error:
         raise LNCLIPError(f"cannot read {path}: {error.strerror or error}") from error
     except (pa.ArrowException, ValueError) as error:
-        raise LNCLIPError(f"{path} is not a table of predictions: {' '.join(str(error).split())}") from error
+        raise LNCLIPError(f"{path} is not a table of predictions: {one_line(error)}") from error
     table = {name: arrow[name].to_pylist() for name in SCHEMA.names if pa.types.is_string(SCHEMA.field(name).type)}
     table["label"], table["prob"] = arrow["label"].to_numpy(), arrow["prob"].to_numpy()
     _check(path, table["frame"], table["label"], table["prob"])

@@ -11,7 +11,7 @@ import yaml
 
 from lnclip_df.bench.checkout import CONFIG_FOLDER, DETECTORS, SHIM, TEST_CONFIG, TRAIN_CONFIG, open_checkout
 from lnclip_df.config import bench_configs, read_yaml
-from lnclip_df.errors import LNCLIPError
+from lnclip_df.errors import LNCLIPError, one_line
 from lnclip_df.files import write_bytes
 
 MARK = "  # lnclip-df"
@@ -225,7 +225,7 @@ def _label_dict(text):
     try:
         return dict(yaml.safe_load(text)["label_dict"])
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise _NoAnchorError(f"not YAML with a label_dict: {' '.join(str(error).split())}") from error
+        raise _NoAnchorError(f"not YAML with a label_dict: {one_line(error)}") from error
 
 
 def _indentation(lines):

@@ -1,6 +1,5 @@
 """Short videos of made-up people, and forgeries made from them, all drawn from one public-domain portrait."""
 
-import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from lnclip_df.errors import LNCLIPError
 from lnclip_df.files import atomic_path, inside
 from lnclip_df.preprocessing.opencv import one_thread
+from lnclip_df.preprocessing.run import usable_cores
 
 IDENTITIES = {"train": 40, "val": 16, "test": 24}
 METHODS = ("swap", "reenact")
@@ -140,8 +140,7 @@ def make_videos(out, *, seed=0, identities=None, frames=24, size=288, workers=No
             donor = first + (position + 1) % count
             scenes.append(Scene(seed, split, first + position, donor, str(out), frames, size))
         first += count
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(workers or cores, len(scenes))
+    workers = min(workers or usable_cores(), len(scenes))
     bar = partial(tqdm, total=len(scenes), desc="identities", unit="identity", disable=not progress, leave=False)
     if workers <= 1:
         made = list(bar(map(shoot, scenes)))

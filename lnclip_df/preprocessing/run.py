@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lnclip_df.errors import LNCLIPError, printable
+from lnclip_df.errors import LNCLIPError, one_line, printable
 from lnclip_df.files import inside, read_json, write_bytes, write_json
 from lnclip_df.preprocessing.align import align
 from lnclip_df.preprocessing.detect import RetinaFace, largest
@@ -136,13 +136,18 @@ def preprocess(source, out, *, frames=32, size=256, scale=1.3, workers=None, pro
     videos = find_videos(source)
     _check_output(out)
     unfit = unfit_names(videos, out)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     workers = max(1, min(workers or cores, len(videos) - len(unfit)))
     threads = max(1, cores // workers)
     fit = {key: str(path) for key, path in videos.items() if key not in unfit}
     jobs = [Job(key, path, str(out), int(frames), int(size), float(scale), threads) for key, path in fit.items()]
     results = _results(jobs, workers, progress) + [Result(key, UNREADABLE, reason=unfit[key]) for key in unfit]
     return Summary(out, sorted(results, key=lambda result: result.key), time.monotonic() - started)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_settings(**settings):
@@ -225,7 +230,7 @@ def process_video(job: Job) -> Result:
         faces = tuple(_write_faces(job, chosen))
     except (UnreadableVideo, MemoryError, ValueError) as error:
         _clear(job, record_path)
-        return Result(job.key, UNREADABLE, reason=_one_line(error))
+        return Result(job.key, UNREADABLE, reason=one_line(error))
     result = Result(job.key, DONE, faces) if faces else Result(job.key, NO_FACE, reason=_no_face(len(chosen)))
     write_json(record_path, {**stamp, "outcome": result.outcome, "faces": list(faces), "reason": result.reason})
     return result
@@ -246,10 +251,6 @@ def _parts(key):
     if any(part in ("", ".", "..") for part in parts):
         raise LNCLIPError(f"the video name {key!r} is no folder name; rename the file")
     return parts
-
-
-def _one_line(error):
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _no_face(frames):

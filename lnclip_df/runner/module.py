@@ -43,7 +43,7 @@ class LNCLIPModule(LightningModule):
     @property
     def best(self) -> dict | None:
         """The epoch of ``history`` with the highest validation AUROC, the first of equals; None before any."""
-        return max(self.history, key=lambda row: row["val"]["auroc"], default=None)
+        return best_epoch(self.history)
 
     def setup(self, stage):
         self.seed = self.train_frames.seed = self.trainer.strategy.broadcast(self.seed)
@@ -156,6 +156,11 @@ class LNCLIPModule(LightningModule):
 
     def _trained(self):
         return {name: p for name, p in self.detector.named_parameters() if p.requires_grad}
+
+
+def best_epoch(history: list[dict]) -> dict | None:
+    """The row of a history with the highest validation video AUROC, the first of equals; None of an empty one."""
+    return max(history, key=lambda row: row["val"]["auroc"], default=None)
 
 
 def derived_seed(seed: int, epoch: int, rank: int) -> int:

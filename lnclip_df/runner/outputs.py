@@ -10,8 +10,9 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from lnclip_df.checkpoints import save_weights
 from lnclip_df.config import load_config
-from lnclip_df.errors import LNCLIPError
+from lnclip_df.errors import LNCLIPError, one_line
 from lnclip_df.files import atomic_path, write_json, write_text
+from lnclip_df.runner.module import best_epoch
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Outputs(Checkpoint):
             try:
                 torch.save(module.state(), temporary)
             except RuntimeError as error:  # how torch says that the disk is full
-                raise LNCLIPError(f"cannot write {path}: {' '.join(str(error).split())}") from error
+                raise LNCLIPError(f"cannot write {path}: {one_line(error)}") from error
         self.write_results(module)
 
     def write_results(self, module):
@@ -111,8 +112,7 @@ def read_last(out, config: dict) -> dict | None:
             f"train to another --out ({out}/best.safetensors is whole where it is)"
         ) from error
     _check_state(state, path, config)
-    best = max(state["history"], key=lambda row: row["val"]["auroc"])
-    if best is not state["history"][-1] and not (Path(out) / "best.safetensors").is_file():
+    if best_epoch(state["history"]) is not state["history"][-1] and not (Path(out) / "best.safetensors").is_file():
         raise LNCLIPError(f"cannot resume: {out}/best.safetensors is gone; put it back, or train to another --out")
     return state
 

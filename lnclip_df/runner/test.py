@@ -15,7 +15,7 @@ from lnclip_df.checkpoints import load_weights
 from lnclip_df.data.dataset import EpochSampler, FrameDataset
 from lnclip_df.data.index import read_videos
 from lnclip_df.detector import LNCLIPDetector
-from lnclip_df.errors import LNCLIPError
+from lnclip_df.errors import LNCLIPError, one_line
 from lnclip_df.files import read_json, sha256, write_json
 from lnclip_df.metrics import deepfakebench_video_metrics, frame_metrics, video_metrics
 from lnclip_df.predictions import write_predictions
@@ -160,7 +160,7 @@ def _device(name):
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.zeros(1, device=device).item()
     except (RuntimeError, NotImplementedError, AssertionError) as error:
-        raise LNCLIPError(f"--device {name}: {' '.join(str(error).split())[:160]}") from error
+        raise LNCLIPError(f"--device {name}: {one_line(error)[:160]}") from error
     return device
 
 

@@ -16,9 +16,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lnclip_df.data.dataset import FrameDataset
 from lnclip_df.data.index import read_videos
 from lnclip_df.detector import LNCLIPDetector
-from lnclip_df.errors import LNCLIPError
+from lnclip_df.errors import LNCLIPError, one_line
 from lnclip_df.files import read_json
-from lnclip_df.runner.module import LNCLIPModule
+from lnclip_df.runner.module import LNCLIPModule, best_epoch
 from lnclip_df.runner.outputs import Outputs, check_folder, read_last
 from lnclip_df.runner.score import one_line_errors
 
@@ -92,7 +92,7 @@ def train(
             _fit(trainer, module, epoch, outputs)
 
     history = read_json(out / "history.json")["epochs"]
-    best = max(history, key=lambda row: row["val"]["auroc"])
+    best = best_epoch(history)
     result = {"out": str(out), "best": best, "history": history, "seconds": time.monotonic() - started}
     if trainer.is_global_zero:
         logger.info(
@@ -138,7 +138,7 @@ def _trainer(config, outputs, progress, switches):
         )
     except Exception as error:  # Lightning raises many kinds for switches that do not fit the machine
         shown = ", ".join(f"{name}={value}" for name, value in switches.items())
-        raise LNCLIPError(f"{shown}: {' '.join(str(error).split())}") from error
+        raise LNCLIPError(f"{shown}: {one_line(error)}") from error
 
 
 class _Bar(TQDMProgressBar):
