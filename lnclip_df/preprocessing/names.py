@@ -2,17 +2,21 @@
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
+from lnclip_df.preprocessing.places import Source
+
 FACE = re.compile(r"[0-9]{3,}\.(png|npy)")
+LEFT_FACE = re.compile(r"\.[0-9]{3,}-[0-9a-f]{8}\.(png|npy)")  # a killed process leaves it, see files.atomic_path
 TEMPORARY = 32  # bytes that a face's own name, and that of the temporary file beside it, may add to its folder's path
 
 
-def unfit_names(videos: dict[str, Path], out: Path) -> dict[str, str]:
+def unfit_names(sources: Iterable[Source], out: Path) -> dict[str, str]:
     """Find the videos that have to be renamed before their faces can be written.
 
     Args:
-        videos: ``{key: path}`` of :func:`~lnclip_df.preprocessing.video.find_videos`.
+        sources: the videos.
         out: the output folder, absolute; it need not exist.
 
     Returns:
@@ -20,17 +24,19 @@ def unfit_names(videos: dict[str, Path], out: Path) -> dict[str, str]:
         video's faces or record.
     """
     name_limit, path_limit = _limits(out)
+    sources = list(sources)
+    keys = {source.key for source in sources}
     reasons = {}
-    for key, path in videos.items():
-        names = [os.fsencode(name) for name in f"{key}.json".split("/")]
-        folder = os.fsencode(out / "landmarks" / key)
-        other = _owner(key, videos)
-        if not _is_utf8(path):
-            reasons[key] = "its name is not UTF-8; rename the file"
+    for source in sources:
+        names = [os.fsencode(name) for name in f"{source.key}.json".split("/")]
+        folder = os.fsencode(os.path.join(out, source.folder, "landmarks", source.name or source.key))
+        other = _owner(source.key, keys)
+        if not _is_utf8(source.path):
+            reasons[source.key] = "its name is not UTF-8; rename the file"
         elif max(map(len, names)) > name_limit or len(folder) + TEMPORARY > path_limit:
-            reasons[key] = "its name is too long; rename the file"
+            reasons[source.key] = "its name is too long; rename the file"
         elif other:
-            reasons[key] = f"its name collides with what is written of {other!r}; rename the file"
+            reasons[source.key] = f"its name collides with what is written of {other!r}; rename the file"
     return reasons
 
 

@@ -1,60 +1,32 @@
-"""Preprocess one video or a folder of them: resumable, in parallel, a broken video never stops the others."""
+"""Preprocess many videos: resumable, in parallel or on a cluster, a broken video never stops the others."""
 
-import io
 import os
+import re
 import stat
 import time
-from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
-from functools import lru_cache
-from multiprocessing import get_context
-from numbers import Integral, Real
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context, parent_process
+from numbers import Integral
 from pathlib import Path
+from threading import Thread
 
-import numpy as np
-
+from lnclip_df.data.recipe import fingerprint
 from lnclip_df.errors import LNCLIPError, one_line, printable
-from lnclip_df.files import inside, read_json, write_bytes, write_json
-from lnclip_df.preprocessing.align import align
-from lnclip_df.preprocessing.detect import RetinaFace, largest
-from lnclip_df.preprocessing.names import FACE, unfit_names
-from lnclip_df.preprocessing.opencv import one_thread
-from lnclip_df.preprocessing.video import UnreadableVideo, find_videos, sample_frames, to_rgb
+from lnclip_df.preprocessing.find import find_videos
+from lnclip_df.preprocessing.manifest import worst, write_contact_sheet, write_manifest
+from lnclip_df.preprocessing.names import unfit_names
+from lnclip_df.preprocessing.places import Source, face_name
+from lnclip_df.preprocessing.process import DONE, UNREADABLE, Job, Record, detector_of, give_up, process_video
+from lnclip_df.preprocessing.records import finished, read_record
+from lnclip_df.preprocessing.settings import Settings, check_number
 
-DONE, NO_FACE, UNREADABLE = "done", "no face", "unreadable"
-CHUNK = 8  # frames held as pixels at once
-BOUNDS = {  # what each setting accepts: the kind of number, the least, the most
-    "frames": (Integral, 1, 100_000),
-    "size": (Integral, 16, 4096),
-    "scale": (Real, 1, 10),
-    "workers": (Integral, 1, None),
-}
-
-
-@dataclass(frozen=True)
-class Job:
-    """One video and how to treat it; small, so that it travels to any worker."""
-
-    key: str
-    path: str
-    out: str
-    frames: int
-    size: int
-    scale: float
-    threads: int
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of one video: an outcome, the indices of its faces, and the reason where there are none."""
-
-    key: str
-    outcome: str
-    faces: tuple[int, ...] = ()
-    reason: str = ""
-    resumed: bool = False
+DIED = "its process died (a fault of the decoder, or no memory)"
+SHOWN = 20  # failures in the summary's text; the manifest has all
+WAITING = "waiting"  # for another shard
 
 
 @dataclass
@@ -63,13 +35,21 @@ class Summary:
 
     Attributes:
         out: the output folder.
-        results: one :class:`Result` a video, in the order of the keys.
+        results: one :class:`~lnclip_df.preprocessing.process.Record` a video, in the order of the keys.
         seconds: wall time.
+        recipe: of the crops, with its ``fingerprint``.
+        places: ``{key: folder of its crops}``.
+        manifest: the CSV with a row a video.
+        sheet: the PNG with random crops, None where there is none.
     """
 
     out: Path
-    results: list[Result] = field(default_factory=list)
+    results: list[Record] = field(default_factory=list)
     seconds: float = 0.0
+    recipe: dict = field(default_factory=dict)
+    places: dict[str, Path] = field(default_factory=dict)
+    manifest: Path | None = None
+    sheet: Path | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -84,17 +64,22 @@ class Summary:
     @property
     def faces(self) -> int:
         """Faces on disk."""
-        return sum(len(result.faces) for result in self.results)
+        return sum(len(result.saved) for result in self.results)
 
     @property
     def failures(self) -> list[tuple[str, str]]:
         """``(key, reason)`` of every video without a face on disk."""
         return [(result.key, result.reason) for result in self.results if result.outcome != DONE]
 
+    @property
+    def worst(self) -> list[Record]:
+        """The ten videos with the fewest faces for the frames looked at, of those that have any."""
+        return worst([result for result in self.results if result.outcome == DONE])
+
     def frame_paths(self) -> dict[str, list[Path]]:
         """``{key: paths of its faces, in time order}`` of every video that has any."""
         return {
-            result.key: [face_path(self.out, result.key, index) for index in result.faces]
+            result.key: [self.places[result.key] / face_name(index) for index in result.saved]
             for result in self.results
             if result.outcome == DONE
         }
@@ -102,47 +87,156 @@ class Summary:
     def __str__(self):
         counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self.counts.items()))
         head = f"{len(self.results)} videos: {counts} ({self.resumed} from before), {self.faces} faces"
-        lines = [f"{head}, {self.seconds:.1f} s"]
-        return "\n".join(lines + [printable(f"  {key}: {reason}") for key, reason in self.failures])
+        failures = [printable(f"  {key}: {reason}") for key, reason in self.failures[:SHOWN]]
+        more = [f"  and {len(self.failures) - SHOWN} more: see {self.manifest}"] if self.failures[SHOWN:] else []
+        return "\n".join([f"{head}, {self.seconds:.1f} s", *failures, *more])
 
 
-def preprocess(source, out, *, frames=32, size=256, scale=1.3, workers=None, progress=True) -> Summary:
+def preprocess(source, out, **options) -> Summary:
     """Cut aligned faces out of videos.
 
-    Of every video, ``frames`` evenly spaced frames are taken; the largest face of each goes to
-    ``out/frames/<video>/<frame index, 3 digits>.png`` (lossless) and its five points, in pixels of the crop, to
-    ``out/landmarks/<video>/<index>.npy`` (float32, 5×2). ``out/records/<video>.json`` is written last and says that
-    the video is finished: a later run with the same settings passes over it.
+    Of every video, frames are chosen as ``sampling`` says; a face of each goes to
+    ``out/frames/<video>/<frame index, 3 digits>.png`` (lossless, its recipe in a text chunk) and its landmarks, in
+    pixels of the crop, to ``out/landmarks/<video>/<index>.npy``. ``out/records/<video>.json`` is written last and says
+    that the video is finished: a later run passes over it. ``out/manifests/`` gets a row a video, the parameters and
+    versions, and a sheet of random crops.
 
     Args:
-        source: a video (mp4 avi mov mkv webm), or a folder; below a folder, ``<video>`` keeps the relative folder.
+        source: a video, an image, or a folder; below a folder, ``<video>`` keeps the relative folder.
         out: the output folder.
-        frames: frames a video, 1 to 100000.
-        size: side of a crop in pixels, 16 to 4096.
-        scale: enlargement of the crop beyond the five-point template, 1 to 10.
-        workers: processes, 1 or more; the number of cores by default. 1 works in this process.
-        progress: show a bar with the rate.
+        **options: those of :func:`preprocess_sources`.
 
     Returns:
         The :class:`Summary`; videos without a face, and those that cannot be read or must be renamed, are in its
         ``failures``.
 
     Raises:
-        LNCLIPError: a setting is out of range, there is no video, or the output cannot be written.
+        LNCLIPError: as :func:`preprocess_sources`, or there is no video.
     """
-    _check_settings(frames=frames, size=size, scale=scale, **({} if workers is None else {"workers": workers}))
-    started = time.monotonic()
-    out = Path(out).resolve()
-    videos = find_videos(source)
+    source = Path(source)
+    sources = [Source(key, str(path)) for key, path in find_videos(source).items()]
+    name = source.resolve().name if source.is_dir() else source.stem
+    return preprocess_sources(sources, out, name=name or "videos", **options)
+
+
+def preprocess_dataset(dataset: str, root, out=None, *, splits=(), level=None, folders=None, **options) -> Summary:
+    """Cut aligned faces out of the videos of a dataset, into DeepfakeBench's folders.
+
+    A video ``<folder>/videos/<name>.mp4`` (or without ``videos/``) gives ``<folder>/frames/<name>/``, ``landmarks/``
+    and, where the dataset has them, ``masks/``.
+
+    Args:
+        dataset: a name of :func:`~lnclip_df.preprocessing.datasets.dataset_names`, or a YAML file.
+        root: the folder that holds the dataset folders.
+        out: the folder to write the same tree below; ``root`` by default.
+        splits: only videos of these splits (``train``, ``val``, ``test``); all by default.
+        level: the compression, where the dataset has several on disk.
+        folders: ``{folder of the YAML: path}``, where a tree is named otherwise.
+        **options: those of :func:`preprocess_sources`; ``face`` is the dataset's by default, and of a combination
+            (LNCLIP-val) each part's.
+
+    Raises:
+        LNCLIPError: as :func:`preprocess_sources`, or the dataset is unknown or not below ``root``.
+    """
+    from lnclip_df.preprocessing.datasets import load_dataset
+    from lnclip_df.preprocessing.scan import scan_videos
+
+    spec = load_dataset(dataset)
+    items = scan_videos(spec, root, level=level, folders=folders)
+    items = [item for item in items if not splits or set(splits) & set(item.splits)]
+    if not items:
+        raise LNCLIPError(f"{spec.name}: no video below {root} is in {' or '.join(splits)}")
+    target = root if out is None else out
+    parts = {spec.name: spec}
+    if spec.combine:
+        parts = {f"{spec.name}.{part.dataset}": load_dataset(part.dataset) for part in spec.combine.parts}
+    summaries = []
+    for name, part in parts.items():
+        sources = [_source(item, root, out) for item in items if item.label in part.labels]
+        if sources:
+            summaries.append(preprocess_sources(sources, target, name=name, **({"face": part.face} | options)))
+    return summaries[0] if len(summaries) == 1 else _joined(summaries)
+
+
+def _joined(summaries):
+    """Several runs' summaries as one; each has its own manifest."""
+    recipes = dict.fromkeys(summary.recipe["fingerprint"] for summary in summaries)
+    return Summary(
+        summaries[0].out,
+        [result for summary in summaries for result in summary.results],
+        sum(summary.seconds for summary in summaries),
+        {"fingerprint": ", ".join(recipes)},
+        {key: place for summary in summaries for key, place in summary.places.items()},
+        summaries[0].manifest.parent,
+    )
+
+
+def _source(item, root, out):
+    """Where a dataset's video comes from and goes to: beside it, or with ``out`` where its logical path says."""
+    mask = None if item.mask is None else str(item.mask)
+    folder, _, name = item.path.rpartition("/")
+    if out is None:
+        folder = item.file.parent.parent if item.file.parent.name == "videos" else item.file.parent
+        try:
+            folder = folder.relative_to(root).as_posix()
+        except ValueError as error:
+            raise LNCLIPError(f"{folder} is mapped from outside {root}: give --out for its faces") from error
+    return Source(item.path, str(item.file), folder, name, mask)
+
+
+def preprocess_sources(
+    sources, out, *, name="videos", workers=None, scheduler=None, shard=None, progress=True, **settings
+) -> Summary:
+    """Cut aligned faces out of the videos given.
+
+    Args:
+        sources: :class:`~lnclip_df.preprocessing.places.Source` a video.
+        out: the output folder.
+        name: of the manifest.
+        workers: processes, 1 or more; the number of cores by default. 1 works in this process.
+        scheduler: address of a Dask scheduler, such as ``tcp://host:8786``; its workers see the same paths.
+        shard: ``i/n``: only the i-th of n parts of the videos, for job arrays.
+        progress: show a bar with the rate and the remaining time.
+        **settings: those of :class:`~lnclip_df.preprocessing.settings.Settings`.
+
+    Raises:
+        LNCLIPError: a setting is out of range, crops of another recipe are there already, or the output cannot be
+            written.
+    """
+    if workers is not None:
+        check_number("workers", workers, Integral, 1)
+    settings, part = Settings(**settings), _shard(shard)
+    started, out = time.monotonic(), Path(out).resolve()
+    sources = sorted(map(_absolute, sources), key=lambda source: source.key)
     _check_output(out)
-    unfit = unfit_names(videos, out)
     cores = usable_cores()
-    workers = max(1, min(workers or cores, len(videos) - len(unfit)))
+    recipe = detector_of(settings, cores)[1]
+    recipe = recipe | {"fingerprint": fingerprint(recipe)}
+    results = {key: Record(key, UNREADABLE, reason) for key, reason in unfit_names(sources, out).items()}
+    places = {source.key: source.place(out, "frames") for source in sources if source.key not in results}
+    mine = [source for source in sources[part] if source.key in places]
+    for source in mine:
+        record = finished(source, out, recipe)
+        if record is not None:
+            results[source.key] = record
+    todo = [source for source in mine if source.key not in results]
+    workers = max(1, min(workers or cores, len(todo)))
     threads = max(1, cores // workers)
-    fit = {key: str(path) for key, path in videos.items() if key not in unfit}
-    jobs = [Job(key, path, str(out), int(frames), int(size), float(scale), threads) for key, path in fit.items()]
-    results = _results(jobs, workers, progress) + [Result(key, UNREADABLE, reason=unfit[key]) for key in unfit]
-    return Summary(out, sorted(results, key=lambda result: result.key), time.monotonic() - started)
+    jobs = [Job(source, str(out), settings, recipe["fingerprint"], threads) for source in todo]
+    for record in _results(jobs, workers, scheduler, len(mine) - len(todo), progress):
+        results[record.key] = record
+    summary = Summary(out, [results[source.key] for source in sources[part]], recipe=recipe, places=places)
+    rows = [results.get(source.key) or read_record(source, out) or Record(source.key, WAITING) for source in sources]
+    summary.manifest = write_manifest(out, name, rows, {"settings": settings.as_dict(), "recipe": recipe})
+    summary.sheet = write_contact_sheet(out, name, places, rows)
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+def _absolute(source):
+    """The same source with whole paths: a cluster's workers run in other folders."""
+    mask = source.mask and os.path.abspath(source.mask)
+    return replace(source, path=os.path.abspath(source.path), mask=mask)
 
 
 def usable_cores() -> int:
@@ -150,17 +244,19 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _check_settings(**settings):
-    for name, value in settings.items():
-        kind, least, most = BOUNDS[name]
-        if not (isinstance(value, kind) and value >= least and (most is None or value <= most)):
-            number = "an integer" if kind is Integral else "a number"
-            accepted = f"{least} or more" if most is None else f"{least} to {most}"
-            raise LNCLIPError(f"{name}: {value!r} received; accepted is {number}, {accepted}")
+def _shard(text):
+    """The slice that ``i/n`` means."""
+    if text is None:
+        return slice(None)
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    place, parts = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= place <= parts:
+        raise LNCLIPError(f"shard: {text!r} received; accepted is i/n with 1 ≤ i ≤ n, such as 1/8")
+    return slice(place - 1, None, parts)
 
 
 def _check_output(out):
-    for folder in (out, out / "frames", out / "landmarks", out / "records"):
+    for folder in (out, *(out / name for name in ("frames", "landmarks", "records", "manifests"))):
         try:
             mode = os.stat(folder).st_mode
         except FileNotFoundError:
@@ -171,163 +267,94 @@ def _check_output(out):
             raise LNCLIPError(f"out: {folder} is a file; accepted is a folder, or a path where nothing is yet")
 
 
-def _results(jobs, workers, progress):
+def _results(jobs, workers, scheduler, before, progress) -> Iterator[Record]:
     from tqdm import tqdm
 
-    stream = map(process_video, jobs) if workers == 1 else _in_pool(jobs, workers)
-    return list(tqdm(stream, total=len(jobs), unit="video", disable=not progress))
+    if not jobs:
+        return
+    if scheduler is not None:
+        stream = _on_cluster(jobs, scheduler)
+    else:
+        stream = map(process_video, jobs) if workers == 1 else _in_processes(jobs, workers)
+    with tqdm(total=before + len(jobs), initial=before, unit="video", disable=not progress) as bar:
+        for record in stream:
+            bar.update()
+            yield record
 
 
-def _in_pool(jobs, workers):
-    """Yield results as they come; a video that kills its process is tried alone, then given up."""
+def _in_processes(jobs, workers):
+    """Yield records as they come; where a process dies, the videos under way are tried alone, then given up."""
+    jobs = deque(jobs)
+    while jobs:
+        lost = yield from _until_a_process_dies(jobs, workers)
+        for job in lost:
+            with _pool(1) as pool:
+                try:
+                    yield pool.submit(process_video, job).result()
+                except BrokenProcessPool:
+                    yield give_up(job, DIED)
+
+
+def _until_a_process_dies(jobs, workers):
+    """Work jobs off from the left; return those that were under way when a process died, if one did."""
     lost = []
     with _pool(workers) as pool:
-        waiting = {pool.submit(process_video, job): job for job in jobs}
+        under_way = {}
         try:
-            for future in as_completed(waiting):
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    lost.append(waiting[future])
+            while (jobs and not lost) or under_way:
+                while jobs and not lost and len(under_way) < 2 * workers:
+                    try:
+                        future = pool.submit(process_video, jobs[0])
+                    except BrokenProcessPool:
+                        lost.append(jobs.popleft())
+                    else:
+                        under_way[future] = jobs.popleft()
+                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    job = under_way.pop(future)
+                    try:
+                        yield future.result()
+                    except BrokenProcessPool:
+                        lost.append(job)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    for job in lost:
-        with _pool(1) as pool:
-            try:
-                yield pool.submit(process_video, job).result()
-            except BrokenProcessPool:
-                yield Result(job.key, UNREADABLE, reason="its process died (a fault of the decoder, or no memory)")
+    return lost
 
 
 def _pool(workers):
-    return ProcessPoolExecutor(workers, get_context("spawn"))
+    return ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with_the_parent)
 
 
-@lru_cache(maxsize=1)
-def _detector(threads):
-    return RetinaFace(threads=threads)
+def _end_with_the_parent():
+    """Let a worker end as soon as the process that started it is gone, however that ended."""
+
+    def watch():
+        parent_process().join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
-@one_thread()
-def process_video(job: Job) -> Result:
-    """Preprocess one video unless it is finished, and record what became of it.
-
-    Raises:
-        LNCLIPError: the output cannot be written, or the video's name would leave the output folder.
-    """
-    record_path = inside(job.out, "records", *_parts(f"{job.key}.json"))
-    stamp = _stamp(job)
-    finished = _finished(record_path, job.key, stamp)
-    if finished:
-        return finished
-    taken = _taken(job, record_path)
-    if taken:
-        return Result(job.key, UNREADABLE, reason=f"its name collides with {taken}; rename the file or remove that")
-    _clear(job, record_path)
+def _on_cluster(jobs, scheduler):
+    """Yield records as a Dask cluster gives them."""
     try:
-        chosen = sample_frames(job.path, job.frames, job.threads)
-        faces = tuple(_write_faces(job, chosen))
-    except (UnreadableVideo, MemoryError, ValueError) as error:
-        _clear(job, record_path)
-        return Result(job.key, UNREADABLE, reason=one_line(error))
-    result = Result(job.key, DONE, faces) if faces else Result(job.key, NO_FACE, reason=_no_face(len(chosen)))
-    write_json(record_path, {**stamp, "outcome": result.outcome, "faces": list(faces), "reason": result.reason})
-    return result
-
-
-def face_path(out, key, index) -> Path:
-    """Where the face of a frame is."""
-    return inside(out, "frames", *_parts(key), f"{index:03d}.png")
-
-
-def landmarks_path(out, key, index) -> Path:
-    """Where the five points of a face are."""
-    return inside(out, "landmarks", *_parts(key), f"{index:03d}.npy")
-
-
-def _parts(key):
-    parts = key.split("/")
-    if any(part in ("", ".", "..") for part in parts):
-        raise LNCLIPError(f"the video name {key!r} is no folder name; rename the file")
-    return parts
-
-
-def _no_face(frames):
-    return f"no face in {frames} frame{'s' if frames > 1 else ''}"
-
-
-def _stamp(job):
-    """What a finished video must agree in: the source file and the settings."""
+        from distributed import Client, KilledWorker
+    except ImportError as error:
+        raise LNCLIPError("--scheduler needs Dask; install the extra: pip install 'lnclip-df[cluster]'") from error
     try:
-        status = os.stat(job.path)
-    except OSError:
-        return {}
-    return {
-        "video": job.key,
-        "bytes": status.st_size,
-        "modified_ns": status.st_mtime_ns,
-        "settings": {"frames": job.frames, "size": job.size, "scale": job.scale, "detector": "retinaface"},
-    }
-
-
-def _finished(record_path, key, stamp):
-    """The result of an earlier run, or None where there is none that agrees with ``stamp``."""
-    try:
-        record = read_json(record_path)
-        if not stamp or any(record.get(name) != value for name, value in stamp.items()):
-            return None
-        return Result(key, record["outcome"], tuple(record["faces"]), record["reason"], resumed=True)
-    except (LNCLIPError, AttributeError, KeyError, TypeError):
-        return None
-
-
-def _taken(job, record_path):
-    """What an earlier run wrote, of a video of another name, where this one's faces or record must go; or None."""
-    firsts = face_path(job.out, job.key, 0), landmarks_path(job.out, job.key, 0)
-    for path in (record_path, *firsts):
-        for folder in path.parents:
-            if os.path.lexists(folder) and not os.path.isdir(folder):
-                return folder
-    written = [record_path, *(path for first in firsts for path in first.parent.glob(f"[0-9]*{first.suffix}"))]
-    named = (path for path in written if path == record_path or FACE.fullmatch(path.name))
-    return next((path for path in named if os.path.isdir(path)), None)
-
-
-def _clear(job, record_path):
-    """Remove what an interrupted run, or one with other settings, left of this video."""
-    try:
-        record_path.unlink(missing_ok=True)
-        for path in (face_path(job.out, job.key, 0), landmarks_path(job.out, job.key, 0)):
-            if path.parent.is_dir():
-                for old in path.parent.iterdir():
-                    if old.suffix == path.suffix and not old.is_dir():
-                        old.unlink()
-    except OSError as error:
-        raise LNCLIPError(f"cannot write {error.filename or job.out}: {error.strerror or error}") from error
-
-
-def _write_faces(job, chosen):
-    """Write the largest face of every chosen frame; yield the indices of those that have one."""
-    import cv2
-
-    detector = _detector(job.threads)
-    items = list(chosen.items())
-    for start in range(0, len(items), CHUNK):
-        indices, frames = zip(*items[start : start + CHUNK], strict=True)
-        images = [to_rgb(frame) for frame in frames]
-        for index, image, faces in zip(indices, images, detector(images), strict=True):
-            points = largest(faces)
-            if points is None:
-                continue
-            crop, moved = align(image, points, job.size, job.scale)
-            _, png = cv2.imencode(".png", np.ascontiguousarray(crop[..., ::-1]))
-            write_bytes(landmarks_path(job.out, job.key, index), _npy(moved))
-            write_bytes(face_path(job.out, job.key, index), png.tobytes())
-            yield index
-
-
-def _npy(array) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
+        client = Client(scheduler)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise LNCLIPError(f"scheduler: no Dask scheduler at {scheduler}: {one_line(error)}") from error
+    with client, client.get_executor() as executor:
+        under_way = {executor.submit(process_video, job): job for job in jobs}
+        try:
+            while under_way:
+                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    job = under_way.pop(future)
+                    try:
+                        yield future.result()
+                    except KilledWorker:
+                        yield give_up(job, DIED)
+        except BaseException:
+            executor.shutdown(wait=False)  # cancels what waits
+            raise
