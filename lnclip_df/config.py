@@ -254,6 +254,9 @@ class Config(_Section):
         return self
 
 
+OTHER_YAMLS = {"labels.yaml", "reference.yaml"}
+
+
 def bench_configs() -> Path:
     """Folder of the YAMLs that travel with the package, in a checkout and in a wheel alike."""
     here = Path(__file__).resolve().parent
@@ -261,8 +264,15 @@ def bench_configs() -> Path:
     return packaged if packaged.is_dir() else here.parent / "bench_configs"
 
 
+def detector_yamls() -> list[str]:
+    """Names of the packaged YAMLs that :func:`load_config` takes: all but labels, datasets and published figures."""
+    folder = bench_configs()
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*.yaml")]
+    return sorted(name for name in names if name not in OTHER_YAMLS and not name.startswith("datasets/"))
+
+
 def find_config(path) -> Path:
-    """Find a YAML: the file itself, else the one of that name that travels with the package.
+    """Find a detector's YAML: the file itself, else the one of that name that travels with the package.
 
     Raises:
         LNCLIPError: neither is there; the message lists the names that are.
@@ -272,10 +282,9 @@ def find_config(path) -> Path:
         return path
     if not path.is_absolute():
         packaged = bench_configs() / path
-        if packaged.is_file():
+        if packaged.is_file() and path.as_posix() in detector_yamls():
             return packaged
-    names = sorted(str(p.relative_to(bench_configs())) for p in bench_configs().rglob("*.yaml"))
-    raise LNCLIPError(f"no config {path}; give a YAML file or one of: {', '.join(names)}")
+    raise LNCLIPError(f"no config {path}; give a YAML file or one of: {', '.join(detector_yamls())}")
 
 
 def read_yaml(path) -> dict:
@@ -314,7 +323,7 @@ def load_config(path, overrides=()) -> dict:
     raw = read_yaml(path)
     for override in overrides:
         _override(raw, override)
-    config = _validate(Config, raw, str(path), "").model_dump(mode="json")
+    config = validate(Config, raw, str(path), "").model_dump(mode="json")
     if config["label_dict"] is None:
         config["label_dict"] = labels()
     return config
@@ -332,7 +341,7 @@ def settings(config: dict) -> Settings:
     Raises:
         LNCLIPError: a key or value under ``lnclip`` is wrong.
     """
-    return _validate(Settings, config.get("lnclip") or {}, "configuration", "lnclip")
+    return validate(Settings, config.get("lnclip") or {}, "configuration", "lnclip")
 
 
 def _override(raw, override):
@@ -354,7 +363,12 @@ def _override(raw, override):
     section[parts[-1]] = value
 
 
-def _validate(model, raw, source, prefix):
+def validate(model, raw, source, prefix=""):
+    """Make a pydantic ``model`` of ``raw``, a mapping that ``source`` (a file) holds under the key ``prefix``.
+
+    Raises:
+        LNCLIPError: keys or values are wrong; one line for all of them, each with its path.
+    """
     try:
         return model.model_validate(raw)
     except ValidationError as error:
@@ -377,7 +391,9 @@ def _explain(model, item, prefix):
 def _keys(model, location):
     for part in location:
         field = model.model_fields.get(part)
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        if field is None:  # the place in a list, or the key of a mapping
+            continue
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
         model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
         if model is None:
             return []

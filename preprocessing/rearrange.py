@@ -1,0 +1,8 @@
+"""The same as ``lnclip-df rearrange``, where DeepfakeBench has it; --help shows the options."""
+
+import sys
+
+from lnclip_df.cli import app
+
+if __name__ == "__main__":
+    app(["rearrange", *sys.argv[1:]])
