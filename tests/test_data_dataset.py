@@ -1,14 +1,9 @@
 """Frames from PNG and LMDB, the dataset's items and batches, and the order of an epoch."""
 
-import importlib.util
 import json
 import multiprocessing
-import os
-import sys
-import types
 from pathlib import Path
 
-import albumentations
 import cv2
 import lmdb
 import numpy as np
@@ -273,30 +268,6 @@ def test_an_epochs_order_depends_on_seed_and_epoch_alone():
 def test_an_impossible_rank_is_refused():
     with pytest.raises(ValueError, match=r"rank is 2, not within 0..1"):
         EpochSampler(4, seed=0, shuffle=True, rank=2, world_size=2)
-
-
-@pytest.fixture(scope="module")
-def deepfakebench():
-    """DeepfakeBench's dataset class from the checkout in LNCLIP_DEEPFAKEBENCH, without its package's other imports."""
-    checkout = os.environ.get("LNCLIP_DEEPFAKEBENCH")
-    if not checkout:
-        pytest.skip("LNCLIP_DEEPFAKEBENCH names no checkout")
-    if int(albumentations.__version__.split(".")[0]) > 1:
-        pytest.skip(f"DeepfakeBench's dataset does not work with albumentations {albumentations.__version__}")
-    folder = Path(checkout) / "training" / "dataset"
-    package = types.ModuleType("deepfakebench_dataset")
-    package.__path__ = [str(folder)]
-    sys.modules[package.__name__] = package
-    path, name = list(sys.path), f"{package.__name__}.abstract_dataset"
-    try:
-        spec = importlib.util.spec_from_file_location(name, folder / "abstract_dataset.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    except (ImportError, AttributeError) as error:
-        pytest.skip(f"DeepfakeBench's dataset does not import here: {error}")
-    finally:
-        sys.path[:] = path
-    return module.DeepfakeAbstractBaseDataset
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,13 @@ def test_configs_are_found_without_a_checkout(wheel, tmp_path):
     assert str(tmp_path / "site") in run.stdout
 
 
-@pytest.mark.parametrize("module", ["sphere", "schedule", "metrics", "detector", "errors", "preprocessing.video"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "sphere", "schedule", "metrics", "detector", "errors", "data.recipe", "preprocessing.sampling",
+        "preprocessing.datasets",
+    ],
+)  # fmt: skip
 def test_docstring_examples_run(module):
     results = doctest.testmod(importlib.import_module(f"lnclip_df.{module}"))
     assert results.attempted and not results.failed

@@ -5,9 +5,7 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from lnclip_df.bench.checkout import (
     DETECTORS,
@@ -24,23 +22,9 @@ from lnclip_df.bench.index import read_videos, steps_per_epoch
 from lnclip_df.bench.install import install, our_labels
 from lnclip_df.config import bench_configs, settings
 from lnclip_df.errors import LNCLIPError
+from lnclip_df.findings import Finding
 
-Status = Literal["ok", "warning", "problem"]
 SAMPLED_VIDEOS = 50
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: its name, how it stands, what was found, and the mend (empty where none is needed)."""
-
-    name: str
-    status: Status
-    found: str
-    mend: str = ""
-
-    def __str__(self):
-        line = f"{self.status:7} {self.name}: {self.found}"
-        return f"{line}; {self.mend}" if self.mend else line
 
 
 def doctor(checkout, *, detector_yaml="lnclip.yaml", python=sys.executable) -> list[Finding]:
