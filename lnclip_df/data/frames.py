@@ -1,4 +1,4 @@
-"""One frame of a video, read from its PNG or from LMDB as DeepfakeBench keeps them."""
+"""One frame of a video, read from its PNG or from LMDB as DeepfakeBench keeps them, and the recipe that it carries."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,8 @@ import cv2
 import lmdb
 import numpy as np
 
-from lnclip_df.data.index import COMPRESSED, slashes
+from lnclip_df.data.index import COMPRESSED, Video, evenly_spaced, slashes
+from lnclip_df.data.recipe import HEAD, count_recipes
 from lnclip_df.errors import LNCLIPError
 
 _open_databases = {}
@@ -36,6 +37,31 @@ def read_frame(config: dict, dataset: str, frame: str) -> np.ndarray:
     return _decode(data, source)
 
 
+def crop_recipes(config: dict, videos: list[Video], most: int = 256) -> dict[str, int]:
+    """Which recipes the crops of some videos carry.
+
+    Args:
+        config: as for ``read_frame``.
+        videos: see ``lnclip_df.data.index.read_videos``.
+        most: how many videos, evenly spaced, are looked at; of each the first frame.
+
+    Returns:
+        ``{fingerprint, or "foreign" where there is none: videos}``, the most frequent first. Frames that cannot be read
+        are passed over.
+    """
+    return count_recipes(filter(None, (_head(config, video) for video in evenly_spaced(videos, most) if video.frames)))
+
+
+def _head(config, video):
+    """The first bytes of a video's first frame, or None."""
+    try:
+        if config["lmdb"]:
+            return _from_database(database_path(config, video.dataset), lmdb_key(video.frames[0]))[:HEAD]
+        return _from_file(frame_path(config, video.frames[0]), HEAD)
+    except LNCLIPError:
+        return None
+
+
 def frame_path(config: dict, frame: str) -> Path:
     """Where a frame lies: a path that begins with ``.`` below ``lnclip.data_root``, a bare one below ``rgb_dir``."""
     root, frame = Path(config["lnclip"]["data_root"]), slashes(frame)
@@ -53,11 +79,12 @@ def lmdb_key(frame: str) -> str:
     return frame.removeprefix("./datasets\\")
 
 
-def _from_file(path):
+def _from_file(path, most=-1):
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for
             raise LNCLIPError(f"frame {path} is not a regular file")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(most)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL or a lone surrogate
         shown = str(path).encode("utf-8", "backslashreplace").decode()
         raise LNCLIPError(f"cannot read frame {shown}: {getattr(error, 'strerror', None) or error}") from error

@@ -1,0 +1,145 @@
+"""Preprocessing against DeepfakeBench's own preprocess.py: whole commands on one video, and how ours grows.
+
+Needs a DeepfakeBench checkout, its environment (constraints/deepfakebench.txt, dlib-bin, imutils) and a dlib predictor:
+  python benchmarks/preprocessing.py --checkout ~/DeepfakeBench --predictor shape_predictor_81_face_landmarks.dat
+Without --checkout only the growth is measured.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from common import machine, write_table
+from skimage.data import astronaut
+
+RESULTS = Path(__file__).parent / "results"
+THEIRS = """
+import logging, sys
+from pathlib import Path
+import preprocess
+preprocess.logger = logging.getLogger()
+preprocess.preprocess(Path(sys.argv[1]), None, "fixed_num_frames", 32, 10, preprocess.logger)
+"""
+
+
+def make_video(path, frames, height):
+    """A face that moves over a noisy 16:9 background, H.264 at crf 23."""
+    width, rng = height * 16 // 9 // 2 * 2, np.random.default_rng(0)
+    face = cv2.resize(astronaut(), None, fx=2 * height / 1080, fy=2 * height / 1080)[:height]
+    coarse = rng.integers(0, 255, (height // 20, width // 20, 3), dtype=np.uint8)
+    behind = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt, stream.options = width, height, "yuv420p", {"crf": "23"}
+        for at in range(frames):
+            image, left = behind.copy(), int(width * (0.2 + 0.2 * at / frames))
+            image[: face.shape[0], left : left + face.shape[1]] = face[:, : width - left]
+            image = cv2.add(image, rng.integers(0, 6, (height, width, 1), dtype=np.uint8).repeat(3, axis=2))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def seconds(command, **options):
+    """Wall time of a command."""
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True, **options)
+    return time.perf_counter() - started
+
+
+def ours(source, out, *options):
+    """Wall time of our command."""
+    return seconds([sys.executable, "-m", "lnclip_df", "preprocess", source, "--out", out, "--quiet", *options])
+
+
+def theirs(checkout, predictor, video, folder):
+    """Their script as it is, in a folder where it finds its predictor; the crops lie beside the video."""
+    (folder / "dlib_tools").mkdir(parents=True)
+    (folder / "dlib_tools" / "shape_predictor_81_face_landmarks.dat").symlink_to(predictor.resolve())
+    (folder / "videos").mkdir()
+    (folder / "videos" / video.name).symlink_to(video)
+    environment = os.environ | {"PYTHONPATH": str(checkout.resolve() / "preprocessing")}
+    return seconds([sys.executable, "-c", THEIRS, folder / "videos"], cwd=folder, env=environment)
+
+
+def difference(one, other):
+    """Mean absolute difference of the crops that both folders hold, in grey levels, and whether both hold the same."""
+    names = [{path.name for path in folder.iterdir()} for folder in (one, other)]
+    pairs = [[cv2.imread(str(folder / name)).astype(float) for folder in (one, other)] for name in names[0] & names[1]]
+    return np.mean([np.abs(a - b).mean() for a, b in pairs]), names[0] == names[1]
+
+
+def compare(arguments, folder):
+    """Both sides on one video, in turn; writes the table."""
+    video = make_video(folder / "clip.mp4", arguments.frames, 1080)
+    rows = []
+    for run in range(arguments.repeat):
+        place = folder / f"{run}"
+        base = theirs(arguments.checkout, arguments.predictor, video, place / "theirs")
+        dlib = ["--detector", "dlib", "--predictor", arguments.predictor, "--second-detection"]
+        sides = {
+            "ours, RetinaFace": ours(video, place / "retinaface"),
+            "ours, dlib with the second detection": ours(video, place / "dlib", *dlib),
+        }
+        same = difference(place / "theirs" / "videos" / "frames" / "clip", place / "dlib" / "frames" / "clip")
+        rows.append(
+            {"run": run, "what": "DeepfakeBench (dlib)", "seconds": f"{base:.2f}", "times faster": 1, "crops": ""}
+        )
+        for what, took in sides.items():
+            crops = f"differ by {same[0]:.4f}/255, same frames: {same[1]}" if "dlib" in what else ""
+            rows.append(
+                {
+                    "run": run,
+                    "what": what,
+                    "seconds": f"{took:.2f}",
+                    "times faster": f"{base / took:.1f}",
+                    "crops": crops,
+                }
+            )
+    title = f"Preprocessing a 1080p video of {arguments.frames} frames, whole commands"
+    write_table(RESULTS / "preprocessing.md", title, machine("cpu"), rows)
+
+
+def grow(folder):
+    """Ours over length, resolution and workers; writes the table."""
+    rows = []
+
+    def add(what, took, videos=1):
+        rows.append({"what": what, "seconds": f"{took:.2f}", "seconds a video": f"{took / videos:.2f}"})
+
+    for frames, height in [(100, 1080), (300, 1080), (1000, 1080), (300, 360), (300, 720), (300, 2160), (20000, 180)]:
+        video = make_video(folder / f"{height}-{frames}.mp4", frames, height)
+        add(f"1 video, {frames} frames, {height}p", ours(video, folder / video.stem))
+    (folder / "eight").mkdir()
+    for number in range(8):
+        (folder / "eight" / f"{number}.mp4").symlink_to(folder / "720-300.mp4")
+    for workers in (1, 2):
+        took = ours(folder / "eight", folder / f"workers{workers}", "--workers", str(workers))
+        add(f"8 videos, 300 frames, 720p, {workers} worker{'s' if workers > 1 else ''}", took, 8)
+    write_table(
+        RESULTS / "preprocessing-growth.md", "Preprocessing with RetinaFace, whole commands", machine("cpu"), rows
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkout", type=Path, help="root of a DeepfakeBench checkout")
+    parser.add_argument("--predictor", type=Path, help="dlib's landmark predictor, for both sides")
+    parser.add_argument("--frames", type=int, default=300, help="of the video that both sides take (%(default)s)")
+    parser.add_argument("--repeat", type=int, default=3, help="how often both sides run, in turn (%(default)s)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.checkout:
+            compare(arguments, Path(folder))
+        grow(Path(folder))
+
+
+if __name__ == "__main__":
+    main()
