@@ -281,6 +281,15 @@ def test_the_masks_of_an_image_folder_are_used_too(manipulated, own, tmp_path):
     assert len(list((tmp_path / "out" / "masks" / "fake").iterdir())) == FRAMES
 
 
+def test_a_mask_is_white_from_level_two_on(manipulated, tmp_path):
+    (tmp_path / "mask").mkdir()
+    for at in range(3):
+        cv2.imwrite(str(tmp_path / "mask" / f"{at}.png"), np.full((HIGH, WIDE), at, np.uint8))
+    manipulated(tmp_path / "mask")
+    found = [cv2.imread(str(tmp_path / "out" / "masks" / "fake" / f"00{at}.png"))[128, 128].max() for at in range(3)]
+    assert found == [0, 0, 255]
+
+
 def test_a_mask_that_cannot_be_used_is_a_note_and_the_person_is_followed(manipulated, own, tmp_path):
     (tmp_path / "text.mp4").write_text("no mask")
     for name, mask in (("absent", tmp_path / "absent.mp4"), ("text", tmp_path / "text.mp4"), ("none", None)):

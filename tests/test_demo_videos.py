@@ -51,7 +51,7 @@ def test_videos_have_the_frames_and_the_size_asked_for(made):
 
 def test_retinaface_finds_the_face_in_every_frame(made):
     pytest.importorskip("retinaface")
-    from lnclip_df.preprocessing.detect import RetinaFace
+    from lnclip_df.preprocessing.retinaface import RetinaFace
 
     detector = RetinaFace()
     for entry in made:

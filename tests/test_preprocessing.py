@@ -536,8 +536,8 @@ def test_a_dask_cluster_writes_the_same(several, tmp_path):
         assert contents(tmp_path / "cluster") == contents(tmp_path / "local")
         assert run(several, tmp_path / "cluster", scheduler=cluster.scheduler_address).resumed == 5
         (tmp_path / "full" / "records").mkdir(parents=True)
-        (tmp_path / "full" / "records" / "Ä 顔").symlink_to("/proc")
-        with pytest.raises(LNCLIPError, match="leaves its folder"):
+        (tmp_path / "full" / "records" / "Ä 顔").symlink_to("/proc")  # where nothing can be written
+        with pytest.raises(LNCLIPError, match="cannot write"):
             run(several, tmp_path / "full", scheduler=cluster.scheduler_address)
 
 
@@ -588,7 +588,6 @@ def test_killed_twenty_times_a_run_ends_as_if_undisturbed(tmp_path):
             if not (out / "records" / f"{folder.name}.json").exists():
                 (folder / ".003-0123abcd.png").write_bytes(b"half")
                 left += 1
-    print(seen, left)
     assert seen == sorted(seen) and seen[0] < seen[-1] < 24 and left > 5
     assert run(source, out, frames=8).counts == {"done": 24}
     assert contents(out) == contents(tmp_path / "clean")
@@ -773,7 +772,7 @@ def test_sources_may_be_relative_and_go_where_they_say(clip, tmp_path, monkeypat
         "Set/real/landmarks/x/011.npy", "records/real/x.json",
     }  # fmt: skip
     for folder, name in (("../elsewhere", "x"), ("Set", "../../x"), ("/etc", "x")):
-        with pytest.raises(LNCLIPError, match=r"rename|leaves its folder"):
+        with pytest.raises(LNCLIPError, match="is no folder name; rename"):
             preprocess_sources([Source("y", "in/x.mp4", folder, name)], "out", workers=1, progress=False)
 
 

@@ -399,7 +399,7 @@ def _clear(job):
     """Remove what an interrupted run left of this video, or an earlier one of a file that has changed since."""
     record = job.source.record(job.out)
     try:
-        left = [record, _pending(record)]
+        left = [record]
         for kind in KINDS:
             folder = job.source.place(job.out, kind)
             if folder.is_dir():

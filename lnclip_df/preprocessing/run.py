@@ -123,7 +123,8 @@ def preprocess_dataset(dataset: str, root, out=None, *, splits=(), level=None, f
     """Cut aligned faces out of the videos of a dataset, into DeepfakeBench's folders.
 
     A video ``<folder>/videos/<name>.mp4`` (or without ``videos/``) gives ``<folder>/frames/<name>/``, ``landmarks/``
-    and, where the dataset has them, ``masks/``.
+    and, where the dataset has them, ``masks/``. The manifest is named by the dataset, and by level and splits where these
+    are given.
 
     Args:
         dataset: a name of :func:`~lnclip_df.preprocessing.datasets.dataset_names`, or a YAML file.
@@ -147,12 +148,11 @@ def preprocess_dataset(dataset: str, root, out=None, *, splits=(), level=None, f
     if not items:
         raise LNCLIPError(f"{spec.name}: no video below {root} is in {' or '.join(splits)}")
     target = root if out is None else out
-    parts = {spec.name: spec}
-    if spec.combine:
-        parts = {f"{spec.name}.{part.dataset}": load_dataset(part.dataset) for part in spec.combine.parts}
+    parts = [load_dataset(part.dataset) for part in spec.combine.parts] if spec.combine else [spec]
     summaries = []
-    for name, part in parts.items():
+    for part in parts:
         sources = [_source(item, root, out) for item in items if item.label in part.labels]
+        name = ".".join(filter(None, [spec.name, part.name if spec.combine else None, level, *splits]))
         if sources:
             summaries.append(preprocess_sources(sources, target, name=name, **({"face": part.face} | options)))
     return summaries[0] if len(summaries) == 1 else _joined(summaries)
