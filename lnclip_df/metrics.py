@@ -5,6 +5,8 @@ import re
 import numpy as np
 from sklearn.metrics import auc, average_precision_score, roc_curve
 
+VIDEO_SCORE = "AUROC over videos; a video's score is the mean probability of fake of its frames"
+
 
 def frame_metrics(label, prob) -> dict:
     """AUROC, average precision, equal error rate and accuracy of scores against labels.
@@ -25,7 +27,7 @@ def frame_metrics(label, prob) -> dict:
     >>> frame_metrics([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9])
     {'auroc': 0.75, 'ap': 0.8333333333333333, 'eer': 0.5, 'accuracy': 0.5}
     """
-    label, prob = _checked(label, prob)
+    label, prob = check_scores(label, prob)
     accuracy = float(np.mean((prob > 0.5) == label))
     if label.min() == label.max():
         return {"auroc": None, "ap": None, "eer": None, "accuracy": accuracy}
@@ -56,7 +58,7 @@ def aggregate(video, label, prob) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     >>> aggregate(["b", "a", "b"], [1, 0, 1], [0.25, 0.5, 0.75])[2].tolist()
     [0.5, 0.5]
     """
-    label, prob = _checked(label, prob)
+    label, prob = check_scores(label, prob)
     videos, fakes, score, count = _means(video, label, prob)
     mixed = np.flatnonzero((fakes > 0) & (fakes < count))
     if len(mixed):
@@ -68,6 +70,31 @@ def video_metrics(video, label, prob) -> dict:
     """``frame_metrics`` of the videos' mean probabilities; arguments and errors as ``aggregate``."""
     _, label, score = aggregate(video, label, prob)
     return frame_metrics(label, score)
+
+
+def tpr_at_fpr(label, prob, fpr: float) -> float | None:
+    """The highest true positive rate of any threshold whose false positive rate is at most ``fpr``.
+
+    No interpolation: with fewer than 1/``fpr`` reals it is the rate at which no real is taken for a fake.
+
+    Args:
+        label, prob: as in ``frame_metrics``.
+        fpr: the largest share of reals that may be taken for fakes, 0..1.
+
+    Returns:
+        0..1, or None where only one class is there.
+
+    Raises:
+        ValueError: as in ``frame_metrics``.
+
+    >>> tpr_at_fpr([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9], 0.01)
+    0.5
+    """
+    label, prob = check_scores(label, prob)
+    if label.min() == label.max():
+        return None
+    found, tpr, _ = roc_curve(label, prob, drop_intermediate=False)
+    return float(tpr[found <= fpr].max())
 
 
 def deepfakebench_video_metrics(paths, label, prob) -> dict:
@@ -87,12 +114,13 @@ def deepfakebench_video_metrics(paths, label, prob) -> dict:
     Raises:
         ValueError: as in ``frame_metrics``, or a path has no parent folder; the message names it.
     """
-    label, prob = _checked(label, prob)
+    label, prob = check_scores(label, prob)
     _, fakes, score, count = _means([_parent(path) for path in paths], label, prob)
     return frame_metrics(fakes // count, score)
 
 
-def _checked(label, prob):
+def check_scores(label, prob) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as int64 and probabilities as float64; ``ValueError`` as in ``frame_metrics`` where they are unfit."""
     label, prob = np.asarray(label), np.asarray(prob, dtype=np.float64)
     if label.ndim != 1 or label.shape != prob.shape:
         raise ValueError(f"labels of shape {label.shape} do not fit probabilities of shape {prob.shape}")

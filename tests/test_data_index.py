@@ -137,6 +137,7 @@ def real(record):
         ({"D": {}}, "split test of D holds no video"),
         ({"D": {"FF-real": {"test": {"label": "FF-real", "frames": []}}}}, "D.FF-real.test.label is 'FF-real', not a"),
         (real({"frames": ["1.png"]}), "D.FF-real.test.v is .*, not a video's label and frames"),
+        (real(video("FF-real", "1.png") | {"method": 3}), "D.FF-real.test.v.method is 3, not a name"),
         (real(video("FF-reel", "1.png")), r"v.label 'FF-reel' is not in label_dict \(did you mean FF-real\?\)"),
         (real(video(["FF-real"], "1.png")), "is not in label_dict"),
         (real({"label": "FF-real", "frames": "1.png"}), "v.frames is '1.png', not a list"),

@@ -10,6 +10,7 @@ import trees
 from lnclip_df.checkpoints import save_weights
 from lnclip_df.data.index import read_videos
 from lnclip_df.detector import LNCLIPDetector
+from lnclip_df.predictions import read_coded
 from lnclip_df.preprocessing import preprocess_dataset, scan_faces, scan_videos
 from lnclip_df.preprocessing.audit import audit
 from lnclip_df.preprocessing.datasets import load_dataset
@@ -85,6 +86,10 @@ def test_from_videos_to_figures(name, tmp_path):
     result = lnclip_test(config, weights, tmp_path / "run", datasets=[name], device="cpu", progress=False)[name]
     assert result["videos"] == len(tested) and result["frames"] == 2 * len(tested) and result["skipped_frames"] == []
     assert 0 <= result["video"]["auroc"] <= 1 and set(result["crops"]) == {summary.recipe["fingerprint"]}
+    methods = read_coded(tmp_path / "run" / "predictions" / f"{name}.parquet")[0]["method"].values
+    several = {item.label: {i.method for i in items if i.label == item.label} for item in used if item.fake}
+    wanted = {item.method for item in used if item.fake and len(several[item.label]) > 1}
+    assert set(methods) - {""} == wanted
 
 
 def masks_of(item):

@@ -9,10 +9,16 @@ import pytest
 
 from lnclip_df.errors import LNCLIPError
 from lnclip_df.leaderboard import leaderboard
+from lnclip_df.leaderboard.reference import column_of, reference
 from lnclip_df.metrics import video_metrics
 from lnclip_df.predictions import read_predictions, write_predictions
 
 pytest.importorskip("matplotlib")
+
+PAPER = [
+    "FF", "DF", "F2F", "FS", "NT", "CDFv2", "DFD", "DFDC", "FSh", "UADFV", "DFDM", "FFIW", "DSv1", "DSv2", "KoDF",
+    "FAVC", "PGF", "IDF",
+]  # fmt: skip
 
 
 def write_run(folder, datasets, strength=1.0, classes=2, metadata=None):
@@ -55,12 +61,14 @@ def test_cells_are_the_video_level_auroc(board):
             assert auroc == video_metrics(table["video"], table["label"], table["prob"])["auroc"]
 
 
-def test_the_mean_leaves_out_the_training_set_and_incomplete_runs(board):
+def test_the_mean_leaves_out_the_training_set_and_counts_its_columns(board):
     _, found = board
     row = found["lnclip|slerp"]
     crossed = [value for name, value in row["auroc"].items() if name != "FaceForensics++"]
     assert len(crossed) == 5 and row["mean"] == pytest.approx(sum(crossed) / 5)
-    assert found["probe"]["mean"] is None
+    row = found["probe"]
+    crossed = [row["auroc"][name] for name in ("Celeb-DF-v2", "DFDC", "DeepFakeDetection", "FFIW")]
+    assert row["mean"] == pytest.approx(sum(crossed) / 4) and row["mean_over"] == 4
 
 
 def test_a_set_that_a_run_was_trained_on_is_no_cross_dataset(tmp_path):
@@ -73,11 +81,16 @@ def test_tables_hold_percent_with_one_decimal_and_a_dash_for_gaps(board):
     root, found = board
     header, first, second = csv.reader((root / "out" / "leaderboard.csv").read_text(encoding="utf-8").splitlines())
     assert header[0] == "run" and header[-1] == "cross-dataset mean"
-    assert first[0] == "lnclip|slerp" and second[-2:] == ["–", "–"]
-    assert first[1:-1] == [f"{100 * found['lnclip|slerp']['auroc'][name]:.1f}" for name in header[1:-1]]
+    assert header[1:-2] == PAPER
+    assert first[0] == "lnclip|slerp" and second[PAPER.index("KoDF") + 1] == "–"
+    auroc = {column_of(name): value for name, value in found["lnclip|slerp"]["auroc"].items()}
+    assert first[1:-2] == [f"{100 * auroc[name]:.1f}" if name in auroc else "–" for name in PAPER]
     markdown = (root / "out" / "leaderboard.md").read_text(encoding="utf-8").splitlines()
-    assert len(markdown) == 4 and markdown[2].startswith("| lnclip\\|slerp | ")
-    assert all(line.replace("\\|", "").count("|") == len(header) + 1 for line in markdown)
+    assert markdown[2].startswith("| lnclip\\|slerp | ")
+    table = [line for line in markdown if line.startswith("|")]
+    assert len(table) == 2 + 2 + len(reference().rows)
+    assert all(line.replace("\\|", "").count("|") == len(header) + 1 for line in table)
+    assert "(4 of 13)" in table[3] and "(94.2)" in table[3] and "(96.5, " in table[3]
 
 
 def test_the_plot_is_drawn(board):
@@ -86,9 +99,9 @@ def test_the_plot_is_drawn(board):
     assert len(np.unique(image.reshape(-1, 3), axis=0)) > 50
 
 
-def test_one_class_only_is_a_gap(tmp_path):
-    found = leaderboard([write_run(tmp_path / "run", ["UADFV"], classes=1)], tmp_path / "out")
-    assert found == {"run": {"auroc": {"UADFV": None}, "mean": None}}
+def test_one_class_only_is_refused(tmp_path):
+    with pytest.raises(LNCLIPError, match=r"UADFV\.parquet: all 40 videos are real, and an AUROC needs both classes"):
+        leaderboard([write_run(tmp_path / "run", ["UADFV"], classes=1)], tmp_path / "out")
 
 
 def test_runs_need_predictions_and_names_of_their_own(tmp_path):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from lnclip_df import metrics
-from lnclip_df.metrics import aggregate, deepfakebench_video_metrics, frame_metrics, video_metrics
+from lnclip_df.metrics import aggregate, deepfakebench_video_metrics, frame_metrics, tpr_at_fpr, video_metrics
 
 ROWS = st.lists(
     st.tuples(st.integers(0, 1), st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 1.0]))),
@@ -45,9 +45,36 @@ def test_frame_metrics_are_the_naive_ones(rows):
         assert found["auroc"] is found["ap"] is found["eer"] is None
         return
     assert found["auroc"] == pytest.approx(naive_auroc(label, prob))
-    assert found["auroc"] == pytest.approx(roc_auc_score(label, prob))
-    assert found["ap"] == pytest.approx(average_precision_score(label, prob))
-    assert 0 <= found["eer"] <= 1
+    assert found["auroc"] == pytest.approx(roc_auc_score(label, prob), abs=1e-12)
+    assert found["ap"] == pytest.approx(average_precision_score(label, prob), abs=1e-12)
+    fpr, tpr, _ = roc_curve(label, prob)
+    assert found["eer"] == pytest.approx(fpr[np.argmin(np.abs(1 - tpr - fpr))], abs=1e-12)
+
+
+@given(ROWS, st.sampled_from([0.0, 0.01, 0.05, 0.5, 1.0]))
+def test_tpr_at_fpr_is_the_best_of_all_thresholds(rows, fpr):
+    label, prob = both(rows)
+    if len(set(label)) == 1:
+        assert tpr_at_fpr(label, prob, fpr) is None
+        return
+    real, fake = prob[label == 0], prob[label == 1]
+    allowed = [t for t in [*prob, np.inf] if np.mean(real >= t) <= fpr]
+    assert tpr_at_fpr(label, prob, fpr) == max(np.mean(fake >= t) for t in allowed)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_video_metrics_are_scikit_learns_on_thousands_of_videos(seed):
+    rng = np.random.default_rng(seed)
+    video = np.repeat(np.arange(2000), 8)
+    label = (video % 3 > 0).astype(int)
+    prob = np.round(1 / (1 + np.exp(-(label - 0.5 + rng.normal(size=len(video))))), 2 + 10 * (seed % 2))
+    keys, labels, scores = aggregate(video, label, prob)
+    found = video_metrics(video, label, prob)
+    fpr, tpr, _ = roc_curve(labels, scores)
+    assert len(keys) == 2000
+    assert found["auroc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    assert found["ap"] == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+    assert found["eer"] == pytest.approx(fpr[np.argmin(np.abs(1 - tpr - fpr))], abs=1e-12)
 
 
 def test_the_equal_error_rate_is_a_point_of_the_curve():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lnclip_df.errors import LNCLIPError
-from lnclip_df.predictions import read_predictions, write_predictions
+from lnclip_df.predictions import read_coded, read_csv, read_predictions, write_predictions
 
 STRINGS = ("dataset", "split", "label_name", "video", "frame")
 
@@ -81,3 +81,70 @@ def test_other_files_are_refused_by_name(tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(LNCLIPError, match=r"cannot read .*absent.parquet"):
         read_predictions(tmp_path / "absent.parquet")
+
+
+def decoded(column):
+    return [column.values[place] for place in column.code]
+
+
+def test_codes_say_what_the_strings_say(tmp_path):
+    written = table(4, video=["b", "a", "b", "a"], label=[1, 0, 1, 0], method=["swap", None, "swap", ""])
+    write_predictions(tmp_path / "a.parquet", written, {"note": 1})
+    read, metadata = read_coded(tmp_path / "a.parquet")
+    assert metadata == {"note": 1} and decoded(read["video"]) == written["video"]
+    assert decoded(read["label_name"]) == written["label_name"]
+    assert decoded(read["method"]) == ["swap", "", "swap", ""]
+    assert (read["prob"] == written["prob"]).all() and read["label"].tolist() == [1, 0, 1, 0]
+    assert set(read_predictions(tmp_path / "a.parquet")[0]) == {*STRINGS, "label", "prob"}
+
+
+def test_a_table_without_rows_has_no_codes(tmp_path):
+    write_predictions(tmp_path / "a.parquet", table(0), {})
+    assert decoded(read_coded(tmp_path / "a.parquet")[0]["video"]) == []
+
+
+def test_an_unfit_row_is_named_by_its_video(tmp_path):
+    pq.write_table(pa.table(table(prob=[0.5, float("nan"), 0.5])), tmp_path / "a.parquet")
+    with pytest.raises(LNCLIPError, match=r"row 1 \(video/1\): prob is nan"):
+        read_coded(tmp_path / "a.parquet")
+
+
+HEADER = "dataset,video,label,prob"
+
+
+def test_other_tools_predictions_are_read_by_dataset(tmp_path):
+    rows = [
+        "method,frame,dataset,extra,video,label,prob",
+        ",1,A,x,001,0,0.25",
+        '"s,w",2,B,x,001,1,1',
+        "q,3,A,x,7,1,0.5",
+    ]
+    (tmp_path / "a.csv").write_text("\ufeff" + "\n".join(rows), encoding="utf-8")
+    found = read_csv(tmp_path / "a.csv")
+    assert list(found) == ["A", "B"]
+    assert decoded(found["A"]["video"]) == ["001", "7"] and decoded(found["A"]["method"]) == ["", "q"]
+    assert found["A"]["label"].tolist() == [0, 1] and found["A"]["prob"].tolist() == [0.25, 0.5]
+    assert decoded(found["B"]["method"]) == ["s,w"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{HEADER}\nA,v1,0,0.5\nA,v2,1,nan\n", r"row 1 \(v2\): prob is nan, not within 0..1"),
+        (f"{HEADER}\nA,v1,0,1.5\n", r"row 0 \(v1\): prob is 1.5"),
+        (f"{HEADER}\nA,v1,0,\n", r"row 0 \(v1\): prob is nan"),
+        (f"{HEADER}\nA,v1,2,0.5\n", r"row 0 \(v1\): label is 2.0, not 0 or 1"),
+        (f"{HEADER}\nA,v1,fake,0.5\n", "is not a CSV of predictions"),
+        (f"{HEADER}\nA,v1\n", "is not a CSV of predictions"),
+        (f"{HEADER}\n", "holds no predictions"),
+        ("dataset,video,prob\nA,v,0.5\n", "no column label; needed are dataset, video, label, prob"),
+        ("", "is not a CSV of predictions"),
+    ],
+)
+def test_an_unfit_csv_is_one_line(tmp_path, text, message):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(LNCLIPError, match=message) as caught:
+        read_csv(tmp_path / "a.csv")
+    assert "a.csv" in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(LNCLIPError, match=r"cannot read .*absent"):
+        read_csv(tmp_path / "absent.csv")

@@ -23,7 +23,8 @@ class Video:
     """One video of a dataset's split.
 
     ``label_name`` is the dataset file's class, ``label`` 0 (real) or 1 (fake), ``compression`` None where the dataset
-    has no such level, ``frames`` the paths as the file has them, in the order of their integer index.
+    has no such level, ``frames`` the paths as the file has them, in the order of their integer index, ``method`` how a
+    fake was made where the file says so (a label may cover several methods).
     """
 
     dataset: str
@@ -33,6 +34,7 @@ class Video:
     compression: str | None
     name: str
     frames: tuple[str, ...]
+    method: str | None = None
 
     @property
     def key(self) -> str:
@@ -100,9 +102,9 @@ def _videos(config, path, name, split):
             records = _mapping(path, records, level, prefix=key)
             key = f"{key}.{level}"
         for video, record in records.items():
-            label, frames = _record(config, path, f"{key}.{video}", record)
+            label, frames, method = _record(config, path, f"{key}.{video}", record)
             if frames:
-                yield Video(name, label_name, label, split, level, video, frames)
+                yield Video(name, label_name, label, split, level, video, frames, method)
 
 
 def _is_c40(name):
@@ -126,7 +128,7 @@ def _mapping(path, parent, key, prefix=""):
 
 
 def _record(config, path, key, record):
-    """A video's label and its sorted frames, from ``{"label": name, "frames": [path, ...]}``."""
+    """A video's label, its sorted frames and its method, from ``{"label": name, "frames": [path, ...]}``."""
     if not isinstance(record, dict) or not {"label", "frames"} <= set(record):
         raise LNCLIPError(f"{path}: {key} is {_shown(record)}, not a video's label and frames")
     known, label = config["label_dict"], record["label"]
@@ -142,7 +144,10 @@ def _record(config, path, key, record):
     if not frames:
         logger.warning("%s: %s has no frames and is left out", path, key)
     _check_inside(path, key, frames)
-    return known[label], tuple(_sorted(path, key, frames))
+    method = record.get("method")
+    if method is not None and not isinstance(method, str):
+        raise LNCLIPError(f"{path}: {key}.method is {_shown(method)}, not a name")
+    return known[label], tuple(_sorted(path, key, frames)), method
 
 
 def _check_inside(path, key, frames):

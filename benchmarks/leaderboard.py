@@ -1,0 +1,163 @@
+"""The leaderboard's times and memory, and how often its intervals hold the truth.
+
+* the bootstrap: 10,000 resamples of 5,000 videos;
+* the whole leaderboard of one and of two runs from stored predictions of FaceForensics++ and 13 synthetic datasets, of
+  the test sets' published sizes and 32 frames a video (IDForge and KoDF, of which no test size is held, at 5,000);
+* coverage: how many intervals of simulated test sets hold the AUROC that the scores were drawn from.
+
+taskset -c 0 python benchmarks/leaderboard.py [--out benchmarks/results/leaderboard.md] [--keep FOLDER]
+"""
+
+import argparse
+import math
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing import Process
+from pathlib import Path
+
+import numpy as np
+from common import machine, write_table
+
+from lnclip_df.predictions import write_predictions
+from lnclip_df.statistics import bootstrap_auroc, interval
+
+FRAMES = 32
+# Reals, and fakes by method: the test counts of bench_configs/datasets/*.yaml; without counts by method, shared out.
+DATASETS = {
+    "FaceForensics++": (140, {"FF-DF": 140, "FF-F2F": 140, "FF-FS": 140, "FF-NT": 140}),
+    "Celeb-DF-v2": (178, {"": 340}),
+    "DeepFakeDetection": (363, {"": 3068}),
+    "DFDC": (2500, {"": 2500}),
+    "FaceShifter": (140, {"": 140}),
+    "UADFV": (49, {"": 49}),
+    "DFDM": (590, dict.fromkeys(("dfaker", "dfl", "iae", "lightweight"), 430)),
+    "FFIW": (1738, {"": 1738}),
+    "DeepSpeak-v1.1": (
+        1416, dict.fromkeys(("facefusion", "facefusion_gan", "facefusion_live", "retalking", "wav2lip"), 299)
+    ),
+    "DeepSpeak-v2.0": (
+        1863, dict.fromkeys(("diff2lip", "facefusion", "hellomeme", "latentsync", "liveportrait", "memo"), 236)
+    ),
+    "KoDF": (2500, dict.fromkeys(("audio-driven", "dffs", "dfl", "fo", "fsgan"), 500)),
+    "FakeAVCeleb": (
+        500,
+        {"wav2lip": 9000, "faceswap": 730, "fsgan": 3964, "faceswap-wav2lip": 3297, "fsgan-wav2lip": 3553},
+    ),
+    "PolyGlotFake": (766, {"video_retalking": 7247, "Wav2Lip": 7225}),
+    "IDForge-v1": (2500, dict.fromkeys(("face_tts_infoswap", "face_tts_roop", "face_tts_simswap"), 833)),
+}  # fmt: skip
+
+
+def write_run(folder, strength, seed):
+    """Predictions of a synthetic detector on every dataset; the larger ``strength``, the better it is."""
+    for number, (dataset, (reals, methods)) in enumerate(DATASETS.items()):
+        rng = np.random.default_rng([seed, number])
+        method = np.repeat(["", *methods], [reals, *methods.values()])
+        label = np.r_[np.zeros(reals, int), np.ones(len(method) - reals, int)]
+        shared = np.random.default_rng(number).normal(size=len(label))  # what is hard is hard for both runs
+        video = strength * (label - 0.5) + 0.6 * shared + 0.8 * rng.normal(size=len(label))
+        logit = np.repeat(video, FRAMES) + rng.normal(size=FRAMES * len(label))
+        is_ff = dataset == "FaceForensics++"
+        names = [
+            m or "FF-real" if is_ff else f"{dataset}_{('real', 'fake')[y]}" for m, y in zip(method, label, strict=True)
+        ]
+        keys = [f"{dataset}/{name}/{place:05d}" for place, name in enumerate(names)]
+        rows = np.repeat(np.arange(len(label)), FRAMES)
+        table = {
+            "dataset": [dataset] * len(rows),
+            "split": ["test"] * len(rows),
+            "label_name": [names[row] for row in rows],
+            "video": [keys[row] for row in rows],
+            "frame": [f"{keys[row]}/{at % FRAMES:03d}.png" for at, row in enumerate(rows)],
+            "label": label[rows],
+            "prob": 1 / (1 + np.exp(-logit)),
+        }
+        if not is_ff and len(methods) > 1:
+            table["method"] = [str(method[row]) for row in rows]
+        facts = {
+            "dataset": dataset, "split": "test", "train_dataset": ["FaceForensics++"],
+            "weights": {"path": "best.safetensors", "sha256": f"{seed:064x}", "epoch": 7}, "crops": {"0123456789": 256},
+        }  # fmt: skip
+        write_predictions(folder / "predictions" / f"{dataset}.parquet", table, facts)
+
+
+def seconds_of_bootstrap():
+    """10,000 resamples of 5,000 videos: the fastest and the slowest of three."""
+    rng = np.random.default_rng(0)
+    label = np.arange(5000) % 2
+    score = 1 / (1 + np.exp(-(1.5 * label + rng.normal(size=5000))))
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        bootstrap_auroc(label, score, resamples=10_000)
+        times.append(time.perf_counter() - started)
+    return min(times), max(times)
+
+
+def whole_leaderboard(runs, out):
+    """Seconds and the largest memory in GB of the command, in a process of its own."""
+    command = [sys.executable, "-m", "lnclip_df", "leaderboard", *map(str, runs), "--out", str(out), "--metrics", "all"]
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+
+
+def coverage(reals, fakes, auroc, *, tests=2000, resamples=1000, seed=0):
+    """Share of 95 % intervals that hold the AUROC of the two normal distributions which the scores came from."""
+    rng = np.random.default_rng(seed)
+    shift = math.sqrt(2) * _quantile(auroc)
+    label = np.r_[np.zeros(reals, int), np.ones(fakes, int)]
+    held = 0
+    for test in range(tests):
+        score = 1 / (1 + np.exp(-(rng.normal(size=len(label)) + shift * label)))
+        low, high = interval(bootstrap_auroc(label, score, resamples=resamples, seed=test))
+        held += low <= auroc <= high
+    return held / tests
+
+
+def _quantile(share):
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(share)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", default="benchmarks/results/leaderboard.md")
+    parser.add_argument("--keep", help="folder for the runs and the leaderboard, kept afterwards")
+    arguments = parser.parse_args()
+    rows = []
+    fast, slow = seconds_of_bootstrap()
+    rows.append(
+        {"what": "bootstrap of the AUROC, 10,000 resamples of 5,000 videos", "figure": f"{fast:.2f}–{slow:.2f} s"}
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(arguments.keep or temporary)
+        runs = [folder / "first", folder / "second"]
+        for seed, (run, strength) in enumerate(zip(runs, (3.0, 2.4), strict=True)):
+            writer = Process(target=write_run, args=(run, strength, seed + 1))  # its memory is not the leaderboard's
+            writer.start()
+            writer.join()
+        videos = sum(reals + sum(methods.values()) for reals, methods in DATASETS.values())
+        for count in (1, 2):
+            time_taken, memory = whole_leaderboard(runs[:count], folder / f"board{count}")
+            what = f"lnclip-df leaderboard --metrics all, {count} × {videos:,} videos × {FRAMES} frames"
+            rows.append({"what": what, "figure": f"{time_taken:.1f} s, {memory:.2f} GB"})
+    for reals, fakes, auroc in (
+        (178, 340, 0.965),
+        (140, 140, 0.9),
+        (500, 500, 0.8),
+        (49, 49, 0.95),
+        (2500, 2500, 0.87),
+    ):
+        share = coverage(reals, fakes, auroc, tests=500 if reals > 1000 else 2000)
+        what = f"95 % intervals that hold the truth: {reals} reals, {fakes} fakes, AUROC {auroc}"
+        rows.append({"what": what, "figure": f"{100 * share:.1f} %"})
+    write_table(arguments.out, "The leaderboard from stored predictions", machine("cpu"), rows)
+
+
+if __name__ == "__main__":
+    main()
