@@ -53,7 +53,7 @@ class _Module:
             self.__dict__.update(state)
 
 
-class _Reader(pickle.Unpickler):
+class _Reader(pickle._Unpickler):  # in Python: its memo cannot be made to allocate gigabytes
     """An unpickler that can make tensors, containers and inert modules alone."""
 
     def __init__(self, archive, root, path):

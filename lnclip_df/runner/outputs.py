@@ -31,8 +31,8 @@ class Outputs(Checkpoint):
     the best so far) and ``history.json``. Each file is written whole or not at all.
     """
 
-    def __init__(self, out, config: dict):
-        self.out, self.config = Path(out), config
+    def __init__(self, out, config: dict, crops: dict[str, int]):
+        self.out, self.config, self.crops = Path(out), config, crops
         self.interrupted = False
 
     def on_fit_start(self, trainer, module):
@@ -61,13 +61,15 @@ class Outputs(Checkpoint):
         Done after ``last.ckpt``, and once more on resuming: whatever moment a training is killed at, the two agree.
         """
         if module.best is module.history[-1]:
-            save_weights(module.detector, self.out / "best.safetensors", self._metadata(module))
+            delta = module.detector.settings.tune != "all"
+            save_weights(module.detector, self.out / "best.safetensors", self._metadata(module), delta=delta)
         write_json(self.out / "history.json", {"seed": module.seed, "epochs": module.history})
 
     def _metadata(self, module):
         row = module.history[-1]
         return {
             "config": self.config,
+            "crops": self.crops,
             "epoch": row["epoch"],
             "seed": module.seed,
             "selection": f"highest video AUROC on {', '.join(self.config['lnclip']['val_dataset'])} (val)",
