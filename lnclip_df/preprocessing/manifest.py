@@ -8,8 +8,10 @@ from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+
 from lnclip_df.errors import printable
-from lnclip_df.files import atomic_path, write_json, write_text
+from lnclip_df.files import write_bytes, write_json, write_text
 from lnclip_df.preprocessing.places import face_name
 from lnclip_df.preprocessing.process import DONE, Record
 
@@ -89,7 +91,7 @@ def write_contact_sheet(out, name: str, places: dict[str, Path], results: list[R
         results: a record a video.
         seed: of the draw.
     """
-    from PIL import Image
+    import cv2
 
     draw = random.Random(seed)
     done = [record for record in results if record.outcome == DONE and record.saved]
@@ -100,21 +102,21 @@ def write_contact_sheet(out, name: str, places: dict[str, Path], results: list[R
     crops = [crop for crop in drawn if crop is not None]
     if not crops:
         return None
-    sheet = Image.new("RGB", (across * SIDE, -(-len(crops) // across) * SIDE))
+    sheet = np.zeros((-(-len(crops) // across) * SIDE, across * SIDE, 3), np.uint8)
     for at, crop in enumerate(crops):
-        sheet.paste(crop, (at % across * SIDE, at // across * SIDE))
+        top, left = at // across * SIDE, at % across * SIDE
+        sheet[top : top + SIDE, left : left + SIDE] = crop
     path = Path(out) / "manifests" / f"{name}.png"
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, compress_level=1)
+    write_bytes(path, cv2.imencode(".png", sheet)[1].tobytes())
     return path
 
 
 def _small(path):
     """A crop as it goes on the sheet; None where it is gone or broken since its record was written."""
-    from PIL import Image
+    import cv2
 
     try:
-        with Image.open(path) as crop:
-            return crop.convert("RGB").resize((SIDE, SIDE))
-    except (OSError, SyntaxError, ValueError):
+        crop = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error):
         return None
+    return None if crop is None else cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA)

@@ -9,7 +9,7 @@ import numpy as np
 from lnclip_df.errors import LNCLIPError
 from lnclip_df.preprocessing.detect import INSTALL, Faces, best_faces, onnx_session, shrink
 
-BGR_MEAN = np.array([104, 117, 127], dtype=np.float32)
+BGR_MEAN = (104, 117, 127)
 STRIDES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
 CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 
@@ -68,8 +68,9 @@ class RetinaFace:
 
 def network_input(images) -> np.ndarray:
     """uint8 RGB N×H×W×3 to what the network was trained on: float32 BGR minus its mean, N×3×H×W."""
-    bgr = images[..., ::-1].transpose(0, 3, 1, 2)
-    return np.subtract(bgr, BGR_MEAN[:, None, None], dtype=np.float32, order="C")
+    import cv2
+
+    return cv2.dnn.blobFromImages(list(images), mean=BGR_MEAN, swapRB=True)
 
 
 @lru_cache(maxsize=8)

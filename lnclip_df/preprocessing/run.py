@@ -123,8 +123,8 @@ def preprocess_dataset(dataset: str, root, out=None, *, splits=(), level=None, f
     """Cut aligned faces out of the videos of a dataset, into DeepfakeBench's folders.
 
     A video ``<folder>/videos/<name>.mp4`` (or without ``videos/``) gives ``<folder>/frames/<name>/``, ``landmarks/``
-    and, where the dataset has them, ``masks/``. The manifest is named by the dataset, and by level and splits where these
-    are given.
+    and, where the dataset has them, ``masks/``. The manifest is named by the dataset, and by level and splits where
+    these are given.
 
     Args:
         dataset: a name of :func:`~lnclip_df.preprocessing.datasets.dataset_names`, or a YAML file.
