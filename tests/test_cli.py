@@ -13,7 +13,8 @@ from lnclip_df import cli
 from lnclip_df.errors import LNCLIPError
 
 COMMANDS = [
-    "train", "test", "preprocess", "leaderboard", "install", "uninstall", "doctor", "bench-run", "demo", "configs",
+    "train", "test", "preprocess", "leaderboard", "compare", "install", "uninstall", "doctor", "bench-run", "demo",
+    "configs",
 ]  # fmt: skip
 
 
@@ -58,6 +59,7 @@ def test_the_module_runs_as_the_command():
 
 def test_configs_lists_the_packaged_ones():
     assert "lnclip.yaml" in call("configs").stdout.split()
+    assert "reference.yaml" not in call("configs").stdout
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,25 @@ def test_train_then_test_then_leaderboard(run, tmp_path):
     assert (run / "predictions" / "toy.parquet").is_file()
     board = call("leaderboard", run, "--out", tmp_path)
     assert board.exit_code == 0, board.output
-    assert "| first |" in board.stdout
+    assert "| first |" in board.stdout and str(tmp_path / "leaderboard.html") in board.stdout
+    assert (tmp_path / "leaderboard.html").is_file()
+
+
+def test_compare_says_what_a_run_did_otherwise_than_a_published_one(run):
+    tested = call("test", "--weights", run / "best.safetensors", "--device", "cpu", "--quiet")
+    assert tested.exit_code == 0, tested.output
+    result = call("compare", run, "LNCLIP-DF")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ["first difference, first | LNCLIP-DF:", "  train_dataset: toy | FaceForensics++"]
+    assert "  nEpochs: 0 | 19" in lines and not any("not recorded" in line for line in lines)
+    assert "neither a run nor a published row" in error_of(call("compare", run, "LNCLIP"))
+
+
+def test_leaderboards_errors_are_one_line(run, tmp_path):
+    assert "unknown metric auc" in error_of(call("leaderboard", run, "--out", tmp_path, "--metrics", "ap,auc"))
+    (tmp_path / "a.csv").write_text("dataset,video,label,prob\nA,v,1,2\n")
+    assert "prob is 2.0, not within 0..1" in error_of(call("leaderboard", tmp_path / "a.csv", "--out", tmp_path))
 
 
 def test_resume_says_where_it_goes_on(run, toy_yaml):

@@ -74,6 +74,27 @@ class FrameDataset(Dataset):
         return {**self.__dict__, "_transform": None}
 
 
+def share_of(videos: list[Video], share: float, seed: int) -> list[Video]:
+    """Draw a fixed share of the videos of every dataset's every class and method, and at least one of each.
+
+    Args:
+        videos: of any datasets and classes, each video once.
+        share: above 0, up to 1; of n videos of a class and method ``round(share * n)`` are drawn.
+        seed: of the draw; a group's draw depends on its own videos alone.
+
+    Returns:
+        The drawn videos, in the order of ``videos``.
+    """
+    groups = {}
+    for video in videos:
+        groups.setdefault((video.dataset, video.label_name, video.method), []).append(video)
+    kept = set()
+    for members in groups.values():
+        order = np.random.default_rng(seed).permutation(len(members))
+        kept |= {members[at].key for at in order[: max(1, round(share * len(members)))]}
+    return [video for video in videos if video.key in kept]
+
+
 def collate(batch: list[dict]) -> dict:
     """Stack items of ``FrameDataset`` into a batch, broken frames aside.
 

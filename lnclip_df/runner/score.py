@@ -3,6 +3,7 @@
 import os
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -34,7 +35,9 @@ def make_loader(dataset, sampler, *, batch_size: int, workers: int) -> DataLoade
     )
 
 
-def score(detector, loader, *, device, title: str = "", progress: bool = True) -> dict[str, list]:
+def score(
+    detector, loader, *, device, title: str = "", progress: bool = True, features: bool = False
+) -> dict[str, list]:
     """Probability of *fake* for every frame that ``loader`` brings.
 
     Args:
@@ -43,10 +46,12 @@ def score(detector, loader, *, device, title: str = "", progress: bool = True) -
         device: where to compute.
         title: shown before the progress bar.
         progress: show a progress bar.
+        features: also give each frame's feature.
 
     Returns:
         Columns, one row a frame in the data set's order: ``index``, ``video`` (place in the data set's ``videos``),
-        ``frame`` (path), ``label`` (0 or 1), ``prob`` (in [0, 1]); and ``skipped``, the paths of unreadable frames.
+        ``frame`` (path), ``label`` (0 or 1), ``prob`` (in [0, 1]); and ``skipped``, the paths of unreadable frames. On
+        request ``features``, float16 of one row a frame.
 
     Raises:
         LNCLIPError: a frame cannot be read (unless the configuration skips those), or a probability is not a number.
@@ -55,23 +60,34 @@ def score(detector, loader, *, device, title: str = "", progress: bool = True) -
 
     training = detector.training
     detector.to(device).eval()
+    kept = []
     with torch.inference_mode(), one_line_errors():
         bar = tqdm(loader, desc=title, unit="batch", disable=not progress, leave=False)
-        tables = [_score_batch(detector, batch, device) for batch in bar]
+        tables = [_score_batch(detector, batch, device, kept if features else None) for batch in bar]
     detector.train(training)
-    return join(tables)
+    return join(tables) | ({"features": _in_order(tables, kept)} if features else {})
 
 
-def _score_batch(detector, batch, device):
+def _score_batch(detector, batch, device, kept=None):
     prob = batch["image"].new_empty(0)
     if len(batch["frame"]):
         batch = batch | {"image": batch["image"].to(device, non_blocking=True)}
-        prob = detector(batch)["prob"].cpu().double()
+        predicted = detector(batch)
+        prob = predicted["prob"].cpu().double()
+        if kept is not None:
+            kept.append(predicted["feat"].half().cpu().numpy())
     for frame, value in zip(batch["frame"], prob.tolist(), strict=True):
         if not 0 <= value <= 1:
             raise LNCLIPError(f"{frame}: the detector's probability is {value}; the weights are damaged")
     columns = {name: batch[name].tolist() for name in ("index", "video", "label")}
     return columns | {"frame": batch["frame"], "prob": prob.tolist(), "skipped": batch["skipped"]}
+
+
+def _in_order(tables, kept):
+    """The batches' features in the data set's order, as ``join`` has their rows."""
+    if not kept:
+        return np.empty((0, 0), np.float16)
+    return np.concatenate(kept)[np.argsort([index for table in tables for index in table["index"]])]
 
 
 def join(tables: list[dict]) -> dict[str, list]:

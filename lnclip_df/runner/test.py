@@ -11,14 +11,16 @@ from pathlib import Path
 import torch
 
 import lnclip_df
-from lnclip_df.checkpoints import load_weights
+from lnclip_df.checkpoints.hub import find_weights
+from lnclip_df.checkpoints.restore import restore_detector
 from lnclip_df.data.dataset import EpochSampler, FrameDataset
+from lnclip_df.data.frames import crop_recipes
 from lnclip_df.data.index import read_videos
-from lnclip_df.detector import LNCLIPDetector
 from lnclip_df.errors import LNCLIPError, one_line
 from lnclip_df.files import read_json, sha256, write_json
-from lnclip_df.metrics import deepfakebench_video_metrics, frame_metrics, video_metrics
+from lnclip_df.metrics import VIDEO_SCORE, deepfakebench_video_metrics, frame_metrics, video_metrics
 from lnclip_df.predictions import write_predictions
+from lnclip_df.runner.features import features_file, has_features, write_features
 from lnclip_df.runner.score import make_loader, score
 
 logger = logging.getLogger(__name__)
@@ -28,59 +30,72 @@ PREDICTS = ("compression", "rgb_dir", "lmdb", "lmdb_dir", "frame_num", "resoluti
 PREDICTS_LNCLIP = ("backbone", "normalize", "precision", "resize", "missing_frames", "data_root")
 
 
-def test(config: dict, weights, out, *, datasets=None, device=None, progress: bool = True) -> dict:
+def test(
+    config: dict, weights, out, *, datasets=None, device=None, progress: bool = True, save_features: bool = False
+) -> dict:
     """Predict every frame of some data sets' test split, and measure frames and videos.
 
     A data set that ``out`` already has, from the same weights, configuration and frames, is not predicted again.
 
     Args:
         config: see ``lnclip_df.config.load_config``.
-        weights: file of the detector's weights (``best.safetensors``, or DeepfakeBench's ``ckpt_best.pth``).
+        weights: the detector's weights, as ``lnclip_df.checkpoints.load_weights`` takes them.
         out: folder for ``predictions/<dataset>.parquet`` and ``metrics/<dataset>.json``.
         datasets: names; else the configuration's ``lnclip.benchmarks``, else its ``test_dataset``.
         device: torch's name of a device; else the GPU, or the CPU where there is none.
         progress: show progress bars.
+        save_features: also write ``features/<dataset>.safetensors``, a float16 row a row of the predictions.
 
     Returns:
         ``{dataset: what its metrics file holds}``: ``frame`` and ``video`` metrics (``auroc``, ``ap``, ``eer``,
-        ``accuracy``), counts, the frames that could not be read, and what they were computed with; also
+        ``accuracy``), counts, the frames that could not be read, the recipes of the crops (``crops``, and
+        ``train_crops`` of training's), and what they were computed with (``trained``, ``predicted``, ``versions``, …),
+        which travels with the predictions too; also
         ``video_deepfakebench`` where DeepfakeBench's grouping of frames gives other numbers.
 
     Raises:
         LNCLIPError: names, weights or frames are unfit, or a probability is not a number. Data sets finished before
             stay finished.
     """
-    if not Path(weights).is_file():
-        raise LNCLIPError(f"no weights file {weights}")
+    path = find_weights(weights)
     names = _dataset_names(config, datasets)
     videos = {name: read_videos(config, [name], "test") for name in names}
-    detector = LNCLIPDetector(_without_pretrained(config))
-    facts = load_weights(detector, weights)
+    detector, facts = restore_detector(config, path)
     _warn_of_other_preprocessing(config, facts)
     device = _device(device)
     provenance = {
-        "weights": {"path": str(weights), "sha256": sha256(weights), "epoch": facts.get("epoch")},
+        "weights": {"path": str(weights), "sha256": sha256(path), "epoch": facts.get("epoch")},
         "train_dataset": facts.get("config", config).get("train_dataset", []),
+        "train_crops": facts.get("crops", {}),
         "config_sha256": _digest(_what_predicts(config)),
+        **_record(config, facts, device),
     }
     results = {}
     for name in names:
-        identity = provenance | {"dataset": name, "split": "test", "videos_sha256": _digest(_identity(videos[name]))}
+        crops = crop_recipes(config, videos[name])
+        _warn_of_other_crops(name, crops, provenance["train_crops"])
+        identity = provenance | {
+            "dataset": name,
+            "split": "test",
+            "videos_sha256": _digest(_identity(videos[name])),
+            "crops": crops,
+            "faces_missing": sum(max(0, config["frame_num"]["test"] - len(video.frames)) for video in videos[name]),
+        }
         results[name] = _finished(out, name, identity)
-        if results[name] is None:
-            results[name] = _test_one(config, detector, videos[name], out, identity, device, progress)
+        if results[name] is None or (save_features and not has_features(features_file(out, name), identity)):
+            results[name] = _test_one(config, detector, videos[name], out, identity, device, progress, save_features)
         else:
             logger.info("%s: finished before with these weights and this configuration", name)
     return results
 
 
-def _test_one(config, detector, videos, out, identity, device, progress):
+def _test_one(config, detector, videos, out, identity, device, progress, save_features):
     started = time.monotonic()
     name = identity["dataset"]
     frames = FrameDataset(config, videos, train=False, frames_per_video=config["frame_num"]["test"])
     order = EpochSampler(len(frames), seed=0, shuffle=False)
     loader = make_loader(frames, order, batch_size=config["test_batchSize"], workers=config["workers"])
-    table = score(detector, loader, device=device, title=name, progress=progress)
+    table = score(detector, loader, device=device, title=name, progress=progress, features=save_features)
     if not table["frame"]:
         raise LNCLIPError(f"{name}: none of its {len(frames)} frames can be read, {table['skipped'][0]} the first")
     result = identity | {
@@ -88,12 +103,13 @@ def _test_one(config, detector, videos, out, identity, device, progress):
         "videos": len(set(table["video"])),
         "frames": len(table["frame"]),
         "skipped_frames": table["skipped"],
-        "versions": _versions(),
-        "device": str(device),
         "seconds": round(time.monotonic() - started, 3),
     }
     predictions, metrics = _files(out, name)
     metrics.unlink(missing_ok=True)
+    features_file(out, name).unlink(missing_ok=True)
+    if save_features:
+        write_features(features_file(out, name), table["features"], identity)
     write_predictions(predictions, _predictions(table, videos), identity)
     write_json(metrics, result)
     return result
@@ -112,6 +128,7 @@ def _predictions(table, videos):
         "dataset": [video.dataset for video in of_row],
         "split": [video.split for video in of_row],
         "label_name": [video.label_name for video in of_row],
+        "method": [video.method for video in of_row],
         "video": [video.key for video in of_row],
         "frame": table["frame"],
         "label": table["label"],
@@ -133,7 +150,7 @@ def _finished(out, name, identity):
 
 
 def _comparable(facts):
-    keys = ("dataset", "split", "config_sha256", "videos_sha256")
+    keys = ("dataset", "split", "config_sha256", "videos_sha256", "crops")
     weights = facts.get("weights")
     return [facts.get(key) for key in keys] + [weights.get("sha256") if isinstance(weights, dict) else None]
 
@@ -155,6 +172,17 @@ def _warn_of_other_preprocessing(config, facts):
         logger.warning("lnclip.resize is %s here and was %s in training", now, before)
 
 
+def _warn_of_other_crops(name, crops, trained):
+    """Say where faces were cut out in several ways, or otherwise than those of training."""
+    if len(crops) > 1:
+        logger.warning("%s: its crops are of several recipes: %s", name, ", ".join(crops))
+    if trained and not crops.keys() <= trained.keys():
+        logger.warning(
+            "%s: its crops are of recipe %s, and the weights were trained on %s: its figures are not comparable with "
+            "those of one recipe", name, ", ".join(crops), ", ".join(trained),
+        )  # fmt: skip
+
+
 def _device(name):
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -174,14 +202,22 @@ def _dataset_names(config, datasets):
     return names
 
 
-def _without_pretrained(config):
-    """The weights hold the backbone too: there is no need to fetch CLIP's first."""
-    backbone = config["lnclip"]["backbone"] | {"pretrained": "none"}
-    return config | {"lnclip": config["lnclip"] | {"backbone": backbone}}
-
-
 def _what_predicts(config):
     return [{key: config[key] for key in PREDICTS}, {key: config["lnclip"][key] for key in PREDICTS_LNCLIP}]
+
+
+def _record(config, facts, device):
+    """What a figure owes to training and to the test's settings, kept beside it so that two figures can be compared."""
+    settings, ours = _what_predicts(config)
+    settings["frame_num"] = config["frame_num"]["test"]
+    trained = {key: value for key, value in facts.get("config", {}).items() if key != "label_dict"}
+    return {
+        "trained": {"config": trained, "seed": facts.get("seed"), "selection": facts.get("selection")},
+        "predicted": settings | {f"lnclip.{key}": value for key, value in ours.items() if key != "data_root"},
+        "metric": VIDEO_SCORE,
+        "versions": _versions(),
+        "device": str(device),
+    }
 
 
 def _identity(videos):

@@ -13,11 +13,17 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from lnclip_df.data.dataset import FrameDataset
+from lnclip_df.checkpoints import load_weights
+from lnclip_df.checkpoints.formats import read_facts
+from lnclip_df.checkpoints.frozen import frozen_sha256
+from lnclip_df.checkpoints.hub import find_weights
+from lnclip_df.checkpoints.read import read_metadata
+from lnclip_df.data.dataset import FrameDataset, share_of
+from lnclip_df.data.frames import crop_recipes
 from lnclip_df.data.index import read_videos
 from lnclip_df.detector import LNCLIPDetector
 from lnclip_df.errors import LNCLIPError, one_line
-from lnclip_df.files import read_json
+from lnclip_df.files import read_json, sha256, write_json
 from lnclip_df.runner.module import LNCLIPModule, best_epoch
 from lnclip_df.runner.outputs import Outputs, check_folder, read_last
 from lnclip_df.runner.score import one_line_errors
@@ -42,10 +48,13 @@ def train(
     that was interrupted and resumed goes exactly as one that was not. ``train_batchSize`` is per device.
 
     Args:
-        config: see ``lnclip_df.config.load_config``; trained on the ``train`` split of ``train_dataset``, validated on
-            the ``val`` split of ``lnclip.val_dataset``.
-        out: folder for ``best.safetensors``, ``checkpoints/last.ckpt``, ``config.yaml``, ``history.json`` and
-            ``tensorboard``; absent or empty unless ``resume``. All nodes of a training must see it.
+        config: see ``lnclip_df.config.load_config``; trained on the ``train`` split of ``train_dataset``, together with
+            the share of ``lnclip.replay.datasets`` that ``manualSeed`` draws, but for videos of the validation set;
+            validated on the ``val`` split of ``lnclip.val_dataset``. With ``lnclip.start_from`` it begins with those
+            weights, and with an optimizer and schedule of its own.
+        out: folder for ``best.safetensors``, ``checkpoints/last.ckpt``, ``config.yaml``, ``history.json``,
+            ``start.json`` (with ``lnclip.start_from``: its hash and what it was) and ``tensorboard``; absent or empty
+            unless ``resume``. All nodes of a training must see it.
         resume: go on after the last finished epoch in ``out``, or start where there is none. The configuration must
             be the same, but for ``lnclip_df.runner.outputs.MAY_CHANGE``.
         accelerator, devices, num_nodes, strategy: Lightning's, such as ``devices=4, num_nodes=2, strategy="ddp"``.
@@ -68,9 +77,10 @@ def train(
     state = read_last(out, config) if resume else None
     epoch = config["start_epoch"] if state is None else state["epoch"] + 1
     seed = _seed(config, state)
+    train_videos = _unseen(train_videos + _replayed(config, seed), val_videos)
 
     with _quiet_lightning(), one_line_errors():
-        outputs = Outputs(out, config)
+        outputs = Outputs(out, config, crop_recipes(config, train_videos))
         switches = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "strategy": strategy}
         trainer = _trainer(config, outputs, progress, switches)
         if trainer.is_global_zero:
@@ -81,6 +91,10 @@ def train(
         val_frames = FrameDataset(config, val_videos, train=False, frames_per_video=_val_frames(config))
         torch.manual_seed(seed)
         detector = LNCLIPDetector(config)
+        if state is None and config["lnclip"]["start_from"]:
+            started_from = _start_from(detector, config)
+            if trainer.is_global_zero:
+                write_json(out / "start.json", started_from)
         if detector.settings.compile:
             detector.backbone.compile()
         module = LNCLIPModule(detector, config, train_frames, val_frames, seed=seed, progress=progress)
@@ -159,6 +173,49 @@ def _videos(config, names, split, key):
             f"{key}: the {split} split of {', '.join(names)} holds {only} videos only ({labels}); add {absent} ones"
         )
     return videos
+
+
+def _replayed(config, seed):
+    """The share of older training sets that is trained on again: the same videos in every epoch."""
+    replay = config["lnclip"]["replay"]
+    videos = read_videos(config, replay["datasets"], "train")
+    kept = share_of(videos, replay["share"], seed)
+    if kept:
+        logger.info("replaying %d of the %d videos of %s", len(kept), len(videos), ", ".join(replay["datasets"]))
+    return kept
+
+
+def _unseen(train_videos, val_videos):
+    """The training videos that share no frame with the validation set: LNCLIP-val draws from training splits too."""
+    validated = {frame for video in val_videos for frame in video.frames}
+    kept = [video for video in train_videos if validated.isdisjoint(video.frames)]
+    if len(kept) < len(train_videos):
+        count = len(train_videos) - len(kept)
+        logger.info("%d of %d training videos are in the validation set and left out", count, len(train_videos))
+    if {video.label for video in kept} != {0, 1}:
+        raise LNCLIPError(
+            "train_dataset and lnclip.val_dataset hold the same videos: without those of the validation set one class "
+            "is left to train on; name another lnclip.val_dataset"
+        )
+    return kept
+
+
+def _start_from(detector, config) -> dict:
+    """Load the weights that training begins with; returns what they are."""
+    weights = config["lnclip"]["start_from"]
+    path = find_weights(weights)
+    tuned = detector.settings.tune
+    whole = tuned != "all" and read_facts(read_metadata(path), path).get("format") != "delta"
+    before = frozen_sha256(detector) if whole else None
+    facts = load_weights(detector, path)
+    if whole and frozen_sha256(detector) != before:
+        raise LNCLIPError(
+            f"lnclip.start_from: the frozen weights of {path} are not those of lnclip.backbone, which what is trained "
+            f"with lnclip.tune: {tuned} is saved without; name their backbone, or set lnclip.tune=all"
+        )
+    detector.train()
+    trained_on = facts.get("config", {}).get("train_dataset")
+    return {"weights": weights, "sha256": sha256(path), "epoch": facts.get("epoch"), "train_dataset": trained_on}
 
 
 def _val_frames(config):

@@ -1,0 +1,1 @@
+"""Studies: several trainings or evaluations that answer one question, with their tables and plots."""

@@ -1,0 +1,122 @@
+"""Which data to train on (the paper's Figure 4): every training set against every test set."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from lnclip_df.errors import LNCLIPError
+from lnclip_df.studies import common
+from lnclip_df.studies.common import Trial
+
+YAMLS = ("training/ffpp.yaml", "training/ffiw.yaml", "training/dsv2.yaml")
+DEMO_TRAININGS = (*common.DEMO_METHODS.values(), common.DEMO)
+DEMO_TRAINING = {"val": common.DEMO, "epochs": 10, "frames": 4}
+
+
+def study_training_set(
+    out,
+    *,
+    configs: Iterable[str] = YAMLS,
+    seeds: Iterable[int] = (0, 1, 2),
+    overrides: Iterable[str] = (),
+    datasets: Iterable[str] = (),
+    demo=None,
+    accelerator: str = "auto",
+    progress: bool = True,
+) -> dict:
+    """Train the YAMLs, which differ in their ``train_dataset``, with every seed, and test each on every data set.
+
+    Args:
+        out: folder; gets ``TRAINING_SET/seed-N/`` (see ``common.run_trials``), ``summary.json``, ``.md`` and ``.csv``,
+            and ``training-set.png``. A trial that is finished there is not repeated.
+        configs: the YAMLs.
+        seeds, overrides, datasets, demo, accelerator, progress: as for ``study_ablation``; the tests are those of the
+            first YAML.
+
+    Returns:
+        What ``summary.json`` holds: ``rows`` as ``common.group_rows`` makes them, a row a training set; ``trials`` and
+        ``note``.
+
+    Raises:
+        LNCLIPError: two YAMLs train on the same data, or see ``common.run_trials``.
+    """
+    data = None if demo is None else common.demo_data(demo, out, progress=progress)
+    trials = []
+    for seed in tuple(seeds):
+        loaded = list(_configs(configs, seed, overrides, data))
+        tests = common.sets_to_test(loaded[0], datasets or (DEMO_TRAININGS if data else ()))
+        groups = [" + ".join(config["train_dataset"]) for config in loaded]
+        if len(set(groups)) < len(groups):
+            raise LNCLIPError(f"two YAMLs train on the same data: {', '.join(groups)}; leave one out of --configs")
+        trials += [Trial(group, seed, config, tests) for group, config in zip(groups, loaded, strict=True)]
+
+    def report(results):
+        return _report(out, results, len(trials), demo is not None)
+
+    return common.run_trials(trials, out, report, accelerator="cpu" if data else accelerator, progress=progress)
+
+
+def _configs(yamls, seed, overrides, data):
+    from lnclip_df.config import load_config
+
+    last = [*overrides, f"manualSeed={seed}"]
+    if data is None:
+        yield from (load_config(yaml, last) for yaml in yamls)
+    else:
+        for name in DEMO_TRAININGS:
+            yield load_config("demo.yaml", [*data, *common.demo_training(train=name, **DEMO_TRAINING), *last])
+
+
+def _report(out, results, total, demo):
+    rows = common.group_rows(results)
+    document = {
+        "study": "training-set",
+        "note": common.DEMO_NOTE if demo else None,
+        "finished": len(results),
+        "of": total,
+        "rows": rows,
+        "trials": results,
+    }
+    names = list(dict.fromkeys(name for row in rows for name in row["auroc"]))
+    head = ["trained on", *names, "cross-dataset mean", "validation"]
+    lines = [
+        [
+            row["group"],
+            *(_cell(row, name) for name in names),
+            common.percent(row["cross_mean"]),
+            common.percent(row["val"]),
+        ]
+        for row in rows
+    ]
+    text = common.headline("Training set × test set", results, total, demo)
+    text += (
+        "In italics: the test set holds, or is part of, what was trained on (its test split, never its training one).\n"
+    )
+    text += "The means of two rows are over different test sets where different ones are in italics.\n\n"
+    common.write_summary(out, document, f"{text}{common.table(head, lines)}\n\n![matrix](training-set.png)\n", results)
+    _plot(Path(out) / "training-set.png", rows, names, demo)
+    return document
+
+
+def _trained(row):
+    return row["group"].split(" + ")
+
+
+def _cell(row, name):
+    text = common.percent(row["auroc"].get(name))
+    return text if common.is_cross(_trained(row), name) else f"*{text}*"
+
+
+def _plot(path, rows, names, demo):
+    figure = common.new_figure(3 + 0.95 * len(names), 2 + 0.75 * len(rows))
+    panel = figure.subplots()
+    cells = [[row["auroc"].get(name) for name in names] for row in rows]
+    known = [
+        (at, column)
+        for at, row in enumerate(rows)
+        for column, name in enumerate(names)
+        if not common.is_cross(_trained(row), name)
+    ]
+    image = common.draw_matrix(panel, cells, [row["group"] for row in rows], names, framed=known)
+    panel.set(xlabel="tested on", ylabel="trained on", title="Video AUROC, %; framed: in-dataset")
+    figure.colorbar(image, ax=panel, label="AUROC, %")
+    common.save_figure(figure, path, demo)

@@ -1,0 +1,69 @@
+"""The studies on the command line: help that teaches, tables on stdout, errors in one line."""
+
+import pytest
+from typer.testing import CliRunner
+
+from lnclip_df import cli
+
+COMMANDS = ["calibrate", "coverage", "subgroups", "aggregate", "robustness"]
+
+
+def call(*arguments):
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Another tool's predictions: 10 videos of 4 frames a class."""
+    rows = [
+        f"toy,{kind}{v},{label},{min(1, 0.05 * v + 0.3 * label + 0.01 * f):.3f},{f}"
+        for label, kind in enumerate(("real", "fake"))
+        for v in range(10)
+        for f in range(4)
+    ]
+    path = tmp_path / "run.csv"
+    path.write_text("dataset,video,label,prob,frame\n" + "\n".join(rows) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(command):
+    assert f"Example: lnclip-df {command}" in call(command, "--help").stdout
+
+
+def test_calibrate_then_subgroups_with_its_threshold(run, tmp_path):
+    out = tmp_path / "calibration"
+    made = call("calibrate", run, "--validation", run, "--out", out, "--fpr", "0.1")
+    assert made.exit_code == 0 and "Temperature" in made.stdout, made.output
+    table = tmp_path / "people.csv"
+    table.write_text("video,sex\n" + "".join(f"{k}{v},{'fm'[v % 2]}\n" for k in ("real", "fake") for v in range(10)))
+    options = ["--attributes", table, "--by", "sex", "--least", "3", "--resamples", "50", "--out", tmp_path / "groups"]
+    shown = call("subgroups", run, *options, "--calibration", out / "calibration.json")
+    assert shown.exit_code == 0 and "largest gap" in shown.stdout, shown.output
+
+
+def test_aggregate_and_coverage_print_their_tables(run, tmp_path):
+    shown = call("aggregate", run, "--resamples", "50", "--out", tmp_path / "a")
+    assert shown.exit_code == 0 and "| median " in shown.stdout, shown.output
+    found = tmp_path / "found.csv"
+    rows = [f"toy,{kind}{v},{label},4,4\n" for label, kind in enumerate(("real", "fake")) for v in range(10)]
+    found.write_text("dataset,video,label,frames_asked,frames_found\n" + "".join(rows) + "toy,lost,1,4,0\n")
+    shown = call("coverage", run, "--found", found, "--resamples", "50", "--out", tmp_path / "c")
+    assert shown.exit_code == 0 and "1 fakes" in shown.stdout, shown.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["calibrate", "RUN"], "--out"),
+        (["coverage", "RUN"], "--found"),
+        (["coverage", "RUN", "--manifest", "m.csv"], "--dataset"),
+        (["subgroups", "RUN", "--attributes", "no.csv", "--by", "sex"], "no threshold"),
+        (["aggregate", "absent"], "predictions"),
+        (["robustness", "--weights", "absent.pt", "--datasets", "a", "--attacks", "cw"], "unknown is cw"),
+    ],
+)
+def test_errors_are_one_line(run, arguments, message):
+    result = call(*(run if argument == "RUN" else argument for argument in arguments))
+    assert result.exit_code == 1, result.output
+    assert len(result.stderr.splitlines()) == 1 and message in result.stderr
