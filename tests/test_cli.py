@@ -13,7 +13,8 @@ from lnclip_df import cli
 from lnclip_df.errors import LNCLIPError
 
 COMMANDS = [
-    "train", "test", "preprocess", "leaderboard", "compare", "install", "uninstall", "doctor", "bench-run", "demo",
+    "train", "test", "preprocess", "rearrange", "audit", "pairs", "datasets", "leaderboard", "compare", "calibrate",
+    "coverage", "subgroups", "aggregate", "robustness", "export", "install", "uninstall", "doctor", "bench-run", "demo",
     "configs",
 ]  # fmt: skip
 
