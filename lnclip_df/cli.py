@@ -84,8 +84,8 @@ def _setup(
 ):
     """Deepfake detection with LNCLIP-DF (arXiv 2508.06248), alone or inside DeepfakeBench.
 
-    In order: preprocess videos into faces, rearrange these into dataset JSONs, audit them, train, test, and compare runs
-    in a leaderboard; lnclip-df demo goes through it on a CPU. For a DeepfakeBench checkout: install, doctor, bench-run.
+    In order: preprocess videos into faces, rearrange these into dataset JSONs, audit them, train, test, and compare
+    runs in a leaderboard; lnclip-df demo shows it on a CPU. For a DeepfakeBench checkout: install, doctor, bench-run.
     """
     logger = logging.getLogger("lnclip_df")
     logger.handlers = [_Lines()]
