@@ -11,6 +11,7 @@ import typer
 
 from lnclip_df import __version__
 from lnclip_df.errors import LNCLIPError, printable
+from lnclip_df.names import split_names
 
 Config = Annotated[str, typer.Option(help="A YAML file, or the name of a packaged one (see: lnclip-df configs).")]
 Overrides = Annotated[
@@ -161,7 +162,7 @@ def test(
 
     beside = weights.parent / "config.yaml"
     config = load_config(config or (beside if beside.is_file() else "lnclip.yaml"), overrides)
-    names = [name.strip() for value in datasets for name in value.split(",") if name.strip()]
+    names = split_names(datasets)
     options = {"device": device, "progress": not quiet, "save_features": save_features}
     results = test(config, weights, out or weights.parent, datasets=names, **options)
     for line in _table(results):
@@ -381,7 +382,7 @@ def leaderboard(
     from lnclip_df.leaderboard import make_board, write_board
     from lnclip_df.leaderboard.text import terminal
 
-    names = [name.strip() for value in metrics for name in value.split(",") if name.strip()]
+    names = split_names(metrics)
     board = make_board(runs, metrics=names, against=against, resamples=resamples, seed=seed)
     write_board(board, out)
     typer.echo(terminal(board) + f"\nLook at: {out / 'leaderboard.html'}")
@@ -436,7 +437,7 @@ def calibrate(
     if config or overrides:
         config = load_config(config or beside_or_default(weights or run / "best.safetensors"), overrides)
     options = {"weights": weights, "validation": validation, "fpr": fpr, "bins": bins, "config": config, "out": out}
-    calibrate(run, datasets=_names(datasets), device=device, progress=not quiet, **options)
+    calibrate(run, datasets=split_names(datasets), device=device, progress=not quiet, **options)
     _show_study(run, out, "calibration", "reliability.png")
 
 
@@ -476,7 +477,7 @@ def coverage(
             raise LNCLIPError("--manifest needs --dataset NAME and --root DIR")
         found = study_folder(run, out, "coverage") / "frames-found.csv"
         write_found(found, manifest, dataset, root, level=level, folders=_folders(folders))
-    coverage(run, found, datasets=_names(datasets), resamples=resamples, seed=seed, out=out)
+    coverage(run, found, datasets=split_names(datasets), resamples=resamples, seed=seed, out=out)
     _show_study(run, out, "coverage", "coverage.png")
 
 
@@ -509,8 +510,8 @@ def subgroups(
     from lnclip_df.studies.subgroups import subgroups
 
     options = {"calibrated": calibration, "validation": validation, "fpr": fpr, "threshold": threshold, "least": least}
-    options |= {"datasets": _names(datasets), "resamples": resamples, "seed": seed, "out": out}
-    subgroups(run, attributes, _names(by), **options)
+    options |= {"datasets": split_names(datasets), "resamples": resamples, "seed": seed, "out": out}
+    subgroups(run, attributes, split_names(by), **options)
     _show_study(run, out, "subgroups", "subgroups.png")
 
 
@@ -531,7 +532,7 @@ def aggregate(
     """
     from lnclip_df.studies.aggregate import compare_aggregations
 
-    compare_aggregations(run, datasets=_names(datasets), resamples=resamples, seed=seed, out=out)
+    compare_aggregations(run, datasets=split_names(datasets), resamples=resamples, seed=seed, out=out)
     _show_study(run, out, "aggregate", "aggregate.png")
 
 
@@ -567,12 +568,15 @@ def robustness(
     from lnclip_df.studies.robustness import robustness
 
     out = out or weights.parent / "studies" / "robustness"
-    kinds = {"corruptions": _names(corruptions) or list(CORRUPTIONS), "attacks": _names(attacks) or list(ATTACKS)}
+    kinds = {
+        "corruptions": split_names(corruptions) or list(CORRUPTIONS),
+        "attacks": split_names(attacks) or list(ATTACKS),
+    }
     kinds = {option: [] if names == ["none"] else names for option, names in kinds.items()}
     config = load_config(config or beside_or_default(weights), overrides)
     options = {"frames": frames, "videos": videos, "resamples": resamples, "seed": seed, "device": device}
     typer.echo(
-        robustness(config, weights, out, datasets=_names(datasets), progress=not quiet, **kinds, **options)
+        robustness(config, weights, out, datasets=split_names(datasets), progress=not quiet, **kinds, **options)
         + f"\nLook at: {out / 'robustness.png'}"
     )
 
@@ -681,11 +685,6 @@ def export(
     from lnclip_df.checkpoints.export import config_for, export
 
     typer.echo(export(weights, out, format, config_for(weights, config, overrides)))
-
-
-def _names(values):
-    """Names given with commas or repeated."""
-    return [name.strip() for value in values for name in value.split(",") if name.strip()]
 
 
 def _show_study(run, out, name, plot):
@@ -799,7 +798,6 @@ def training_set(
 
     --out gets summary.md, .json and .csv, training-set.png (a heat map), and the run of each training set and seed.
     """
-    from lnclip_df.studies.common import split_names
     from lnclip_df.studies.training_set import YAMLS, study_training_set
 
     options = {"overrides": overrides, "datasets": datasets, "accelerator": accelerator}
@@ -831,7 +829,7 @@ def continual(
     --out gets summary.md, .json and .csv with the AUROC on every step's test set after each step, continual.png, and
     the run of each step and seed.
     """
-    from lnclip_df.studies.common import parse_shares, split_names
+    from lnclip_df.studies.common import parse_shares
     from lnclip_df.studies.continual import study_continual
     from lnclip_df.studies.training_set import YAMLS
 

@@ -60,7 +60,7 @@ def test_configs_are_found_without_a_checkout(wheel, tmp_path):
 @pytest.mark.parametrize(
     "module",
     [
-        "sphere", "schedule", "metrics", "detector", "errors", "data.recipe", "preprocessing.sampling",
+        "sphere", "schedule", "metrics", "detector", "errors", "names", "data.recipe", "preprocessing.sampling",
         "preprocessing.datasets",
     ],
 )  # fmt: skip

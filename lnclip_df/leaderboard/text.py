@@ -15,7 +15,7 @@ WIDE = 8  # more columns than this and a terminal shows the table turned
 
 def markdown(board) -> str:
     """The big table, the published rows under it, and notes."""
-    return _markdown_table(_big_table(board)) + "".join(f"\n{note}\n" for note in notes(board))
+    return markdown_table(_big_table(board)) + "".join(f"\n{note}\n" for note in notes(board))
 
 
 def terminal(board) -> str:
@@ -27,7 +27,7 @@ def terminal(board) -> str:
     kept = [at for at in range(1, len(header)) if any(row[at] != MISSING for row in rows)]
     turned = [["column", *(row[0] for row in rows)]] + [[header[at], *(row[at] for row in rows)] for at in kept]
     missing = [header[at] for at in range(1, len(header)) if at not in kept]
-    lines = _aligned_markdown(turned) + (f"\nMissing: {', '.join(missing)}.\n" if missing else "")
+    lines = aligned_markdown(turned) + (f"\nMissing: {', '.join(missing)}.\n" if missing else "")
     return lines + "".join(f"\n{note}\n" for note in notes(board))
 
 
@@ -168,7 +168,7 @@ def _methods(board):
                 row.run.name,
                 *(_with_bounds(cells.get(name)) for name in names),
             ])  # fmt: skip
-        yield f"## {column_of(dataset)} by method: each method's fakes against all reals\n\n{_markdown_table(table)}"
+        yield f"## {column_of(dataset)} by method: each method's fakes against all reals\n\n{markdown_table(table)}"
 
 
 def _comparisons(board):
@@ -181,7 +181,7 @@ def _comparisons(board):
             f"{found.a}, {found.b}", column_of(found.dataset), str(found.videos), percent(test.a), percent(test.b),
             f"{100 * test.difference:+.1f}", p_text(test.p),
         ])  # fmt: skip
-    yield f"## Runs compared on the same videos: DeLong's test\n\n{_markdown_table(table)}"
+    yield f"## Runs compared on the same videos: DeLong's test\n\n{markdown_table(table)}"
     yield "Two-sided p-values, one a column; they are not corrected for how many there are.\n"
 
 
@@ -194,7 +194,7 @@ def _further(board):
             found = row.cells[dataset]
             more = (percent(found.more[name]) for name in board.metrics)
             table.append([row.run.name, column_of(dataset), percent(found.auroc), *more])
-    yield f"## Further metrics, in %\n\n{_markdown_table(table)}"
+    yield f"## Further metrics, in %\n\n{markdown_table(table)}"
 
 
 def _records(board):
@@ -204,7 +204,7 @@ def _records(board):
             made = summary(row.run, dataset)
             table = table or [["run", "dataset", *made]]
             table.append([row.run.name, dataset, *made.values()])
-    yield f"## What made each figure\n\n{_markdown_table(table)}"
+    yield f"## What made each figure\n\n{markdown_table(table)}"
     yield f"Metric: {VIDEO_SCORE}. The EER is the false positive rate where it is nearest to the false negative rate.\n"
 
 
@@ -253,13 +253,14 @@ def _number(value):
     return "" if value is None else f"{value:.6f}"
 
 
-def _markdown_table(rows):
+def markdown_table(rows) -> str:
+    """A Markdown table of text cells, the first row its head; the first column is flush left, the others right."""
     header, *rows = [[_markdown_cell(cell) for cell in row] for row in rows]
     rule = ["---", *["---:"] * (len(header) - 1)]
     return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *rows))
 
 
-def _aligned_markdown(rows):
+def aligned_markdown(rows):
     """A Markdown table whose columns line up in a terminal."""
     rows = [[_markdown_cell(cell) for cell in row] for row in rows]
     widths = [max(3, *(len(row[at]) for row in rows)) for at in range(len(rows[0]))]

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lnclip_df.data.recipe import FOREIGN, read_recipe
+from lnclip_df.data.recipe import FOREIGN, SIGNATURE, read_recipe
 from lnclip_df.errors import LNCLIPError, one_line
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHUNK = 8  # videos that a process is given at once
 
 

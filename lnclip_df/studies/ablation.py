@@ -80,14 +80,7 @@ def _at(section, key):
 
 def _report(out, results, total, demo):
     rows = common.group_rows(results)
-    document = {
-        "study": "ablation",
-        "note": common.DEMO_NOTE if demo else None,
-        "finished": len(results),
-        "of": total,
-        "rows": rows,
-        "trials": results,
-    }
+    document = common.document("ablation", results, total, demo, rows=rows)
     names = list(dict.fromkeys(name for row in rows for name in row["auroc"]))
     head = ["step", *names, "cross-dataset mean", "validation"]
     lines = [

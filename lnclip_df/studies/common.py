@@ -13,6 +13,8 @@ from pathlib import Path
 
 from lnclip_df.errors import LNCLIPError
 from lnclip_df.files import atomic_path, read_json, sha256, write_json, write_text
+from lnclip_df.leaderboard.text import markdown_table
+from lnclip_df.names import split_names
 
 MEASURES = ("auroc", "ap", "eer", "accuracy")
 DEMO = "LNCLIP-demo"
@@ -222,11 +224,6 @@ def parse_shares(text: str) -> tuple[float, ...]:
         raise LNCLIPError(f"--shares {text!r}: accepted are numbers from 0 to 1, with commas: 0,0.1") from error
 
 
-def split_names(values: Iterable[str]) -> list[str]:
-    """Names that were given with commas, or in several options, each once."""
-    return list(dict.fromkeys(name.strip() for value in values for name in value.split(",") if name.strip()))
-
-
 def quoted(path) -> str:
     """A path as YAML reads it back, whatever characters it has."""
     return json.dumps(str(path))
@@ -318,8 +315,7 @@ def percent(value: dict | None, digits: int = 1) -> str:
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """A Markdown table; the first column is flush left, the others right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table([head, *rows]).rstrip("\n")
 
 
 def write_summary(out, document: dict, markdown: str, results: list[dict]):
@@ -343,6 +339,12 @@ def write_rows(path, rows: Iterable[list]):
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     write_text(path, text.getvalue())
+
+
+def document(study: str, results: list[dict], total: int, demo: bool, **facts) -> dict:
+    """What ``summary.json`` holds: what the study is, how much of it is there, its own facts, and its trials."""
+    note = DEMO_NOTE if demo else None
+    return {"study": study, "note": note, "finished": len(results), "of": total, **facts, "trials": results}
 
 
 def headline(title: str, results: list[dict], total: int, demo: bool) -> str:
@@ -426,12 +428,12 @@ def demo_data(folder, out, *, progress: bool = True) -> list[str]:
     Returns:
         Overrides of ``demo.yaml`` that name these data and a training short enough for a study.
     """
-    from lnclip_df.demo.run import _check_packages, _make_data
+    from lnclip_df.demo.run import check_packages, make_data
     from lnclip_df.preprocessing.pairs import write_pairs
 
-    _check_packages()
+    check_packages()
     folder, jsons = Path(folder), Path(out) / "dataset_json"
-    _make_data(folder, 0, None, progress)
+    make_data(folder, 0, None, progress)
     classes = read_json(folder / "dataset_json" / f"{DEMO}.json")[DEMO]
     for name, methods in ((DEMO, tuple(DEMO_METHODS)), *((name, (method,)) for method, name in DEMO_METHODS.items())):
         part = _of_methods(classes, methods)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lnclip_df.errors import LNCLIPError
+from lnclip_df.names import split_names
 from lnclip_df.studies import common
 from lnclip_df.studies.common import Trial
 from lnclip_df.studies.training_set import YAMLS
@@ -53,7 +54,7 @@ def study_continual(
     for seed in tuple(seeds):
         loaded = list(_configs(DEMO_STEPS if data else configs, seed, overrides, data))
         steps = _steps([config for config, _ in loaded])
-        tests = tuple(dict.fromkeys([*(name for step in steps for name in step), *common.split_names(datasets)]))
+        tests = tuple(dict.fromkeys([*(name for step in steps for name in step), *split_names(datasets)]))
         trials += _trials(out, [load for _, load in loaded], steps, shares, seed, tests)
 
     def report(results):
@@ -146,16 +147,7 @@ def measures(matrix: list[list[float]]) -> dict:
 def _report(out, results, total, steps, shares, demo):
     tests = list(results[0]["tests"])
     rows = [_row(results, steps, share, tests) for share in shares]
-    document = {
-        "study": "continual",
-        "note": common.DEMO_NOTE if demo else None,
-        "finished": len(results),
-        "of": total,
-        "steps": steps,
-        "tests": tests,
-        "rows": rows,
-        "trials": results,
-    }
+    document = common.document("continual", results, total, demo, steps=steps, tests=tests, rows=rows)
     text = common.headline("Training that goes on: old and new data after each step", results, total, demo)
     head = ["replay", *MEASURES.values()]
     lines = [[_percents(row["share"]), *(common.percent(row[key]) for key in MEASURES)] for row in rows]

@@ -88,14 +88,7 @@ def _report(out, results, total, demo):
         row["drop"] = common.spread(
             result["best"]["val"]["auroc"] - result["history"][-1]["val"]["auroc"] for result in members
         )
-    document = {
-        "study": "pairing",
-        "note": common.DEMO_NOTE if demo else None,
-        "finished": len(results),
-        "of": total,
-        "rows": rows,
-        "trials": results,
-    }
+    document = common.document("pairing", results, total, demo, rows=rows)
     names = list(dict.fromkeys(name for row in rows for name in row["auroc"]))
     head = ["training", "best epoch", "validation, best", "last", "drop", *names, "cross-dataset mean"]
     lines = [

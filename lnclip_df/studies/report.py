@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lnclip_df.errors import LNCLIPError
 from lnclip_df.files import atomic_path, write_text
-from lnclip_df.leaderboard.text import MISSING, _aligned_markdown, percent
+from lnclip_df.leaderboard.text import MISSING, aligned_markdown, percent
 from lnclip_df.statistics import bootstrap_auroc, interval
 
 RESAMPLES = 10_000
@@ -57,7 +57,7 @@ def seed_of(seed: int, *names) -> list[int]:
 
 def markdown_table(rows: list[list]) -> str:
     """Rows of cells, the first the header, as a Markdown table that lines up in a terminal."""
-    return _aligned_markdown([[MISSING if cell is None else str(cell) for cell in row] for row in rows])
+    return aligned_markdown([[MISSING if cell is None else str(cell) for cell in row] for row in rows])
 
 
 def write_csv(path, rows: list[list]):

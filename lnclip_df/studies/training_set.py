@@ -68,14 +68,7 @@ def _configs(yamls, seed, overrides, data):
 
 def _report(out, results, total, demo):
     rows = common.group_rows(results)
-    document = {
-        "study": "training-set",
-        "note": common.DEMO_NOTE if demo else None,
-        "finished": len(results),
-        "of": total,
-        "rows": rows,
-        "trials": results,
-    }
+    document = common.document("training-set", results, total, demo, rows=rows)
     names = list(dict.fromkeys(name for row in rows for name in row["auroc"]))
     head = ["trained on", *names, "cross-dataset mean", "validation"]
     lines = [
