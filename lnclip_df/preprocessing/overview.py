@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from lnclip_df.errors import LNCLIPError
 from lnclip_df.preprocessing.datasets import dataset_names, load_dataset
-from lnclip_df.preprocessing.scan import MissingFolder, scan_faces, scan_videos
+from lnclip_df.preprocessing.scan import NotOnDisk, scan_faces, scan_videos
 
 
 class Overview(NamedTuple):
@@ -49,7 +49,7 @@ def _expected(spec):
 def _count(scan, spec, root, **options):
     try:
         return len(scan(spec, root, **options)), ""
-    except MissingFolder:
+    except NotOnDisk:
         return None, ""
     except LNCLIPError as error:
         return None, str(error)
