@@ -15,6 +15,7 @@ from clips import av, contents, cv2, faceless, portrait, run, write_clip, write_
 
 from lnclip_df.errors import LNCLIPError
 from lnclip_df.preprocessing import Entry, preprocess_sources, write_dataset_json
+from lnclip_df.preprocessing import look as look_module
 from lnclip_df.preprocessing import process as process_module
 from lnclip_df.preprocessing.align import template
 from lnclip_df.preprocessing.find import find_videos
@@ -663,7 +664,7 @@ def test_whatever_a_detector_raises_is_a_line_and_the_others_are_done(clip, tmp_
     source.mkdir()
     for name in ("a", "b", "c"):
         (source / f"{name}.mp4").write_bytes(clip.read_bytes())
-    original, calls = process_module.align, []
+    original, calls = look_module.align, []
 
     def sometimes(*args):
         calls.append(args)
@@ -671,7 +672,7 @@ def test_whatever_a_detector_raises_is_a_line_and_the_others_are_done(clip, tmp_
             raise RuntimeError("no\nway")
         return original(*args)
 
-    monkeypatch.setattr(process_module, "align", sometimes)
+    monkeypatch.setattr(look_module, "align", sometimes)
     summary = run(source, tmp_path / "out")
     assert summary.counts == {"done": 2, "unreadable": 1} and summary.failures == [("b", "RuntimeError: no way")]
     assert not list((tmp_path / "out" / "frames").glob("b/*"))

@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -17,9 +16,10 @@ import numpy as np
 from lnclip_df.data.recipe import fingerprint, tag
 from lnclip_df.errors import LNCLIPError, one_line
 from lnclip_df.files import write_bytes
-from lnclip_df.preprocessing.align import align, move, warp
-from lnclip_df.preprocessing.choose import Seen, coverage, follow, largest, looks, masked
-from lnclip_df.preprocessing.detect import Faces, make_detector
+from lnclip_df.preprocessing.align import warp
+from lnclip_df.preprocessing.choose import coverage, follow, largest, masked
+from lnclip_df.preprocessing.detect import make_detector
+from lnclip_df.preprocessing.look import CHUNK, Look, cut, groups, hold, in_two_attempts, look_at
 from lnclip_df.preprocessing.names import FACE, LEFT_FACE
 from lnclip_df.preprocessing.opencv import one_thread
 from lnclip_df.preprocessing.places import Source, face_name
@@ -28,8 +28,6 @@ from lnclip_df.preprocessing.settings import Settings
 from lnclip_df.preprocessing.video import Miscounted, UnreadableVideo, open_frames
 
 DONE, NO_FACE, UNREADABLE = "done", "no face", "unreadable"
-CHUNK = 4  # frames detected at once
-HELD = 256 << 20  # bytes of pixels kept for the choice of a face; what is more is decoded again
 KINDS = ("frames", "landmarks", "masks")
 
 
@@ -83,19 +81,6 @@ class Record:
 
 
 @dataclass
-class _Look:
-    """One frame that was looked at."""
-
-    index: int
-    image: np.ndarray | None
-    seen: Seen
-
-    @property
-    def faces(self) -> Faces:
-        return self.seen.faces
-
-
-@dataclass
 class _Count:
     """What is counted on the way."""
 
@@ -107,6 +92,11 @@ class _Count:
     matrices: dict[int, np.ndarray] = field(default_factory=dict)  # from the frame to the crop, of those saved
     size: list[int] = field(default_factory=list)
     note: str = ""
+
+    def add(self, look: Look):
+        self.asked += 1
+        self.found += len(look.faces.boxes) > 0
+        self.size = [*look.size]
 
 
 @lru_cache(maxsize=1)
@@ -133,11 +123,10 @@ def process_video(job: Job) -> Record:
     if taken:
         reason = f"its name collides with {taken}; rename the file or remove that"
         return Record(job.source.key, UNREADABLE, reason)
-    _clear(job)
     status = _status(job.source.path)
     try:
         frames = open_frames(job.source.path, job.threads)
-        count = _attempt(job, frames, detector, recipe)
+        count = in_two_attempts(frames, lambda: _faces(job, frames, detector, recipe))
     except LNCLIPError:
         raise
     except Exception as error:  # whatever one video does to a decoder or a detector, the others are done
@@ -187,47 +176,36 @@ def _status(path):
     return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
 
 
-def _attempt(job, frames, detector, recipe):
-    """All frames once; where other frames decode than were counted, once more on those that do."""
-    try:
-        return _faces(job, frames, detector, recipe)
-    except Miscounted:
-        _clear(job)
-        frames.recount()
-    try:
-        return _faces(job, frames, detector, recipe)
-    except Miscounted as error:
-        raise UnreadableVideo("every time that it is read, other frames decode") from error
-
-
 def _faces(job, frames, detector, recipe):
     """Look at frames, choose a face in each, write it; count on the way."""
+    _clear(job)
     count = _Count()
-    if not frames.count:
-        frames.recount()
-    if not frames.count:
-        raise UnreadableVideo("no frame can be decoded")
     for batch in _batches(job.settings, frames, detector, count):
         places = _choose(job, batch, count)
         chosen = [(look, place) for look, place in zip(batch, places, strict=True) if place is not None]
-        _write(job, _with_images(frames, chosen), detector, recipe, count)
+        _write(job, cut(frames, chosen, detector, job.settings), recipe, count)
     if job.source.mask is not None:
         _write_masks(job, count)
     return count
 
 
-def _batches(settings, frames, detector, count) -> Iterator[list[_Look]]:
+def _batches(settings, frames, detector, count) -> Iterator[list[Look]]:
     """Frames looked at, in groups within which a face is chosen: a few where each frame speaks for itself, else all."""
     whole_video = settings.face != "largest"
     indices = first_indices(frames.count, settings.sampling, settings.frames, settings.stride)
-    first = _look(frames, indices, detector, count, whole_video)
+    first = _counted(look_at(frames, indices, detector, compare=whole_video), count)
     if settings.sampling == "at_least":
-        yield _at_least(settings, frames, detector, count, _hold(first))
+        yield _at_least(settings, frames, detector, count, hold(first))
     elif whole_video:
-        yield _hold(first)
+        yield hold(first)
     else:
-        while batch := list(islice(first, CHUNK)):
-            yield batch
+        yield from groups(first, CHUNK)
+
+
+def _counted(looks_at, count):
+    for look in looks_at:
+        count.add(look)
+        yield look
 
 
 def _at_least(settings, frames, detector, count, first):
@@ -236,57 +214,15 @@ def _at_least(settings, frames, detector, count, first):
     others = farthest_first(frames.count, [look.index for look in first])
     ahead = settings.frames - len(found)
     while len(found) < settings.frames and (order := list(islice(others, ahead))):
-        looks_at = _look(frames, sorted(order), detector, _Count(), settings.face != "largest")
-        more = {look.index: look for look in _hold(looks_at)}
+        looks_at = look_at(frames, sorted(order), detector, compare=settings.face != "largest")
+        more = {look.index: look for look in hold(looks_at)}
         for index in order:
             if len(found) < settings.frames:
-                count.asked += 1
+                count.add(more[index])
                 if len(more[index].faces.boxes):
-                    count.found += 1
                     found.append(more[index])
         ahead *= 2  # few rounds, since each may decode most of the video again
-    return _hold(sorted(found, key=lambda look: look.index))
-
-
-def _hold(looks_at):
-    """All of them, those without a face and those beyond ``HELD`` without their pixels."""
-    held, kept = [], 0
-    for look in looks_at:
-        if look.image is not None and len(look.faces.boxes) and kept + look.image.nbytes <= HELD:
-            kept += look.image.nbytes
-        else:
-            look.image = None
-        held.append(look)
-    return held
-
-
-def _look(frames, indices, detector, count, compare) -> Iterator[_Look]:
-    """Decode and detect: a thread decodes, another finds faces, while the caller cuts out those found before."""
-    for group, found in _ahead(_detected(_ahead(_groups(frames.read(indices), CHUNK)), detector)):
-        for (index, image), faces in zip(group, found, strict=True):
-            count.asked += 1
-            count.found += len(faces.boxes) > 0
-            count.size = [image.shape[1], image.shape[0]]
-            yield _Look(index, image, Seen(faces, looks(image, faces) if compare else None))
-
-
-def _detected(groups, detector):
-    for group in groups:
-        yield group, detector([image for _, image in group])
-
-
-def _groups(items, size):
-    while group := list(islice(items, size)):
-        yield group
-
-
-def _ahead(items):
-    """The same items, each made in another thread while the one before it is used."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(next, items, None)
-        while (item := waiting.result()) is not None:
-            waiting = pool.submit(next, items, None)
-            yield item
+    return hold(sorted(found, key=lambda look: look.index))
 
 
 def _choose(job, batch, count):
@@ -326,36 +262,15 @@ def _grey(mask, indices):
         yield index, image.max(axis=2)
 
 
-def _with_images(frames, chosen):
-    """The chosen looks in order, their pixels decoded again where they were not kept."""
-    again = frames.read([look.index for look, _ in chosen if look.image is None])
-    for look, place in chosen:
-        image = look.image if look.image is not None else next(again, (None, None))[1]
-        if image is None:
-            raise Miscounted
-        yield look.index, image, look.faces, place
-
-
-def _write(job, chosen, detector, recipe, count):
-    """Write the crop and the landmarks of every chosen face; with dlib's rule, only of confirmed ones."""
-    for group in _groups(chosen, CHUNK):
-        crops = [
-            align(image, faces.points[place], job.settings.size, job.settings.scale) for _, image, faces, place in group
-        ]
-        seconds = (
-            detector.confirm([crop for crop, _ in crops]) if job.settings.second_detection else [None] * len(crops)
-        )
-        for (index, _, faces, place), (crop, matrix), second in zip(group, crops, seconds, strict=True):
-            if job.settings.second_detection and second is None:
-                continue
-            points = faces.points if faces.landmarks is None else faces.landmarks
-            landmarks = move(points[place], matrix) if second is None else second
-            write_bytes(job.source.place(job.out, "landmarks") / face_name(index, ".npy"), _npy(landmarks))
-            write_bytes(job.source.place(job.out, "frames") / face_name(index), tag(_png(crop), recipe))
-            count.matrices[index] = matrix
-            count.saved.append(index)
-            count.scores.append(float(faces.scores[place]))
-            count.sides.append(float(np.sqrt(max(faces.areas[place], 0))))
+def _write(job, cuts, recipe, count):
+    """Write the crop and the landmarks of every face that was cut out."""
+    for look, place, crop, matrix, landmarks in cuts:
+        write_bytes(job.source.place(job.out, "landmarks") / face_name(look.index, ".npy"), _npy(landmarks))
+        write_bytes(job.source.place(job.out, "frames") / face_name(look.index), tag(_png(crop), recipe))
+        count.matrices[look.index] = matrix
+        count.saved.append(look.index)
+        count.scores.append(float(look.faces.scores[place]))
+        count.sides.append(float(np.sqrt(max(look.faces.areas[place], 0))))
 
 
 def _write_masks(job, count):

@@ -16,7 +16,8 @@ from lnclip_df.checkpoints.restore import restore_detector
 from lnclip_df.data.dataset import EpochSampler, FrameDataset
 from lnclip_df.data.frames import crop_recipes
 from lnclip_df.data.index import read_videos
-from lnclip_df.errors import LNCLIPError, one_line
+from lnclip_df.devices import choose_device
+from lnclip_df.errors import LNCLIPError
 from lnclip_df.files import read_json, sha256, write_json
 from lnclip_df.metrics import VIDEO_SCORE, deepfakebench_video_metrics, frame_metrics, video_metrics
 from lnclip_df.predictions import write_predictions
@@ -62,7 +63,7 @@ def test(
     videos = {name: read_videos(config, [name], "test") for name in names}
     detector, facts = restore_detector(config, path)
     _warn_of_other_preprocessing(config, facts)
-    device = _device(device)
+    device = choose_device(device)
     provenance = {
         "weights": {"path": str(weights), "sha256": sha256(path), "epoch": facts.get("epoch")},
         "train_dataset": facts.get("config", config).get("train_dataset", []),
@@ -181,15 +182,6 @@ def _warn_of_other_crops(name, crops, trained):
             "%s: its crops are of recipe %s, and the weights were trained on %s: its figures are not comparable with "
             "those of one recipe", name, ", ".join(crops), ", ".join(trained),
         )  # fmt: skip
-
-
-def _device(name):
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, NotImplementedError, AssertionError) as error:
-        raise LNCLIPError(f"--device {name}: {one_line(error)[:160]}") from error
-    return device
 
 
 def _dataset_names(config, datasets):
