@@ -29,6 +29,22 @@ def write_clip(path, frames, codec="libx264", times=None, options=None, pix_fmt=
     return path
 
 
+def growing(path, sizes):
+    """A video of nine frames each of several sizes, in one stream of JPEGs."""
+    parts = [
+        write_clip(path.with_name(f"{size}.mov"), noise(9, size, size), "mjpeg", pix_fmt="yuvj420p") for size in sizes
+    ]
+    with av.open(str(path), "w") as container, av.open(str(parts[0])) as first:
+        stream = container.add_stream_from_template(first.streams.video[0])
+        for number, part in enumerate(parts):
+            with av.open(str(part)) as source:
+                for at, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
+                    packet.pts = packet.dts = 9 * number + at
+                    packet.time_base, packet.stream = Fraction(1, 25), stream
+                    container.mux(packet)
+    return path
+
+
 def write_sound(path):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=16000, layout="mono")

@@ -1,4 +1,4 @@
-"""Whose face is cut out: the largest, one person's through crossings and cuts, the one that a mask covers."""
+"""Whose face is cut out: the largest, one person's through crossings and cuts, everyone's, whom a mask covers."""
 
 import json
 from itertools import permutations
@@ -20,6 +20,7 @@ from lnclip_df.preprocessing.choose import (
     link,
     looks,
     masked,
+    people,
 )
 from lnclip_df.preprocessing.detect import Faces
 from lnclip_df.preprocessing.places import Source
@@ -54,7 +55,7 @@ def film(*frames, seed=0):
     return [one for one, _ in made], [order for _, order in made]
 
 
-def people_of(places, orders):
+def who_is_at(places, orders):
     return [None if place is None else order[place] for place, order in zip(places, orders, strict=True)]
 
 
@@ -62,39 +63,39 @@ def people_of(places, orders):
 def test_two_people_who_cross_are_told_apart(seed):
     frames = [{0: (100 + 20 * t, 100, 60), 1: (300 - 20 * t, 104, 50)} for t in range(11)]
     made, orders = film(*frames, seed=seed)
-    assert people_of(follow(made), orders) == [0] * 11
-    tracks = [people_of([t.places.get(at) for at in range(11)], orders) for t in link(made)]
+    assert who_is_at(follow(made), orders) == [0] * 11
+    tracks = [who_is_at([t.places.get(at) for at in range(11)], orders) for t in link(made)]
     assert sorted(tracks) == [[0] * 11, [1] * 11]
 
 
 def test_the_one_who_fills_most_of_the_video_is_followed_and_not_who_is_large_once():
     loud = {0: (100, 100, 50), 1: (300, 100, 90)}
     made, orders = film(*[{0: (100 + t, 100, 50)} for t in range(9)], loud, {0: (110, 100, 50)})
-    assert people_of(follow(made), orders) == [0] * 11
-    assert people_of([largest(one.faces) for one in made], orders)[9] == 1
+    assert who_is_at(follow(made), orders) == [0] * 11
+    assert who_is_at([largest(one.faces) for one in made], orders)[9] == 1
 
 
 def test_who_leaves_is_not_replaced_and_who_comes_late_is_not_taken():
     both = {0: (100, 100, 60), 1: (300, 100, 40)}
     made, orders = film(*[both] * 6, *[{1: (300, 100, 40)}] * 4, {})
-    assert people_of(follow(made), orders) == [0] * 6 + [None] * 5
+    assert who_is_at(follow(made), orders) == [0] * 6 + [None] * 5
     made, orders = film(*[{0: (100, 100, 60)}] * 6, *[{0: (100, 100, 60), 2: (260, 100, 70)}] * 4)
-    assert people_of(follow(made), orders) == [0] * 10
+    assert who_is_at(follow(made), orders) == [0] * 10
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_cut_that_swaps_sides_or_shows_another_alone_does_not_change_the_person(seed):
     before, after = {0: (100, 100, 60), 1: (300, 100, 58)}, {1: (100, 100, 60), 0: (300, 100, 58)}
     made, orders = film(*[before] * 5, *[after] * 5, seed=seed)
-    assert people_of(follow(made), orders) == [0] * 10 or people_of(follow(made), orders) == [1] * 10
+    assert who_is_at(follow(made), orders) == [0] * 10 or who_is_at(follow(made), orders) == [1] * 10
     reverse = [{0: (200, 100, 60)}, {1: (200, 100, 60)}, {0: (200, 100, 60)}] * 3
     made, orders = film(*reverse, seed=seed)
-    assert people_of(follow(made), orders) == [0, None, 0] * 3
+    assert who_is_at(follow(made), orders) == [0, None, 0] * 3
 
 
 def test_a_person_is_known_again_after_a_long_gap():
     made, orders = film(*[{0: (100, 100, 60)}] * 5, *[{}] * 12, *[{0: (400, 200, 90), 1: (100, 100, 30)}] * 3)
-    assert people_of(follow(made), orders) == [0] * 5 + [None] * 12 + [0] * 3
+    assert who_is_at(follow(made), orders) == [0] * 5 + [None] * 12 + [0] * 3
 
 
 def test_faces_are_given_to_tracks_as_the_best_of_all_permutations():
@@ -119,8 +120,44 @@ def naive_distance(one, i, other, j):
     return 1 - alike + FAR * min(shift + abs(np.log(sides[1] / sides[0])), 1)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_everyone_is_found_over_cuts_and_who_comes_late_too(seed):
+    both, swapped = {0: (100, 100, 60), 1: (300, 100, 50)}, {1: (100, 100, 50), 0: (300, 100, 60)}
+    late = {**swapped, 2: (200, 180, 30)}
+    made, orders = film(*[both] * 5, *[swapped] * 3, {}, *[{1: (220, 120, 80)}] * 2, *[late] * 4, seed=seed)
+    found = [who_is_at(places, orders) for places in people(made)]
+    assert found == [
+        [0] * 8 + [None] * 3 + [0] * 4,
+        [1] * 8 + [None] + [1] * 6,
+        [None] * 11 + [2] * 4,
+    ]
+
+
+def test_two_who_look_alike_are_two_where_they_are_seen_together():
+    made, _ = film(*[{0: (100, 100, 60), 1: (300, 100, 50)}] * 4, *[{0: (100, 100, 60)}] * 4)
+    twins = [Seen(one.faces, np.tile(look_of(0), (len(one.looks), 1))) for one in made]
+    found = people(twins)
+    assert [sum(place is not None for place in places) for places in found] == [8, 4]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_each_face_belongs_to_exactly_one_person_and_the_first_is_the_one_followed(seed):
+    rng, frames = np.random.default_rng(seed), []
+    for _ in range(int(rng.integers(1, 25))):
+        shown = np.flatnonzero(rng.random(4) < rng.random())
+        frames.append({int(one): (*rng.uniform(0, 400, 2), rng.uniform(20, 90)) for one in shown})
+    made, _ = film(*frames, seed=seed)
+    blurred = [Seen(one.faces, one.looks + rng.uniform(0, 0.05) * rng.normal(size=one.looks.shape)) for one in made]
+    found = people(blurred)
+    faces = [(at, place) for places in found for at, place in enumerate(places) if place is not None]
+    assert sorted(faces) == [(at, place) for at, one in enumerate(made) for place in range(len(one.faces.boxes))]
+    assert all(len(places) == len(made) and any(place is not None for place in places) for places in found)
+    assert found[0] == follow(blurred) if found else follow(blurred) == [None] * len(made)
+
+
 def test_nothing_seen_is_nobody():
     made, _ = film({}, {}, {})
+    assert people(made) == [] and people([]) == []
     assert follow(made) == [None] * 3 and follow([]) == [] and link(made) == []
     assert masked(made, [None] * 3) == [None] * 3
     assert largest(made[0].faces) is None
@@ -138,12 +175,12 @@ def test_a_mask_overrules_size_and_hands_over_to_the_person_it_covered():
     both = {0: (100, 100, 80), 1: (300, 100, 40)}
     made, orders = film(*[both] * 8, {0: (100, 100, 80)})
     amounts = [np.array([1000.0 * (person == 1) for person in order]) for order in orders]
-    assert people_of(masked(made, amounts), orders) == [1] * 8 + [None]
+    assert who_is_at(masked(made, amounts), orders) == [1] * 8 + [None]
     ends = [*amounts[:3], *[None] * 6]
-    assert people_of(masked(made, ends), orders) == [1] * 8 + [None]
+    assert who_is_at(masked(made, ends), orders) == [1] * 8 + [None]
     black = [amounts[0] * 0, *amounts[1:4], *[amount * 0 for amount in amounts[4:]]]
-    assert people_of(masked(made, black), orders) == [1] * 8 + [None]
-    assert people_of(masked(made, [None] * 9), orders) == [0] * 9
+    assert who_is_at(masked(made, black), orders) == [1] * 8 + [None]
+    assert who_is_at(masked(made, [None] * 9), orders) == [0] * 9
 
 
 def test_coverage_is_the_sum_of_the_mask_in_the_box():
@@ -179,7 +216,7 @@ HIGH, WIDE, FRAMES = 200, 480, 16
 
 
 @pytest.fixture(scope="module")
-def people():
+def two():
     """Two people of one size, 200×240 pixels each, in 16 frames."""
     from lnclip_df.demo import videos
 
@@ -202,20 +239,20 @@ def side_by_side(left, right):
     return [np.hstack(pair) for pair in zip(left, right, strict=True)]
 
 
-def who(summary, key, people):
+def who(summary, key, own):
     """Which of two people each crop of a video shows: the one whose own crop is nearer."""
     found = {}
     for path in summary.frame_paths().get(key, []):
         crop = cv2.imread(str(path))[..., ::-1].astype(float)
-        found[int(path.stem)] = int(np.argmin([np.abs(crop - own[int(path.stem)]).mean() for own in people]))
+        found[int(path.stem)] = int(np.argmin([np.abs(crop - one[int(path.stem)]).mean() for one in own]))
     return found
 
 
 @pytest.fixture(scope="module")
-def own(people, tmp_path_factory):
+def own(two, tmp_path_factory):
     """The crops of each person alone."""
     folder, crops = tmp_path_factory.mktemp("own"), []
-    for number, frames in enumerate(people):
+    for number, frames in enumerate(two):
         clip = write_clip(folder / f"{number}.mp4", frames, options={"crf": "10"})
         paths = run(clip, folder / "out", frames=FRAMES).frame_paths()[str(number)]
         assert len(paths) == FRAMES
@@ -223,9 +260,9 @@ def own(people, tmp_path_factory):
     return crops
 
 
-def test_track_stays_with_one_person_where_largest_changes(people, own, tmp_path):
-    left = [small(frame) if 6 <= at < 10 else frame for at, frame in enumerate(people[0])]
-    right = [small(frame) if not 6 <= at < 10 else frame for at, frame in enumerate(people[1])]
+def test_track_stays_with_one_person_where_largest_changes(two, own, tmp_path):
+    left = [small(frame) if 6 <= at < 10 else frame for at, frame in enumerate(two[0])]
+    right = [small(frame) if not 6 <= at < 10 else frame for at, frame in enumerate(two[1])]
     clip = write_clip(tmp_path / "two.mp4", side_by_side(left, right), options={"crf": "10"})
     largest_of = who(run(clip, tmp_path / "largest", frames=FRAMES), "two", own)
     assert largest_of == {at: int(6 <= at < 10) for at in range(FRAMES)}
@@ -233,9 +270,9 @@ def test_track_stays_with_one_person_where_largest_changes(people, own, tmp_path
     assert followed == dict.fromkeys(range(FRAMES), 0)
 
 
-def test_track_stays_with_one_person_over_a_cut_that_swaps_sides(people, own, tmp_path):
-    right = [small(frame) for frame in people[1]]
-    frames = side_by_side(people[0], right)[:8] + side_by_side(right, people[0])[8:]
+def test_track_stays_with_one_person_over_a_cut_that_swaps_sides(two, own, tmp_path):
+    right = [small(frame) for frame in two[1]]
+    frames = side_by_side(two[0], right)[:8] + side_by_side(right, two[0])[8:]
     clip = write_clip(tmp_path / "cut.mp4", frames, options={"crf": "10"})
     followed = who(run(clip, tmp_path / "out", frames=FRAMES, face="track"), "cut", own)
     assert followed == dict.fromkeys(range(FRAMES), 0)
@@ -249,8 +286,8 @@ def masks(frames, ends=FRAMES, size=(WIDE, HIGH), level=255):
 
 
 @pytest.fixture
-def manipulated(people, tmp_path):
-    frames = side_by_side(people[0], [small(frame) for frame in people[1]])
+def manipulated(two, tmp_path):
+    frames = side_by_side(two[0], [small(frame) for frame in two[1]])
     path = write_clip(tmp_path / "fake.mp4", frames, options={"crf": "10"})
 
     def cut(mask, face="mask", out="out"):

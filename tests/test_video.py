@@ -101,6 +101,30 @@ def test_irregular_times_change_nothing(tmp_path):
                 np.testing.assert_array_equal(frame, reference[index])
 
 
+@pytest.mark.parametrize("name", ["variable.mp4", "variable.mkv", "even.avi"])
+def test_frames_say_when_they_are_shown(tmp_path, name):
+    times = np.cumsum(np.random.default_rng(2).integers(1, 40, len(FRAMES))).tolist()
+    if name == "even.avi":
+        times = list(range(len(FRAMES)))
+    path = write_clip(tmp_path / name, FRAMES, "mpeg4", times=times, options={"g": "10", "bf": "0"})
+    frames = open_frames(path)
+    shown = [(time - times[0]) / 25 for time in times]
+    whole = shown[-1] * len(shown) / (len(shown) - 1)
+    for _ in range(2):
+        assert [frames.time(index) for index in range(len(FRAMES))] == pytest.approx(shown, abs=6e-4)
+        assert frames.seconds == pytest.approx(whole, abs=1e-3)
+        assert all(float(frames.moment(index)) == frames.time(index) for index in (0, 5, 47))
+        frames.recount()  # the frames that decode say the same
+
+
+def test_frames_that_do_not_say_when_they_are_shown_follow_at_the_average_rate(made, monkeypatch):
+    monkeypatch.setattr(video, "_time", lambda decoder, packet: None)
+    frames = open_frames(made("closed.mp4"))
+    assert [frames.time(index) for index in (0, 1, 47)] == [0, 0.04, 1.88] and frames.seconds == 1.92
+    frames.rate = None
+    assert frames.time(3) is None and frames.moment(3) is None and frames.seconds == 1.92
+
+
 def test_frames_before_an_edit_lists_start_are_not_counted(tmp_path):
     path = write_clip(tmp_path / "cut.mp4", FRAMES, options={"g": "12", "bf": "2"})
     data = bytearray(path.read_bytes())
@@ -306,8 +330,8 @@ def test_the_images_of_a_folder_are_frames_in_numeric_order(tmp_path):
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "frame_6.png")  # would be waited for
     assert [path.name for path in images_of(tmp_path)] == [f"frame_{number}.png" for number in (1, 2, 9, 10, 100)]
-    frames = open_frames(tmp_path)
-    assert frames.count == 5
+    frames = open_frames(tmp_path, longest=0.1)
+    assert frames.count == 5 and frames.seconds is None and frames.time(0) is None
     assert [(index, image[0, 0, 0]) for index, image in frames.read([0, 2, 4])] == [(0, 1), (2, 9), (4, 100)]
 
 
@@ -369,5 +393,9 @@ def test_damaged_images_raise_nothing_else(tmp_path):
                 data[place] = rng.integers(256)
             path.write_bytes(data[: rng.integers(1, len(data) + 1)])
             frames = Stills([path])
-            frames.recount()
+            try:
+                frames.recount()
+            except UnreadableVideo as error:
+                assert "\n" not in str(error)
+                continue
             assert all(image.dtype == np.uint8 and image.shape[2] == 3 for _, image in frames.read(range(frames.count)))

@@ -1,4 +1,4 @@
-"""Whose face is cut out of frames that show several: the largest, one person's, or the one that a mask covers."""
+"""Whose face is cut out of frames that show several: the largest, one person's, everyone's, or whom a mask covers."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -125,6 +125,24 @@ def follow(frames: list[Seen]) -> list[int | None]:
     if not tracks:
         return [None] * len(frames)
     return person(frames, tracks, max(tracks, key=lambda track: track.weight))
+
+
+def people(frames: list[Seen]) -> list[list[int | None]]:
+    """Places of every person, over cuts too: whose track covers the largest area comes first; see :func:`person`.
+
+    Args:
+        frames: what was seen, in order of time.
+
+    Returns:
+        For each person a place among the faces of each frame, or None. Every face belongs to one person, and the first
+        one is :func:`follow`'s.
+    """
+    tracks, found = link(frames), []
+    while tracks:
+        places = person(frames, tracks, max(tracks, key=lambda track: track.weight))
+        found.append(places)
+        tracks = [track for track in tracks if any(places[at] != place for at, place in track.places.items())]
+    return found
 
 
 def masked(frames: list[Seen], covered: list[np.ndarray | None]) -> list[int | None]:
