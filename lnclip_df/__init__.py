@@ -1,11 +1,22 @@
-"""LNCLIP-DF: deepfake detection by tuning CLIP's LayerNorms on the unit sphere, at home in DeepfakeBench."""
+"""LNCLIP-DF: deepfake detection by tuning CLIP's LayerNorms on the unit sphere, at home in DeepfakeBench.
+
+>>> import lnclip_df
+>>> lnclip_df.predict("x.mp4")  # doctest: +SKIP
+0.97
+"""
+
+import os
 
 __version__ = "0.1.0"
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else onnxruntime 1.29 and newer report each session to its makers
 
 _PUBLIC = {
     "load_config": "lnclip_df.config",
     "LNCLIPDetector": "lnclip_df.detector",
     "LNCLIPError": "lnclip_df.errors",
+    "load": "lnclip_df.scoring",
+    "predict": "lnclip_df.scoring",
 }
 __all__ = ["__version__", *_PUBLIC]
 

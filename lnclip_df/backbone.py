@@ -4,6 +4,7 @@ Parameters carry open_clip's names, so that its state dicts load as they are.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -103,7 +104,10 @@ def open_clip_names() -> dict[str, VisionSpec]:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with one QKV product; parameters named as in ``nn.MultiheadAttention``."""
+    """Multi-head self-attention with one QKV product; parameters named as in ``nn.MultiheadAttention``.
+
+    ``attend`` gives softmax(q kᵀ/√d) v of queries, keys and values, each B×heads×N×d.
+    """
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -112,14 +116,16 @@ class Attention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, x: torch.Tensor, cls_only: bool = False) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, cls_only: bool = False, attend: Callable = F.scaled_dot_product_attention
+    ) -> torch.Tensor:
         weight, bias, width = self.in_proj_weight, self.in_proj_bias, x.shape[-1]
         if cls_only:
             q = F.linear(x[:, :1], weight[:width], bias[:width]).unflatten(-1, (self.heads, -1))
             k, v = F.linear(x, weight[width:], bias[width:]).unflatten(-1, (2, self.heads, -1)).unbind(2)
         else:
             q, k, v = F.linear(x, weight, bias).unflatten(-1, (3, self.heads, -1)).unbind(2)
-        out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        out = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
 
@@ -168,8 +174,10 @@ class Block(nn.Module):
         self.mlp = MLP(spec.width, spec.mlp, spec.quick_gelu)
         self.ls_2 = LayerScale(spec.width) if spec.layer_scale else nn.Identity()
 
-    def forward(self, x: torch.Tensor, cls_only: bool = False) -> torch.Tensor:
-        attended = self.ls_1(self.attn(self.ln_1(x), cls_only))
+    def forward(
+        self, x: torch.Tensor, cls_only: bool = False, attend: Callable = F.scaled_dot_product_attention
+    ) -> torch.Tensor:
+        attended = self.ls_1(self.attn(self.ln_1(x), cls_only, attend))
         x = (x[:, :1] if cls_only else x) + attended
         return x + self.ls_2(self.mlp(self.ln_2(x)))
 
@@ -200,11 +208,12 @@ class VisionTower(nn.Module):
         cls = (self.class_embedding + self.positional_embedding[0]).expand(len(patches), 1, -1)
         return self.ln_pre(torch.cat([cls, patches + self.positional_embedding[1:]], dim=1))
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
+    def forward(self, image: torch.Tensor, attend: Callable = F.scaled_dot_product_attention) -> torch.Tensor:
         """The CLS feature of images.
 
         Args:
             image: B×3×H×W, normalised with CLIP's mean and std, of any floating dtype; H = W = ``spec.image_size``.
+            attend: what computes attention in every block (see ``Attention``).
 
         Returns:
             Features B×D, not normalised.
@@ -222,8 +231,8 @@ class VisionTower(nn.Module):
         *blocks, last = self.transformer.resblocks
         recompute = self.activation_checkpointing and self.training and torch.is_grad_enabled()
         for block in blocks:
-            x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
-        return self.ln_post(last(x, cls_only=True)[:, 0])
+            x = checkpoint(block, x, attend=attend, use_reentrant=False) if recompute else block(x, attend=attend)
+        return self.ln_post(last(x, cls_only=True, attend=attend)[:, 0])
 
     @torch.no_grad()
     def init_weights(self, seed: int = 0):

@@ -14,6 +14,12 @@ from lnclip_df.errors import LNCLIPError, printable
 from lnclip_df.names import split_names
 
 Config = Annotated[str, typer.Option(help="A YAML file, or the name of a packaged one (see: lnclip-df configs).")]
+WeightsConfig = Annotated[
+    str | None,
+    typer.Option(
+        help="As for train; by default config.yaml beside the weights, else the one saved in them, else lnclip.yaml."
+    ),
+]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override one key: --set lnclip.slerp.enabled=false")
 ]
@@ -134,9 +140,7 @@ def train(
 @app.command()
 def test(
     weights: Annotated[Path, typer.Option(help="best.safetensors of a run, or DeepfakeBench's ckpt_best.pth.")],
-    config: Annotated[
-        str | None, typer.Option(help="As for train; the config.yaml beside the weights by default.")
-    ] = None,
+    config: WeightsConfig = None,
     overrides: Overrides = (),
     datasets: Annotated[
         list[str], typer.Option(help="Names, with commas or repeated; lnclip.benchmarks of the YAML by default.")
@@ -157,16 +161,141 @@ def test(
     Each data set gives predictions/NAME.parquet, a row a frame, and metrics/NAME.json. Those finished before with the
     same weights, configuration and frames are not computed again.
     """
-    from lnclip_df.config import load_config
+    from lnclip_df.checkpoints.restore import config_for
     from lnclip_df.runner.test import test
 
-    beside = weights.parent / "config.yaml"
-    config = load_config(config or (beside if beside.is_file() else "lnclip.yaml"), overrides)
-    names = split_names(datasets)
+    config, names = config_for(weights, config, overrides), split_names(datasets)
     options = {"device": device, "progress": not quiet, "save_features": save_features}
-    results = test(config, weights, out or weights.parent, datasets=names, **options)
+    results = test(config, weights, out or _folder_of(weights), datasets=names, **options)
     for line in _table(results):
         typer.echo(line)
+
+
+@app.command()
+def predict(
+    paths: Annotated[
+        list[str], typer.Argument(help="Videos, images, folders of them, or patterns ('clips/**/*.mp4').")
+    ],
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="As for test, or a Hub repository; else $LNCLIP_WEIGHTS, else the authors' yermandy/GenD_CLIP_L_14."
+        ),
+    ] = None,
+    format: Annotated[
+        str, typer.Option(help="table, csv, or jsonl (one JSON object a line, with every frame).")
+    ] = "table",
+    out: Annotated[Path | None, typer.Option(help="Write to this file; a run that was broken off goes on.")] = None,
+    annotate: Annotated[
+        Path | None, typer.Option(help="Folder for copies with boxes and scores, and a timeline of each video.")
+    ] = None,
+    explain: Annotated[Path | None, typer.Option(help="Folder for heat maps of the most suspicious faces.")] = None,
+    bank: Annotated[
+        Path | None, typer.Option(help="With --explain: a feature bank (lnclip-df bank), to name the nearest examples.")
+    ] = None,
+    all_faces: Annotated[
+        bool, typer.Option("--all-faces", help="Score every person; the score is the most suspicious one's.")
+    ] = False,
+    aligned: Annotated[
+        bool, typer.Option("--aligned", help="The images are aligned faces already, as preprocess makes them.")
+    ] = False,
+    frames: Annotated[int, typer.Option(help="Frames a video, evenly spaced.")] = 32,
+    face: Annotated[
+        str, typer.Option(help="Whose face where there are several: largest, or track (one person).")
+    ] = "largest",
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Above which a score is fake; that of lnclip-df calibrate by default, without it 0.5."),
+    ] = None,
+    longest: Annotated[float | None, typer.Option("--max-seconds", help="Refuse videos longer than this.")] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Faces that the detector takes at once, of several files.")
+    ] = 32,
+    precision: Annotated[str, typer.Option(help="fp32, bf16, or auto: what is faster here.")] = "auto",
+    detector: Annotated[str, typer.Option(help="Of faces: as for preprocess.")] = "retinaface",
+    predictor: Annotated[Path | None, typer.Option(help="With dlib: its predictor file.")] = None,
+    config: WeightsConfig = None,
+    overrides: Overrides = (),
+    device: Annotated[str | None, typer.Option(help="As for test.")] = None,
+    quiet: Quiet = False,
+):
+    """Score videos and images: is this a deepfake?
+
+    Example: lnclip-df predict clip.mp4 --weights runs/first/best.safetensors
+
+    Example: lnclip-df predict 'clips/*.mp4' --format jsonl --out scores.jsonl --annotate annotated
+
+    A file's score is the mean probability of fake over its frames. A file without a face, or that cannot be read, has
+    none and says so; the exit status is 1 then. A score is evidence, not proof.
+    """
+    from lnclip_df.scoring import load
+    from lnclip_df.scoring.run import score_files
+
+    how = {"config": config, "overrides": overrides, "device": device, "precision": precision, "threshold": threshold}
+    faces = {"detector": detector, "predictor": None if predictor is None else str(predictor), "frames": frames}
+    faces |= {} if aligned else {"face": face}
+    options = {"all_faces": all_faces, "aligned": aligned, "longest": longest, "batch_size": batch_size} | faces
+    pictures = {"annotated": annotate, "explained": explain, "bank": bank}
+    rows, text = score_files(
+        lambda: load(weights, **how), paths, out=out, format=format, progress=not quiet, **pictures, **options
+    )
+    typer.echo(text if out is None else f"{out}: {len(rows)} files", nl=out is not None)
+    raise typer.Exit(0 if all(row["score"] is not None for row in rows) else 1)
+
+
+@app.command()
+def bank(
+    weights: Annotated[str, typer.Option(help="As for predict, which compares faces with the bank.")],
+    config: WeightsConfig = None,
+    overrides: Overrides = (),
+    datasets: Annotated[
+        list[str], typer.Option(help="Names, with commas or repeated; train_dataset of the YAML by default.")
+    ] = (),
+    split: Annotated[str, typer.Option(help="Of the data sets: train, val or test.")] = "train",
+    frames: Annotated[int, typer.Option(help="Frames a video, evenly spaced.")] = 8,
+    out: Annotated[Path, typer.Option(help="The bank, a .safetensors file.")] = Path("bank.safetensors"),
+    device: Annotated[str | None, typer.Option(help="As for test.")] = None,
+    quiet: Quiet = False,
+):
+    """Keep the features of the training frames, for predict to name the training examples nearest to a face.
+
+    Example: lnclip-df bank --weights runs/first/best.safetensors --out runs/first/bank.safetensors
+
+    A bank is of one file of weights, and is refused with others. It holds features and paths, no pictures.
+    """
+    from lnclip_df.scoring import load
+    from lnclip_df.scoring.bank import make_bank
+
+    scorer = load(weights, config=config, overrides=overrides, device=device)
+    options = {"datasets": split_names(datasets), "split": split, "frames": frames, "progress": not quiet}
+    made = make_bank(scorer, out, **options)
+    typer.echo(f"{out}: {len(made.frames)} frames of {len(set(made.video.tolist()))} videos")
+
+
+@app.command("app")
+def serve_page(
+    weights: Annotated[str | None, typer.Option(help="As for predict.")] = None,
+    host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0: to everybody in the network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
+    max_mb: Annotated[float, typer.Option("--max-mb", help="Megabytes that one upload may have.")] = 200,
+    max_seconds: Annotated[float, typer.Option("--max-seconds", help="Seconds that a video may last.")] = 300,
+    threshold: Annotated[float | None, typer.Option(help="As for predict.")] = None,
+    config: WeightsConfig = None,
+    overrides: Overrides = (),
+    device: Annotated[str | None, typer.Option(help="As for test.")] = None,
+):
+    """Serve a page in the browser that scores uploaded videos and images.
+
+    Example: lnclip-df app --weights runs/first/best.safetensors
+
+    Nothing is asked of the network, and uploads are deleted once they are scored.
+    """
+    from lnclip_df.app import listen, serve
+    from lnclip_df.scoring import load
+
+    with listen(host, port) as where:
+        scorer = load(weights, config=config, overrides=overrides, device=device, threshold=threshold)
+        serve(scorer, where, max_mb=max_mb, max_seconds=max_seconds)
 
 
 @app.command()
@@ -418,7 +547,7 @@ def calibrate(
         float, typer.Option(help="False positive rate on the validation set that the threshold is for.")
     ] = 0.05,
     bins: Annotated[int, typer.Option(help="Of the ECE and the diagram.")] = 15,
-    config: Annotated[str | None, typer.Option(help="The config.yaml beside the weights by default.")] = None,
+    config: WeightsConfig = None,
     overrides: Overrides = (),
     out: StudyOut = None,
     device: Annotated[str | None, typer.Option(help="As for test.")] = None,
@@ -431,11 +560,11 @@ def calibrate(
     Predicts the YAML's lnclip.val_dataset once, and writes calibration.json beside the weights: the temperature, the
     threshold, counts, and the hash of the weights. --out gets reliability.png, calibration.md and calibration.csv.
     """
-    from lnclip_df.config import load_config
-    from lnclip_df.studies.calibration import beside_or_default, calibrate
+    from lnclip_df.checkpoints.restore import config_for
+    from lnclip_df.studies.calibration import calibrate
 
-    if config or overrides:
-        config = load_config(config or beside_or_default(weights or run / "best.safetensors"), overrides)
+    if validation is None and (config or overrides):
+        config = config_for(weights or run / "best.safetensors", config, overrides)
     options = {"weights": weights, "validation": validation, "fpr": fpr, "bins": bins, "config": config, "out": out}
     calibrate(run, datasets=split_names(datasets), device=device, progress=not quiet, **options)
     _show_study(run, out, "calibration", "reliability.png")
@@ -546,7 +675,7 @@ def robustness(
     attacks: Annotated[list[str], typer.Option(help="fgsm, pgd; or none. Both by default.")] = (),
     frames: Annotated[int | None, typer.Option(help="Of a video; as many as in a test by default.")] = None,
     videos: Annotated[int | None, typer.Option(help="Of a class, evenly spaced; all by default.")] = None,
-    config: Annotated[str | None, typer.Option(help="The config.yaml beside the weights by default.")] = None,
+    config: WeightsConfig = None,
     overrides: Overrides = (),
     out: Annotated[Path | None, typer.Option(help="Folder; studies/robustness beside the weights by default.")] = None,
     resamples: StudyResamples = 10_000,
@@ -561,19 +690,18 @@ def robustness(
     A level that is finished is not predicted again: the same command goes on. --out gets robustness.md (AUROC, drops,
     mean corruption degradation), .csv, .png and the predictions of each level.
     """
-    from lnclip_df.config import load_config
+    from lnclip_df.checkpoints.restore import config_for
     from lnclip_df.studies.attacks import ATTACKS
-    from lnclip_df.studies.calibration import beside_or_default
     from lnclip_df.studies.corruptions import CORRUPTIONS
     from lnclip_df.studies.robustness import robustness
 
-    out = out or weights.parent / "studies" / "robustness"
+    out = out or _folder_of(weights) / "studies" / "robustness"
     kinds = {
         "corruptions": split_names(corruptions) or list(CORRUPTIONS),
         "attacks": split_names(attacks) or list(ATTACKS),
     }
     kinds = {option: [] if names == ["none"] else names for option, names in kinds.items()}
-    config = load_config(config or beside_or_default(weights), overrides)
+    config = config_for(weights, config, overrides)
     options = {"frames": frames, "videos": videos, "resamples": resamples, "seed": seed, "device": device}
     typer.echo(
         robustness(config, weights, out, datasets=split_names(datasets), progress=not quiet, **kinds, **options)
@@ -670,21 +798,26 @@ def export(
     weights: Annotated[str, typer.Argument(help="A file, a folder, or a Hub repository: yermandy/GenD_CLIP_L_14.")],
     format: Annotated[str, typer.Option(help="delta, full, transformers, or onnx.")],
     out: Annotated[Path, typer.Option(help="A .safetensors or .onnx file; for transformers, a new folder.")],
-    config: Annotated[
-        str | None, typer.Option(help="As for train; the config.yaml beside the weights, else theirs, by default.")
-    ] = None,
+    config: WeightsConfig = None,
     overrides: Overrides = (),
+    card: Annotated[
+        Path | None, typer.Option(help="File for a model card; the folder of transformers has one, README.md.")
+    ] = None,
+    metrics: Annotated[
+        list[str], typer.Option(help="For the card: metrics/ of a run that tested these weights, or files in it.")
+    ] = (),
 ):
     """Write a detector's weights in another format, with its configuration, metrics and test vectors.
 
     Example: lnclip-df export runs/first/best.safetensors --format onnx --out detector.onnx
 
     A delta holds LayerNorms and head alone, and needs the backbone's own weights when it is loaded. ONNX is compared
-    with PyTorch before it is kept.
+    with PyTorch before it is kept. A model card says what is recorded of the weights, and no more.
     """
-    from lnclip_df.checkpoints.export import config_for, export
+    from lnclip_df.checkpoints.export import export
+    from lnclip_df.checkpoints.restore import config_for
 
-    typer.echo(export(weights, out, format, config_for(weights, config, overrides)))
+    typer.echo(export(weights, out, format, config_for(weights, config, overrides), card=card, metrics=metrics))
 
 
 def _show_study(run, out, name, plot):
@@ -861,6 +994,10 @@ def _report(summary):
     yield f"recipe {summary.recipe['fingerprint']}; every video: {summary.manifest}"
     if summary.sheet:
         yield f"look at: {summary.sheet}"
+
+
+def _folder_of(weights):
+    return weights if weights.is_dir() else weights.parent
 
 
 def _devices(text):

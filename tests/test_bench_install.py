@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from lnclip_df.bench.install import MARK, install, our_files, our_labels, uninstall
+from lnclip_df.config import bench_configs
 from lnclip_df.errors import LNCLIPError
 
 REAL = os.environ.get("LNCLIP_DEEPFAKEBENCH")
@@ -90,6 +91,18 @@ def test_the_diff_names_every_file(checkout):
     for name in (DETECTORS, *CONFIGS, *our_files()):
         assert name in plan
     assert "+from .lnclip_detector import LNCLIPDetector" in plan
+
+
+def test_every_training_yaml_is_placed_as_it_is(checkout):
+    install(checkout)
+    placed = {path.name: path for path in (checkout / "training/config/detector").glob("lnclip*.yaml")}
+    ours = {
+        f"lnclip_{path.name}": path for room in ("ablation", "training") for path in (bench_configs() / room).iterdir()
+    }
+    assert set(placed) == {"lnclip.yaml", *ours}
+    assert {"lnclip_ffpp.yaml", "lnclip_ffiw.yaml", "lnclip_dsv2.yaml"} < set(placed)
+    for name, path in ours.items():
+        assert yaml.safe_load(placed[name].read_text()) == yaml.safe_load(path.read_text())
 
 
 def test_labels_are_in_both_dictionaries(checkout):

@@ -15,7 +15,7 @@ from lnclip_df.errors import LNCLIPError
 COMMANDS = [
     "train", "test", "preprocess", "rearrange", "audit", "pairs", "datasets", "leaderboard", "compare", "calibrate",
     "coverage", "subgroups", "aggregate", "robustness", "export", "install", "uninstall", "doctor", "bench-run", "demo",
-    "configs",
+    "configs", "bank",
 ]  # fmt: skip
 
 

@@ -6,14 +6,13 @@ import os
 
 import pytest
 import torch
-import yaml
 from released import images, logits_of, tiny_config, tiny_detector
 from safetensors import safe_open
 from typer.testing import CliRunner
 
 from lnclip_df import LNCLIPDetector, LNCLIPError, cli
 from lnclip_df.checkpoints import load_weights, save_weights
-from lnclip_df.checkpoints.export import config_for, export
+from lnclip_df.checkpoints.export import export
 from lnclip_df.checkpoints.read import read_weights
 
 FACTS = {"epoch": 4, "metric": {"auroc": 0.9}, "seed": 7}
@@ -237,20 +236,6 @@ def test_the_command_needs_no_yaml_where_the_weights_hold_theirs(trained, tmp_pa
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(tmp_path / "d.safetensors")
     assert facts_in(tmp_path / "d.safetensors")["frozen"]["seed"] == 0
-
-
-def test_the_configuration_is_given_beside_or_within(trained, tmp_path):
-    detector, config, weights = trained
-    assert config_for(weights) == config
-    assert config_for(weights, overrides=["lnclip.backbone.seed=9"])["lnclip"]["backbone"]["seed"] == 9
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tiny_config(seed=5)))
-    assert config_for(weights)["lnclip"]["backbone"]["seed"] == 5
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(tiny_config(seed=6)))
-    assert config_for(weights, tmp_path / "mine.yaml")["lnclip"]["backbone"]["seed"] == 6
-    (tmp_path / "config.yaml").unlink()
-    save_weights(detector, weights, {"config": {"lnclip": {"tune": "nonsense"}}})
-    with pytest.raises(LNCLIPError, match=r"the configuration saved in .*trained\.safetensors: lnclip\.tune"):
-        config_for(weights)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def our_files() -> dict:
     """Text of every file that ``install`` places: ``{path in the checkout: text}``, before it is sealed."""
     main = (bench_configs() / "lnclip.yaml").read_text(encoding="utf-8")
     files = {SHIM: SHIM_SOURCE, "lnclip.yaml": main, f"{CONFIG_FOLDER}/lnclip.yaml": main}
-    for path in sorted((bench_configs() / "ablation").glob("*.yaml")):
+    for path in sorted(path for room in ("ablation", "training") for path in (bench_configs() / room).glob("*.yaml")):
         files[f"{CONFIG_FOLDER}/lnclip_{path.name}"] = path.read_text(encoding="utf-8")
     return files
 

@@ -1,11 +1,37 @@
-"""A detector with its weights, from a configuration and a file: the backbone's own weights are had where needed."""
+"""A detector from a file of weights: which configuration it has, and where its backbone's own weights are had."""
+
+import tempfile
+from pathlib import Path
+
+import yaml
 
 from lnclip_df.checkpoints.formats import read_facts
 from lnclip_df.checkpoints.hub import find_weights
 from lnclip_df.checkpoints.load import load_weights
 from lnclip_df.checkpoints.read import read_metadata
+from lnclip_df.config import load_config
 from lnclip_df.detector import LNCLIPDetector
 from lnclip_df.errors import LNCLIPError
+
+
+def config_for(weights, config=None, overrides=()) -> dict:
+    """The configuration of a file of weights.
+
+    Args:
+        weights: what ``lnclip_df.checkpoints.load_weights`` takes.
+        config: a YAML, as ``lnclip_df.load_config`` takes it; else ``config.yaml`` beside the weights, else the
+            configuration saved with them, else ``lnclip.yaml``.
+        overrides: ``key=value`` strings, see ``lnclip_df.load_config``.
+
+    Raises:
+        LNCLIPError: no such weights, or the configuration is wrong.
+    """
+    path = find_weights(weights)
+    beside = path.parent / "config.yaml"
+    saved = read_facts(read_metadata(path), path).get("config")
+    if config is None and not beside.is_file() and saved:
+        return _saved_config(path, saved, overrides)
+    return load_config(config or (beside if beside.is_file() else "lnclip.yaml"), overrides)
 
 
 def restore_detector(config: dict, weights) -> tuple[LNCLIPDetector, dict]:
@@ -15,7 +41,7 @@ def restore_detector(config: dict, weights) -> tuple[LNCLIPDetector, dict]:
     hand. Every other format holds the backbone too, and CLIP's weights are not asked for.
 
     Args:
-        config: see ``lnclip_df.config.load_config``.
+        config: see ``config_for``.
         weights: see ``lnclip_df.checkpoints.load_weights``.
 
     Returns:
@@ -39,3 +65,13 @@ def restore_detector(config: dict, weights) -> tuple[LNCLIPDetector, dict]:
 def _without_pretrained(config):
     backbone = config["lnclip"]["backbone"] | {"pretrained": "none"}
     return config | {"lnclip": config["lnclip"] | {"backbone": backbone}}
+
+
+def _saved_config(path, saved, overrides):
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.yaml"
+        file.write_text(yaml.safe_dump(saved), encoding="utf-8")
+        try:
+            return load_config(file, overrides)
+        except LNCLIPError as error:
+            raise LNCLIPError(str(error).replace(str(file), f"the configuration saved in {path}")) from error

@@ -27,21 +27,24 @@ def save_weights(detector, path, metadata: dict | None = None, *, delta: bool = 
     facts = facts_of(detector, "delta" if delta else "full", metadata)
     state = detector.state_dict()
     names = delta_names(detector) if delta else list(state)
-    if delta:
-        backbone = detector.settings.backbone
-        frozen = backbone.model_dump(mode="json", include={"name", "pretrained", "seed"})
-        facts["frozen"] = frozen | {"sha256": frozen_sha256(detector)}
     write_safetensors(path, {name: state[name] for name in names}, facts)
 
 
 def facts_of(detector, format: str, metadata: dict | None) -> dict:
-    """What travels with a detector's weights: version, format, the backbone's identity, and ``metadata``."""
-    return {
+    """What travels with a detector's weights: version, format, the backbone's identity, and ``metadata``.
+
+    With a ``delta`` also the backbone's name, source and the hash of its frozen weights.
+    """
+    facts = {
         "lnclip_df": lnclip_df.__version__,
         "format": format,
         "backbone": detector.backbone_identity(),
         **(metadata or {}),
     }
+    if format == "delta":
+        frozen = detector.settings.backbone.model_dump(mode="json", include={"name", "pretrained", "seed"})
+        facts["frozen"] = frozen | {"sha256": frozen_sha256(detector)}
+    return facts
 
 
 def write_safetensors(path, tensors: dict, facts: dict, **metadata: str):

@@ -12,13 +12,13 @@ from lnclip_df.checkpoints.formats import HEADS, HUB_BACKBONES, VISION_CONFIG, s
 from lnclip_df.checkpoints.names import to_transformers
 from lnclip_df.checkpoints.save import write_safetensors
 from lnclip_df.errors import LNCLIPError
-from lnclip_df.files import write_json
+from lnclip_df.files import write_json, write_text
 
 logger = logging.getLogger(__name__)
 
 
-def export_transformers(detector, out, facts: dict):
-    """Write ``model.safetensors`` and ``config.json`` into a new folder, both or neither.
+def export_transformers(detector, out, facts: dict, card: str):
+    """Write ``model.safetensors``, ``config.json`` and ``README.md`` into a new folder, all or none.
 
     The tower's names are ``feature_extractor.vision_model.…`` with transformers' names behind, the head's
     ``model.linear.…``. ``config.json`` is the authors' (``backbone``, ``head``), with the tower's ``vision_config`` for
@@ -28,6 +28,7 @@ def export_transformers(detector, out, facts: dict):
         detector: an ``LNCLIPDetector`` whose backbone has no layer scale.
         out: the folder, absent or empty.
         facts: see ``lnclip_df.checkpoints.save.facts_of``; they travel in the metadata.
+        card: the model card, which the Hub shows.
 
     Raises:
         LNCLIPError: the folder is in use or cannot be written, or transformers' CLIP has no such tower.
@@ -44,6 +45,7 @@ def export_transformers(detector, out, facts: dict):
     with _whole_folder(Path(out)) as folder:
         write_safetensors(folder / "model.safetensors", tower | head, facts, format="pt")
         write_json(folder / "config.json", _config(detector))
+        write_text(folder / "README.md", card)
 
 
 def _config(detector):

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from lnclip_df import calibration
-from lnclip_df.config import load_config
 from lnclip_df.errors import LNCLIPError
 from lnclip_df.files import read_json, write_json, write_text
 from lnclip_df.leaderboard.runs import Run, Scores, read_run
@@ -44,7 +43,8 @@ def calibrate(
         datasets: test sets; all of the run by default.
         fpr: the false positive rate over validation videos that the threshold is for.
         bins: of the ECE and the diagram.
-        config: of the detector; ``config.yaml`` beside the weights by default. Its ``lnclip.val_dataset`` is predicted.
+        config: of the detector, as ``lnclip_df.checkpoints.restore.config_for`` finds it by default. Its
+            ``lnclip.val_dataset`` is predicted.
         out: folder for ``reliability.png``, ``calibration.md`` and ``.csv``; ``<run>/studies/calibration`` by default.
         device: as for ``lnclip_df.runner.test.test``.
         progress: show a progress bar.
@@ -92,13 +92,14 @@ def read_calibration(path, run: Run) -> dict:
 
 def _predict(weights, config, out, device, progress):
     """Predict the validation set; returns a folder that reads as a run."""
+    from lnclip_df.checkpoints.restore import config_for
     from lnclip_df.data.dataset import FrameDataset
     from lnclip_df.data.index import read_videos
     from lnclip_df.studies.predict import identity, load, predict
 
     if not weights.is_file():
         raise LNCLIPError(f"no weights {weights}: name them with --weights, or predictions with --validation")
-    config = config or load_config(beside_or_default(weights))
+    config = config or config_for(weights)
     names = config["lnclip"]["val_dataset"]
     if not names:
         raise LNCLIPError("lnclip.val_dataset names no validation set; set it, or name predictions with --validation")
@@ -113,12 +114,6 @@ def _predict(weights, config, out, device, progress):
         if path.stem not in names:  # left by another configuration
             path.unlink()
     return out
-
-
-def beside_or_default(weights) -> str:
-    """The ``config.yaml`` beside weights, else the packaged ``lnclip.yaml``."""
-    beside = Path(weights).parent / "config.yaml"
-    return str(beside) if beside.is_file() else "lnclip.yaml"
 
 
 def _digest_of(run):
