@@ -18,7 +18,7 @@ ROBUSTNESS = ["adversarial-robustness-toolbox>=1.18", "av>=11", "matplotlib>=3.7
 DLIB = ["dlib-bin>=19.24", "face_recognition_models>=0.3"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5"]
 # The page of lnclip-df app.
-APP = [*PREPROCESS, "gradio>=6.0", "matplotlib>=3.7"]
+APP = [*PREPROCESS, "gradio>=6.31,<7", "matplotlib>=3.7"]
 
 # The exporter of PyTorch 2.6 and newer.
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.2", "torch>=2.6"]

@@ -690,6 +690,7 @@ def robustness(
     A level that is finished is not predicted again: the same command goes on. --out gets robustness.md (AUROC, drops,
     mean corruption degradation), .csv, .png and the predictions of each level.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads must not spin on the loader's cores
     from lnclip_df.checkpoints.restore import config_for
     from lnclip_df.studies.attacks import ATTACKS
     from lnclip_df.studies.corruptions import CORRUPTIONS

@@ -145,7 +145,10 @@ class Scorer:
         detector, recipe = detector_of(settings, threads)
         made, trained = fingerprint(recipe), self.weights["crops"]
         if trained and made not in trained:
-            logger.warning("crops of recipe %s are scored; the weights were trained on %s", made, ", ".join(trained))
+            logger.warning(
+                "faces are cut by recipe %s here, and by %s in training; scores depend on it where more than the "
+                "number of frames differs", made, ", ".join(trained),
+            )  # fmt: skip
         options = {"all_faces": all_faces, "longest": longest, "threads": threads}
         return lambda medium: see(medium, detector, made, settings, **options)
 

@@ -1,0 +1,547 @@
+"""The page in a real browser: what it answers and refuses, visitors apart, and that nothing stays or leaves."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import torch
+from clips import faceless, portrait, write_clip
+from released import tiny_config, tiny_detector
+from typer.testing import CliRunner
+
+import lnclip_df
+from lnclip_df import LNCLIPError, __version__, cli
+from lnclip_df.checkpoints import save_weights
+from lnclip_df.scoring.output import as_json
+from lnclip_df.scoring.results import FrameScore, Person, Result
+
+pytest.importorskip("gradio")
+pytest.importorskip("retinaface")
+
+from lnclip_df.app import listen, show
+from lnclip_df.app.guard import Guard
+from lnclip_df.app.page import Desk
+from lnclip_df.app.server import make_app
+from lnclip_df.app.uploads import ABANDONED, LONGEST, Uploads, upload_folder
+
+SCREENSHOT = "LNCLIP_APP_SCREENSHOT"  # names the file to write one to, with the limits that are the default
+MB, SECONDS = (200, 300) if SCREENSHOT in os.environ else (1, 3)
+PATIENCE = 30  # seconds
+
+
+# --- the browser and the server --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    chromedriver = shutil.which("chromedriver")
+    if not (chromium and chromedriver):
+        pytest.skip("the page is tested in Chromium: chromium or chromedriver is not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1140,1330",
+                     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"):  # fmt: skip
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "best.safetensors"
+    detector = tiny_detector()
+    with torch.no_grad():
+        detector.head.weight.mul_(3)
+    save_weights(detector, path, {"config": tiny_config()}, delta=False)
+    return path
+
+
+class Served:
+    """``lnclip-df app`` in a process of its own, with a folder of its own for everything temporary."""
+
+    def __init__(self, weights, folder):
+        self.temporary, self.cwd, self.log = folder / "tmp", folder / "cwd", folder / "log"
+        self.temporary.mkdir()
+        self.cwd.mkdir()
+        command = [sys.executable, "-m", "lnclip_df", "app", "--weights", weights, "--port", "0", "--device", "cpu",
+                   "--max-mb", str(MB), "--max-seconds", str(SECONDS)]  # fmt: skip
+        environment = {key: value for key, value in os.environ.items() if key != "CI"} | {
+            "TMPDIR": str(self.temporary), "PYTHONPATH": str(Path(lnclip_df.__file__).parents[1])
+        }  # fmt: skip
+        with open(self.log, "w") as log:
+            self.process = subprocess.Popen(command, cwd=self.cwd, env=environment, stderr=log)
+        self.url = until(self._url, 120)
+
+    def _url(self):
+        assert self.process.poll() is None, self.log.read_text()
+        found = re.search(r"http://127\.0\.0\.1:\d+/", self.log.read_text())
+        return found and found[0]
+
+    def files(self):
+        return files_below(self.temporary)
+
+
+@pytest.fixture(scope="module")
+def served(weights, tmp_path_factory):
+    served = Served(weights, tmp_path_factory.mktemp("served"))
+    yield served
+    served.process.kill()
+    served.process.wait()
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    import cv2
+
+    folder = tmp_path_factory.mktemp("clips")
+    write_clip(folder / "one.mp4", [portrait(2 * at) for at in range(12)])
+    write_clip(folder / "two.mp4", [portrait(40 - 2 * at) for at in range(12)])
+    write_clip(folder / "none.mp4", [faceless()] * 4)
+    write_clip(folder / "long.mp4", [faceless(64, 64)] * 25 * (SECONDS + 1))
+    cv2.imwrite(str(folder / "still.jpg"), portrait()[..., ::-1])
+    (folder / "page.mp4").write_text("<html><script>alert(1)</script></html>")
+    (folder / "notes.txt").write_text("no video")
+    for name, size in (("large.mp4", 2 * MB << 20), ("half.mp4", MB << 20), ("other.mp4", (MB << 20) - 1)):
+        (folder / name).write_bytes(os.urandom(size))
+    return folder
+
+
+class Broken:
+    """A scorer that fails as no scorer should."""
+
+    weights = {"sha256": "0" * 64}  # noqa: RUF012
+
+    def results(self, paths, **options):
+        raise RuntimeError(f"cannot score {paths}")
+
+
+def until(condition, seconds=PATIENCE):
+    """What ``condition()`` gives once that is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s")
+
+
+def files_below(folder):
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+class Visitor:
+    """Somebody with the page open in a tab."""
+
+    def __init__(self, driver, url):
+        self.driver = driver
+        driver.get(url)
+
+    def find(self, selector):
+        return self.driver.find_elements("css selector", selector)
+
+    def choose(self, *paths):
+        """Put files into the box; what the page says about it, or ``taken``."""
+        until(lambda: self.find("input[type=file]"))[0].send_keys("\n".join(map(str, paths)))
+        return until(lambda: self.said() or (self.find(".file-preview") and "taken"))
+
+    def said(self):
+        """What the page says in a corner."""
+        return "".join(toast.get_attribute("textContent") for toast in self.find(".toast-body"))
+
+    def check(self):
+        next(button for button in self.find("button") if button.text == "Check").click()
+
+    def cards(self):
+        """The answer's cards, once they are there."""
+        return until(lambda: self.find("article.card"))
+
+    def shown(self, selector):
+        """How many pictures are really shown."""
+        script = (
+            "return [...document.querySelectorAll(arguments[0])].filter(i => i.complete && i.naturalWidth > 20).length"
+        )
+        return self.driver.execute_script(script, selector)
+
+    def json(self):
+        """Of each card."""
+        return [
+            json.loads(base64.b64decode(link.get_attribute("href").partition(",")[2])) for link in self.find("a.json")
+        ]
+
+
+@pytest.fixture
+def visitor(driver, served):
+    yield Visitor(driver, served.url)
+    driver.get("about:blank")
+
+
+def expected(weights, path):
+    """The result of a file, as the page names it."""
+    (result,) = lnclip_df.load(weights, device="cpu").results([path], batch_size=8)
+    return json.loads(json.dumps(as_json(result))) | {"path": path.name, "version": __version__}
+
+
+def alike(one, other):
+    """The same, but for the rounding of batches."""
+    if isinstance(one, float):
+        return other == pytest.approx(one, abs=1e-6)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    return one == other
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_video_has_a_verdict_a_timeline_and_heat_maps(visitor, weights, clips):
+    assert visitor.choose(clips / "one.mp4") == "taken"
+    visitor.check()
+    (card,) = visitor.cards()
+    wanted = expected(weights, clips / "one.mp4")
+    headline, *rest = card.text.splitlines()[1:]
+    assert headline == show.HEADLINES[wanted["decision"]]
+    assert rest[0] == f"Score {wanted['score']:.3f}, above the threshold of 0.500. {show.NOT_CALIBRATED}"
+    assert until(lambda: visitor.shown("img.timeline")) == 1
+    assert until(lambda: visitor.shown(".faces img")) == 8
+    save_screenshot(visitor.driver)
+
+
+def save_screenshot(driver):
+    """Keep a picture of the page for the documentation, where one is asked for."""
+    if path := os.environ.get(SCREENSHOT):
+        from PIL import Image
+
+        driver.save_screenshot(path)
+        Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+
+
+def test_the_json_that_is_downloaded_is_the_result(visitor, weights, clips, tmp_path):
+    visitor.driver.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path), "eventsEnabled": False}
+    )
+    visitor.choose(clips / "two.mp4")
+    visitor.check()
+    visitor.cards()[0].find_element("css selector", "a.json").click()
+    until((tmp_path / "two.json").exists)
+    found = json.loads((tmp_path / "two.json").read_text())
+    sha = found.pop("weights")
+    assert sha == lnclip_df.load(weights, device="cpu").weights["sha256"]
+    assert alike(expected(weights, clips / "two.mp4"), found)
+
+
+def test_every_image_and_a_video_without_a_face_have_cards_of_their_own(visitor, clips):
+    visitor.choose(clips / "still.jpg", clips / "none.mp4")
+    visitor.check()
+    still, none = visitor.cards()
+    assert still.text.splitlines()[:2] == ["still.jpg", "Signs of manipulation"]
+    assert none.text.splitlines()[:2] == ["none.mp4", "No face found"]
+    assert [row["decision"] for row in visitor.json()] == ["fake", None]
+    assert "real" not in none.get_attribute("class") and visitor.find("img.timeline") == []
+
+
+def test_a_calibrated_result_shows_its_probability_and_its_threshold():
+    person = Person(1, [FrameScore(0, None, None, 0.7, tiny_face())])
+    result = Result("x.png", "scored", score=0.7, calibrated=0.877, threshold=0.75, decoded=1, persons=[person])
+    card = show.card(result)
+    assert "<b>Probability of fake: 87.7%</b>" in card and "Score 0.700, not above the threshold of 0.750." in card
+    assert show.HEADLINES["real"] in card and show.NOT_CALIBRATED not in card
+
+
+def tiny_face():
+    return portrait()[:32, :32]
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("page.mp4", "This file cannot be used: cannot be opened"), ("long.mp4", f"the limit is {SECONDS} s")],
+)
+def test_a_file_that_is_no_video_or_too_long_is_refused_in_one_line(visitor, served, clips, name, reason):
+    assert visitor.choose(clips / name) == "taken"
+    visitor.check()
+    (card,) = visitor.cards()
+    lines = card.text.splitlines()
+    assert lines[:2] == [name, "Not scored"] and reason in lines[2] and len(lines) == 4
+    assert str(served.temporary) not in visitor.driver.page_source
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [(["notes.txt"], "Invalid file type"), (["large.mp4"], "exceed the maximum allowed size of 1"),
+     (["half.mp4", "other.mp4"], f"Too large: together the files may have {MB} MB")],
+)  # fmt: skip
+def test_what_cannot_be_uploaded_is_refused_beforehand(visitor, served, clips, names, reason):
+    assert reason in visitor.choose(*(clips / name for name in names))
+    assert served.files() == []
+
+
+def test_nothing_chosen_is_said(visitor):
+    until(lambda: visitor.find("input[type=file]"))
+    visitor.check()
+    assert [card.text for card in visitor.cards()] == [
+        "Choose a video or images first; what was chosen long ago has been deleted."
+    ]
+
+
+def test_the_server_keeps_its_limits_whatever_the_browser_does(served):
+    import httpx
+
+    upload = f"{served.url}gradio_api/upload"
+    at_once = httpx.post(upload, files=[("files", ("x.mp4", b"0" * (3 * MB << 20)))])
+    assert (at_once.status_code, at_once.text) == (413, f"Too large: together the files may have {MB} MB.")
+    one = httpx.post(upload, files=[("files", ("x.mp4", b"0" * ((MB << 20) + 1)))])
+    assert one.status_code == 413 and "exceeded maximum allowed size" in one.text
+    unsaid = httpx.post(upload, content=iter([b"0"]))
+    assert (unsaid.status_code, unsaid.text) == (411, "The length of the request is missing.")
+    assert httpx.post(f"{served.url}gradio_api/queue/join", content=b" " * (2 << 20)).status_code == 413
+    assert served.files() == []
+
+
+def test_there_is_room_for_so_many_uploads_and_no_more(tmp_path):
+    import httpx
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"taken"})
+
+    (tmp_path / "waiting").write_bytes(b"0" * 80)
+    guard = Guard(app, Uploads(tmp_path, 100), 100)
+
+    async def answers():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://x") as client:
+            return [(await client.post("/upload", content=b"0" * size)).status_code for size in (20, 21)]
+
+    import asyncio
+
+    assert asyncio.run(answers()) == [200, 503]
+
+
+def test_a_name_is_text_and_nothing_else(visitor, clips, tmp_path):
+    hostile = tmp_path / "<img src=x onerror=document.title='owned'>${document.title='owned'}{{value}}.jpg"
+    shutil.copy(clips / "still.jpg", hostile)
+    visitor.choose(hostile)
+    visitor.check()
+    (card,) = visitor.cards()
+    assert "Signs of manipulation" in card.text and len(card.find_elements("css selector", ".faces img")) == 2
+    assert (
+        visitor.shown("article.card img") == len(visitor.find("article.card img")) and visitor.driver.title != "owned"
+    )
+
+
+def test_a_hostile_name_is_escaped_in_every_place():
+    hostile = "\"'><img src=x onerror=alert(1)>${alert(1)}{{value}}`\x1b[2J.mp4"
+    for made in (show.card(Result(hostile, "unreadable", hostile)), show.refusal(hostile)):
+        shown = re.sub(r'href="data:[^"]*"', "", made)
+        assert "<img" not in shown and not set("${}`\x1b") & set(shown) and shown.count('"') % 2 == 0
+
+
+# --- visitors --------------------------------------------------------------------------------------------------------
+
+
+def test_two_visitors_at_once_see_their_own_results(driver, served, weights, clips):
+    first = Visitor(driver, served.url)
+    first.choose(clips / "one.mp4")
+    tab = driver.current_window_handle
+    driver.switch_to.new_window("tab")
+    second = Visitor(driver, served.url)
+    second.choose(clips / "two.mp4")
+    second.check()
+    driver.switch_to.window(tab)
+    first.check()
+    assert [card.text.splitlines()[0] for card in first.cards()] == ["one.mp4"]
+    found = first.json()
+    driver.switch_to.window(next(handle for handle in driver.window_handles if handle != tab))
+    assert [card.text.splitlines()[0] for card in second.cards()] == ["two.mp4"]
+    found += second.json()
+    driver.close()
+    driver.switch_to.window(tab)
+    wanted = [expected(weights, clips / name)["score"] for name in ("one.mp4", "two.mp4")]
+    assert [row["score"] for row in found] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_who_leaves_is_not_scored_any_further(tmp_path):
+    uploads, path, ticks = Uploads(tmp_path, 1 << 20), tmp_path / "x.mp4", []
+
+    class Slow(Broken):
+        def results(self, paths, tick, **options):
+            for done in range(1, 9):
+                ticks.append(done)
+                tick(done, 8)
+                if done == 3:
+                    uploads.leave("a")
+            yield Result("x.mp4", "unreadable", "too late")
+
+    path.write_bytes(b"0")
+    ticket = uploads.take("a", [path])
+    assert "the visitor has left" in Desk(Slow(), uploads, 3).answer(ticket, False, lambda share, what: None)
+    assert ticks == [1, 2, 3, 4] and not path.exists()
+
+
+def test_the_same_upload_of_two_visitors_stays_until_both_are_done(tmp_path):
+    uploads, path = Uploads(tmp_path, 1 << 20), tmp_path / "sha" / "x.mp4"
+
+    def upload():
+        path.parent.mkdir(exist_ok=True)
+        (tmp_path / "temporary").write_bytes(b"the same")
+        os.rename(tmp_path / "temporary", path)
+
+    for first, last in (("a", "b"), ("b", "a")):
+        for session in ("a", "b"):
+            upload()
+            uploads.hold(session, session, [path])
+        uploads.drop(first)
+        assert uploads.files(last) == [path] and path.exists()
+        uploads.drop(last)
+        assert not path.exists()
+    upload()
+    uploads.hold("a", "a", [path])
+    upload()  # of b, whose page has not said so yet
+    uploads.drop("a")
+    assert path.exists()
+    uploads.hold("b", "b", [path])
+    uploads.leave("b")
+    assert not path.exists()
+
+
+# --- what stays ------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_on_the_disk_until_it_is_scored(visitor, served, clips):
+    visitor.choose(clips / "one.mp4", clips / "still.jpg")
+    assert served.files() == ["one.mp4", "still.jpg"]
+    visitor.check()
+    visitor.cards()
+    assert served.files() == []
+
+
+def test_a_file_is_deleted_when_the_visitor_takes_it_out_or_leaves(visitor, served, clips):
+    for leave in (lambda: visitor.find("[aria-label='Clear'], [aria-label='Remove this file']")[0].click(),
+                  lambda: visitor.driver.get("about:blank")):  # fmt: skip
+        visitor.choose(clips / "one.mp4")
+        assert served.files() == ["one.mp4"]
+        leave()
+        until(lambda: served.files() == [])
+
+
+@contextmanager
+def serving(app):
+    """An application at an address, in a thread."""
+    import uvicorn
+
+    socket = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{socket.getsockname()[1]}/"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_a_fault_of_ours_is_one_polite_line_and_neither_file_nor_answer_is_kept(driver, clips, monkeypatch, caplog):
+    with upload_folder(1 << 24) as uploads:
+        monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # set by make_app
+        app = make_app(Broken(), uploads, most=1 << 20, max_seconds=3)
+        with serving(app) as url:
+            visitor = Visitor(driver, url)
+            visitor.choose(clips / "one.mp4")
+            assert files_below(uploads.folder) == ["one.mp4"]
+            visitor.check()
+            (card,) = visitor.cards()
+            assert card.text.startswith("Something went wrong here") and "\n" not in card.text
+            assert "RuntimeError" not in driver.page_source and str(uploads.folder) not in driver.page_source
+            assert files_below(uploads.folder) == []
+            kept = app.app.routes[-1].app.state_holder.session_data
+            assert "Something went wrong" in str([state.config_values for state in kept.values()])
+            driver.get("about:blank")
+            until(lambda: not kept)
+    assert not uploads.folder.exists() and "RuntimeError: cannot score" in caplog.text
+
+
+def test_what_is_left_of_a_broken_upload_is_swept(tmp_path):
+    uploads, now = Uploads(tmp_path, 1 << 20), time.time()
+    for name in ("half", "sha/held"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"0")
+    uploads.hold("a", "a", [tmp_path / "sha" / "held"])
+    uploads.sweep(now + ABANDONED - 5)
+    assert files_below(tmp_path) == ["half", "held"]
+    uploads.sweep(now + ABANDONED + 5)
+    assert files_below(tmp_path) == ["held"]
+    uploads.sweep(now + LONGEST + 5)
+    assert list(tmp_path.iterdir()) == [] and uploads.files("a") == []
+
+
+def test_only_uploads_can_be_named(tmp_path):
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "secret.mp4").write_bytes(b"0")
+    for path in ("../secret.mp4", tmp_path / "secret.mp4"):
+        with pytest.raises(LNCLIPError, match="leaves its folder"):
+            Uploads(tmp_path / "uploads", 100).hold("a", "a", [Path(path)])
+
+
+def test_no_request_leaves_the_machine(driver, served, clips):
+    driver.get_log("performance")
+    visitor = Visitor(driver, served.url)
+    visitor.choose(clips / "one.mp4")
+    visitor.check()
+    visitor.cards()
+    driver.get("about:blank")
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    asked = [url for url in urls if not url.startswith(("data:", "blob:", "about:"))]
+    assert len(asked) > 10 and {urlsplit(url).hostname for url in asked} == {"127.0.0.1"}
+
+
+def test_the_browser_may_ask_this_server_alone(served):
+    import httpx
+
+    policy = httpx.get(served.url).headers["content-security-policy"]
+    assert policy.startswith("default-src 'self';") and "http" not in policy and "*" not in policy
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_a_taken_port_is_said_in_one_line():
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        done = CliRunner().invoke(cli.app, ["app", "--port", str(port)])
+    assert done.exit_code == 1
+    assert done.stderr == (
+        f"error: cannot serve at 127.0.0.1, port {port}: Address already in use; name others with --host, --port\n"
+    )
+
+
+def test_limits_are_above_nothing(weights):
+    done = CliRunner().invoke(cli.app, ["app", "--weights", str(weights), "--port", "0", "--max-mb", "0"])
+    assert done.exit_code == 1 and "error: --max-mb 0, --max-seconds 300: both have to be above 0" in done.stderr
+
+
+def test_nothing_is_left_when_it_ends(driver, served, clips):
+    visitor = Visitor(driver, served.url)
+    visitor.choose(clips / "one.mp4")
+    assert served.files() == ["one.mp4"]
+    served.process.terminate()
+    assert served.process.wait(20) == 143
+    assert served.files() == [] and list(served.temporary.glob("lnclip-app-*")) == []
+    assert list(served.cwd.iterdir()) == [] and "Traceback" not in served.log.read_text()
