@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,7 +32,7 @@ pytest.importorskip("retinaface")
 from lnclip_df.app import listen, show
 from lnclip_df.app.guard import Guard
 from lnclip_df.app.page import Desk
-from lnclip_df.app.server import make_app
+from lnclip_df.app.server import WAITING, make_app
 from lnclip_df.app.uploads import ABANDONED, LONGEST, Uploads, upload_folder
 
 SCREENSHOT = "LNCLIP_APP_SCREENSHOT"  # names the file to write one to, with the limits that are the default
@@ -70,37 +71,45 @@ def weights(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def scorer(weights):
+    return lnclip_df.load(weights, device="cpu")
+
+
+@contextmanager
+def serving(scorer, limit):
+    """The page at an address and its uploads, in a thread."""
+    import uvicorn
+
+    with pytest.MonkeyPatch.context() as patch, upload_folder(WAITING * limit) as uploads:
+        patch.setenv("GRADIO_TEMP_DIR", "")  # which make_app sets
+        app = make_app(scorer, uploads, most=limit, max_seconds=SECONDS)
+        socket = listen("127.0.0.1", 0)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
+        thread.start()
+        try:
+            yield Served(f"http://127.0.0.1:{socket.getsockname()[1]}/", uploads.folder, app)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@dataclass
 class Served:
-    """``lnclip-df app`` in a process of its own, with a folder of its own for everything temporary."""
-
-    def __init__(self, weights, folder):
-        self.temporary, self.cwd, self.log = folder / "tmp", folder / "cwd", folder / "log"
-        self.temporary.mkdir()
-        self.cwd.mkdir()
-        command = [sys.executable, "-m", "lnclip_df", "app", "--weights", weights, "--port", "0", "--device", "cpu",
-                   "--max-mb", str(MB), "--max-seconds", str(SECONDS)]  # fmt: skip
-        environment = {key: value for key, value in os.environ.items() if key != "CI"} | {
-            "TMPDIR": str(self.temporary), "PYTHONPATH": str(Path(lnclip_df.__file__).parents[1])
-        }  # fmt: skip
-        with open(self.log, "w") as log:
-            self.process = subprocess.Popen(command, cwd=self.cwd, env=environment, stderr=log)
-        self.url = until(self._url, 120)
-
-    def _url(self):
-        assert self.process.poll() is None, self.log.read_text()
-        found = re.search(r"http://127\.0\.0\.1:\d+/", self.log.read_text())
-        return found and found[0]
+    url: str
+    folder: Path
+    app: Guard | None = None
 
     def files(self):
-        return files_below(self.temporary)
+        """Names of what lies in the folder, at any depth."""
+        return sorted(path.name for path in self.folder.rglob("*") if path.is_file())
 
 
 @pytest.fixture(scope="module")
-def served(weights, tmp_path_factory):
-    served = Served(weights, tmp_path_factory.mktemp("served"))
-    yield served
-    served.process.kill()
-    served.process.wait()
+def served(scorer):
+    with serving(scorer, MB << 20) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
@@ -137,10 +146,6 @@ def until(condition, seconds=PATIENCE):
             return found
         time.sleep(0.05)
     raise AssertionError(f"not within {seconds} s")
-
-
-def files_below(folder):
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
 class Visitor:
@@ -189,10 +194,11 @@ def visitor(driver, served):
     driver.get("about:blank")
 
 
-def expected(weights, path):
+def expected(scorer, path):
     """The result of a file, as the page names it."""
-    (result,) = lnclip_df.load(weights, device="cpu").results([path], batch_size=8)
-    return json.loads(json.dumps(as_json(result))) | {"path": path.name, "version": __version__}
+    (result,) = scorer.results([path])
+    facts = {"path": path.name, "version": __version__, "weights": scorer.weights["sha256"]}
+    return json.loads(json.dumps(as_json(result))) | facts
 
 
 def alike(one, other):
@@ -209,11 +215,11 @@ def alike(one, other):
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_video_has_a_verdict_a_timeline_and_heat_maps(visitor, weights, clips):
+def test_a_video_has_a_verdict_a_timeline_and_heat_maps(visitor, scorer, clips):
     assert visitor.choose(clips / "one.mp4") == "taken"
     visitor.check()
     (card,) = visitor.cards()
-    wanted = expected(weights, clips / "one.mp4")
+    wanted = expected(scorer, clips / "one.mp4")
     headline, *rest = card.text.splitlines()[1:]
     assert headline == show.HEADLINES[wanted["decision"]]
     assert rest[0] == f"Score {wanted['score']:.3f}, above the threshold of 0.500. {show.NOT_CALIBRATED}"
@@ -231,7 +237,7 @@ def save_screenshot(driver):
         Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
 
 
-def test_the_json_that_is_downloaded_is_the_result(visitor, weights, clips, tmp_path):
+def test_the_json_that_is_downloaded_is_the_result(visitor, scorer, clips, tmp_path):
     visitor.driver.execute_cdp_cmd(
         "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path), "eventsEnabled": False}
     )
@@ -239,10 +245,7 @@ def test_the_json_that_is_downloaded_is_the_result(visitor, weights, clips, tmp_
     visitor.check()
     visitor.cards()[0].find_element("css selector", "a.json").click()
     until((tmp_path / "two.json").exists)
-    found = json.loads((tmp_path / "two.json").read_text())
-    sha = found.pop("weights")
-    assert sha == lnclip_df.load(weights, device="cpu").weights["sha256"]
-    assert alike(expected(weights, clips / "two.mp4"), found)
+    assert alike(expected(scorer, clips / "two.mp4"), json.loads((tmp_path / "two.json").read_text()))
 
 
 def test_every_image_and_a_video_without_a_face_have_cards_of_their_own(visitor, clips):
@@ -280,7 +283,7 @@ def test_a_file_that_is_no_video_or_too_long_is_refused_in_one_line(visitor, ser
     (card,) = visitor.cards()
     lines = card.text.splitlines()
     assert lines[:2] == [name, "Not scored"] and reason in lines[2] and len(lines) == 4
-    assert str(served.temporary) not in visitor.driver.page_source
+    assert str(served.folder) not in visitor.driver.page_source
 
 
 @pytest.mark.parametrize(
@@ -356,7 +359,7 @@ def test_a_hostile_name_is_escaped_in_every_place():
 # --- visitors --------------------------------------------------------------------------------------------------------
 
 
-def test_two_visitors_at_once_see_their_own_results(driver, served, weights, clips):
+def test_two_visitors_at_once_see_their_own_results(driver, served, scorer, clips):
     first = Visitor(driver, served.url)
     first.choose(clips / "one.mp4")
     tab = driver.current_window_handle
@@ -373,7 +376,7 @@ def test_two_visitors_at_once_see_their_own_results(driver, served, weights, cli
     found += second.json()
     driver.close()
     driver.switch_to.window(tab)
-    wanted = [expected(weights, clips / name)["score"] for name in ("one.mp4", "two.mp4")]
+    wanted = [expected(scorer, clips / name)["score"] for name in ("one.mp4", "two.mp4")]
     assert [row["score"] for row in found] == pytest.approx(wanted, abs=1e-6)
 
 
@@ -441,40 +444,21 @@ def test_a_file_is_deleted_when_the_visitor_takes_it_out_or_leaves(visitor, serv
         until(lambda: served.files() == [])
 
 
-@contextmanager
-def serving(app):
-    """An application at an address, in a thread."""
-    import uvicorn
-
-    socket = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{socket.getsockname()[1]}/"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-def test_a_fault_of_ours_is_one_polite_line_and_neither_file_nor_answer_is_kept(driver, clips, monkeypatch, caplog):
-    with upload_folder(1 << 24) as uploads:
-        monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # set by make_app
-        app = make_app(Broken(), uploads, most=1 << 20, max_seconds=3)
-        with serving(app) as url:
-            visitor = Visitor(driver, url)
-            visitor.choose(clips / "one.mp4")
-            assert files_below(uploads.folder) == ["one.mp4"]
-            visitor.check()
-            (card,) = visitor.cards()
-            assert card.text.startswith("Something went wrong here") and "\n" not in card.text
-            assert "RuntimeError" not in driver.page_source and str(uploads.folder) not in driver.page_source
-            assert files_below(uploads.folder) == []
-            kept = app.app.routes[-1].app.state_holder.session_data
-            assert "Something went wrong" in str([state.config_values for state in kept.values()])
-            driver.get("about:blank")
-            until(lambda: not kept)
-    assert not uploads.folder.exists() and "RuntimeError: cannot score" in caplog.text
+def test_a_fault_of_ours_is_one_polite_line_and_neither_file_nor_answer_is_kept(driver, clips, caplog):
+    with serving(Broken(), 1 << 20) as served:
+        visitor = Visitor(driver, served.url)
+        visitor.choose(clips / "one.mp4")
+        assert served.files() == ["one.mp4"]
+        visitor.check()
+        (card,) = visitor.cards()
+        assert card.text.startswith("Something went wrong here") and "\n" not in card.text
+        assert "RuntimeError" not in driver.page_source and str(served.folder) not in driver.page_source
+        assert served.files() == []
+        kept = served.app.app.routes[-1].app.state_holder.session_data
+        assert "Something went wrong" in str([state.config_values for state in kept.values()])
+        driver.get("about:blank")
+        until(lambda: not kept)
+    assert not served.folder.exists() and "RuntimeError: cannot score" in caplog.text
 
 
 def test_what_is_left_of_a_broken_upload_is_swept(tmp_path):
@@ -484,9 +468,9 @@ def test_what_is_left_of_a_broken_upload_is_swept(tmp_path):
         (tmp_path / name).write_bytes(b"0")
     uploads.hold("a", "a", [tmp_path / "sha" / "held"])
     uploads.sweep(now + ABANDONED - 5)
-    assert files_below(tmp_path) == ["half", "held"]
+    assert Served("", tmp_path).files() == ["half", "held"]
     uploads.sweep(now + ABANDONED + 5)
-    assert files_below(tmp_path) == ["held"]
+    assert Served("", tmp_path).files() == ["held"]
     uploads.sweep(now + LONGEST + 5)
     assert list(tmp_path.iterdir()) == [] and uploads.files("a") == []
 
@@ -537,11 +521,25 @@ def test_limits_are_above_nothing(weights):
     assert done.exit_code == 1 and "error: --max-mb 0, --max-seconds 300: both have to be above 0" in done.stderr
 
 
-def test_nothing_is_left_when_it_ends(driver, served, clips):
-    visitor = Visitor(driver, served.url)
-    visitor.choose(clips / "one.mp4")
-    assert served.files() == ["one.mp4"]
-    served.process.terminate()
-    assert served.process.wait(20) == 143
-    assert served.files() == [] and list(served.temporary.glob("lnclip-app-*")) == []
-    assert list(served.cwd.iterdir()) == [] and "Traceback" not in served.log.read_text()
+def test_the_command_serves_the_page_and_leaves_nothing(driver, weights, clips, tmp_path):
+    temporary, cwd, log = tmp_path / "tmp", tmp_path / "cwd", tmp_path / "log"
+    temporary.mkdir()
+    cwd.mkdir()
+    command = [sys.executable, "-m", "lnclip_df", "app", "--weights", weights, "--port", "0", "--threshold", "0.99"]
+    environment = {key: value for key, value in os.environ.items() if key not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    environment |= {"TMPDIR": str(temporary), "PYTHONPATH": str(Path(lnclip_df.__file__).parents[1])}
+    with open(log, "w") as file, subprocess.Popen(command, cwd=cwd, env=environment, stderr=file) as process:
+        try:
+            address = until(lambda: re.search(r"http://127\.0\.0\.1:\d+/", log.read_text()), 120)[0]
+            visitor, served = Visitor(driver, address), Served(address, temporary)
+            visitor.choose(clips / "one.mp4")
+            visitor.check()
+            assert show.HEADLINES["real"] in visitor.cards()[0].text
+            visitor.choose(clips / "two.mp4")
+            assert served.files() == ["two.mp4"]
+            process.terminate()
+            assert process.wait(20) == 143
+        finally:
+            process.kill()
+    assert served.files() == [] and list(temporary.glob("lnclip-app-*")) == []
+    assert list(cwd.iterdir()) == [] and "Traceback" not in log.read_text()

@@ -102,10 +102,10 @@ def test_a_stride_and_a_number_choose_other_frames(rare, tmp_path):
 
 
 def test_what_does_not_fit_into_memory_is_decoded_again(rare, tmp_path, monkeypatch):
-    from lnclip_df.preprocessing import process
+    from lnclip_df.preprocessing import look
 
     whole = run(rare, tmp_path / "whole", sampling="at_least", frames=5, face="track")
-    monkeypatch.setattr(process, "HELD", 2 * portrait().nbytes)
+    monkeypatch.setattr(look, "HELD", 2 * portrait().nbytes)
     again = run(rare, tmp_path / "again", sampling="at_least", frames=5, face="track")
     assert again.results[0].saved == whole.results[0].saved
     for one, other in zip(whole.frame_paths()["rare"], again.frame_paths()["rare"], strict=True):

@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 from contextlib import contextmanager
 from importlib.util import find_spec
 
@@ -16,7 +15,7 @@ from lnclip_df.errors import LNCLIPError
 
 WAITING = 10  # uploads of the largest size that there is room for at once
 PATIENCE = 1  # seconds for open connections when the server ends: every open page has one
-HERE = ("127.0.0.1", "::1", "localhost")
+HERE = ("127.0.0.1", "::1")
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(scorer, where: socket.socket, *, max_mb: float = 200, max_seconds: float = 300):
-    """Serve the page until Ctrl-C or SIGTERM, and leave no file behind.
+    """Serve the page until Ctrl-C or SIGTERM, and leave no file behind; to be called in the main thread.
 
     Args:
         scorer: see :func:`lnclip_df.load`.
@@ -59,7 +58,7 @@ def serve(scorer, where: socket.socket, *, max_mb: float = 200, max_seconds: flo
         raise LNCLIPError(f"--max-mb {max_mb:g}, --max-seconds {max_seconds:g}: both have to be above 0")
     host, port = where.getsockname()[:2]
     most = int(max_mb * (1 << 20))
-    with where, upload_folder(WAITING * most) as uploads, _ended_by_sigterm():
+    with where, _ended_by_sigterm(), upload_folder(WAITING * most) as uploads:
         app = make_app(scorer, uploads, most=most, max_seconds=max_seconds)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=PATIENCE)
         if host not in HERE:
@@ -102,9 +101,6 @@ def _is_no_closed_page(record):
 @contextmanager
 def _ended_by_sigterm():
     """SIGTERM ends the program as ``sys.exit`` does, so that what it holds is given back."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     before = signal.signal(signal.SIGTERM, _exit)
     try:
         yield
