@@ -1,15 +1,16 @@
 """The leaderboard's times and memory, and how often its intervals hold the truth.
 
-* the bootstrap: 10,000 resamples of 5,000 videos;
+* an AUROC's interval from 10,000 resamples of 5,000 videos;
 * the whole leaderboard of one and of two runs from stored predictions of FaceForensics++ and 13 synthetic datasets, of
   the test sets' published sizes and 32 frames a video (IDForge and KoDF, of which no test size is held, at 5,000);
-* coverage: how many intervals of simulated test sets hold the AUROC that the scores were drawn from.
+* coverage: how many intervals of simulated test sets hold the AUROC that the scores were drawn from. A video's score is
+  of two normal distributions; or, with ties, the mean of eight frames, each rounded to one digit, rounded to two; or
+  the fakes spread twice as far as the reals.
 
 taskset -c 0 python benchmarks/leaderboard.py [--out benchmarks/results/leaderboard.md] [--keep FOLDER]
 """
 
 import argparse
-import math
 import resource
 import subprocess
 import sys
@@ -17,12 +18,13 @@ import tempfile
 import time
 from multiprocessing import Process
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 from common import machine, write_table
 
 from lnclip_df.predictions import write_predictions
-from lnclip_df.statistics import bootstrap_auroc, interval
+from lnclip_df.statistics import auroc_interval, combined_interval, placements
 
 FRAMES = 32
 # Reals, and fakes by method: the test counts of bench_configs/datasets/*.yaml; without counts by method, shared out.
@@ -49,6 +51,30 @@ DATASETS = {
     "PolyGlotFake": (766, {"video_retalking": 7247, "Wav2Lip": 7225}),
     "IDForge-v1": (2500, dict.fromkeys(("face_tts_infoswap", "face_tts_roop", "face_tts_simswap"), 833)),
 }  # fmt: skip
+
+
+KINDS = {"": "", "ties": ", ties", "spread": ", fakes spread twice as far"}
+COVERAGE = (
+    (10, 10, 0.8, ""),
+    (30, 30, 0.97, ""),
+    (49, 49, 0.95, ""),
+    (49, 49, 0.99, ""),
+    (20, 200, 0.8, ""),
+    (200, 20, 0.8, ""),
+    (100, 100, 0.9, ""),
+    (140, 140, 0.9, ""),
+    (178, 340, 0.965, ""),
+    (500, 500, 0.8, ""),
+    (500, 500, 0.99, ""),
+    (2500, 2500, 0.87, ""),
+    (30, 30, 0.97, "ties"),
+    (49, 49, 0.95, "ties"),
+    (20, 200, 0.8, "ties"),
+    (500, 500, 0.99, "ties"),
+    (49, 49, 0.95, "spread"),
+    (49, 49, 0.99, "spread"),
+)
+THIRTEEN = tuple((50 + 20 * at, 60 + 40 * at, 0.97 - 0.015 * at) for at in range(13))
 
 
 def write_run(folder, strength, seed):
@@ -84,7 +110,7 @@ def write_run(folder, strength, seed):
         write_predictions(folder / "predictions" / f"{dataset}.parquet", table, facts)
 
 
-def seconds_of_bootstrap():
+def seconds_of_interval():
     """10,000 resamples of 5,000 videos: the fastest and the slowest of three."""
     rng = np.random.default_rng(0)
     label = np.arange(5000) % 2
@@ -92,7 +118,7 @@ def seconds_of_bootstrap():
     times = []
     for _ in range(3):
         started = time.perf_counter()
-        bootstrap_auroc(label, score, resamples=10_000)
+        auroc_interval(label, score, resamples=10_000)
         times.append(time.perf_counter() - started)
     return min(times), max(times)
 
@@ -105,23 +131,41 @@ def whole_leaderboard(runs, out):
     return time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
 
 
-def coverage(reals, fakes, auroc, *, tests=2000, resamples=1000, seed=0):
-    """Share of 95 % intervals that hold the AUROC of the two normal distributions which the scores came from."""
-    rng = np.random.default_rng(seed)
-    shift = math.sqrt(2) * _quantile(auroc)
-    label = np.r_[np.zeros(reals, int), np.ones(fakes, int)]
+def coverage(reals, fakes, auroc, kind="", *, tests=4000, resamples=1000):
+    """Share of 95 % intervals that hold the AUROC which the scores were drawn with."""
+    rng = np.random.default_rng(0)
+    label, many = np.repeat([0, 1], [reals, fakes]), np.repeat([0, 1], 1_000_000)
+    truth = placements(many, scores(rng, many, auroc, kind))[0].mean() if kind == "ties" else auroc
     held = 0
     for test in range(tests):
-        score = 1 / (1 + np.exp(-(rng.normal(size=len(label)) + shift * label)))
-        low, high = interval(bootstrap_auroc(label, score, resamples=resamples, seed=test))
-        held += low <= auroc <= high
+        low, high = auroc_interval(label, scores(rng, label, auroc, kind), resamples=resamples, seed=test)
+        held += low <= truth <= high
     return held / tests
 
 
-def _quantile(share):
-    from statistics import NormalDist
+def coverage_of_mean(sets, *, tests=1000, resamples=500):
+    """Share of 95 % intervals of the mean over test sets ``(reals, fakes, auroc)`` that hold the mean of the AUROCs."""
+    rng = np.random.default_rng(0)
+    labels = [np.repeat([0, 1], [reals, fakes]) for reals, fakes, _ in sets]
+    held = 0
+    for test in range(tests):
+        drawn = [(label, scores(rng, label, auroc)) for label, (*_, auroc) in zip(labels, sets, strict=True)]
+        bounds = [auroc_interval(*one, resamples=resamples, seed=[test, at]) for at, one in enumerate(drawn)]
+        values = [placements(*one)[0].mean() for one in drawn]
+        low, high = combined_interval(values, bounds, np.full(len(sets), 1 / len(sets)))
+        held += low <= np.mean([auroc for *_, auroc in sets]) <= high
+    return held / tests
 
-    return NormalDist().inv_cdf(share)
+
+def scores(rng, label, auroc, kind=""):
+    """Scores whose AUROC is this in expectation (before rounding, with ties)."""
+    spread = 2.0 if kind == "spread" else 1.0
+    shift = (1 + spread**2) ** 0.5 * NormalDist().inv_cdf(auroc)
+    video = rng.normal(size=len(label)) * np.where(label, spread, 1) + shift * (label - 0.5)
+    if kind != "ties":
+        return 1 / (1 + np.exp(-video))
+    total = sum((1 / (1 + np.exp(-(video + 0.5 * rng.normal(size=len(label)))))).round(1) for _ in range(8))
+    return (total / 8).round(2)
 
 
 def main():
@@ -130,10 +174,8 @@ def main():
     parser.add_argument("--keep", help="folder for the runs and the leaderboard, kept afterwards")
     arguments = parser.parse_args()
     rows = []
-    fast, slow = seconds_of_bootstrap()
-    rows.append(
-        {"what": "bootstrap of the AUROC, 10,000 resamples of 5,000 videos", "figure": f"{fast:.2f}–{slow:.2f} s"}
-    )
+    fast, slow = seconds_of_interval()
+    rows.append({"what": "an AUROC's interval, 10,000 resamples of 5,000 videos", "figure": f"{fast:.2f}–{slow:.2f} s"})
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(arguments.keep or temporary)
         runs = [folder / "first", folder / "second"]
@@ -146,16 +188,13 @@ def main():
             time_taken, memory = whole_leaderboard(runs[:count], folder / f"board{count}")
             what = f"lnclip-df leaderboard --metrics all, {count} × {videos:,} videos × {FRAMES} frames"
             rows.append({"what": what, "figure": f"{time_taken:.1f} s, {memory:.2f} GB"})
-    for reals, fakes, auroc in (
-        (178, 340, 0.965),
-        (140, 140, 0.9),
-        (500, 500, 0.8),
-        (49, 49, 0.95),
-        (2500, 2500, 0.87),
-    ):
-        share = coverage(reals, fakes, auroc, tests=500 if reals > 1000 else 2000)
-        what = f"95 % intervals that hold the truth: {reals} reals, {fakes} fakes, AUROC {auroc}"
+    for reals, fakes, auroc, kind in COVERAGE:
+        share = coverage(reals, fakes, auroc, kind, tests=500 if reals > 1000 else 4000)
+        what = f"95 % intervals that hold the truth: {reals} reals, {fakes} fakes, AUROC {auroc}{KINDS[kind]}"
         rows.append({"what": what, "figure": f"{100 * share:.1f} %"})
+    for sets in (((49, 49, 0.95), (30, 30, 0.97), (100, 100, 0.9), (20, 200, 0.8)), THIRTEEN):
+        what = f"95 % intervals of a mean over {len(sets)} test sets that hold the truth"
+        rows.append({"what": what, "figure": f"{100 * coverage_of_mean(sets):.1f} %"})
     write_table(arguments.out, "The leaderboard from stored predictions", machine("cpu"), rows)
 
 

@@ -94,6 +94,7 @@ def _setup(
     In order: preprocess videos into faces, rearrange these into dataset JSONs, audit them, train, test, and compare
     runs in a leaderboard; lnclip-df demo shows it on a CPU. For a DeepfakeBench checkout: install, doctor, bench-run.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads of torch would spin on the loader's cores
     logger = logging.getLogger("lnclip_df")
     logger.handlers = [_Lines()]
     logger.setLevel(logging.INFO if os.environ.get("LOCAL_RANK", "0") == "0" else logging.WARNING)
@@ -690,7 +691,6 @@ def robustness(
     A level that is finished is not predicted again: the same command goes on. --out gets robustness.md (AUROC, drops,
     mean corruption degradation), .csv, .png and the predictions of each level.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads must not spin on the loader's cores
     from lnclip_df.checkpoints.restore import config_for
     from lnclip_df.studies.attacks import ATTACKS
     from lnclip_df.studies.corruptions import CORRUPTIONS

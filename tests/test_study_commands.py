@@ -60,7 +60,7 @@ def test_aggregate_and_coverage_print_their_tables(run, tmp_path):
         (["coverage", "RUN", "--manifest", "m.csv"], "--dataset"),
         (["subgroups", "RUN", "--attributes", "no.csv", "--by", "sex"], "no threshold"),
         (["aggregate", "absent"], "predictions"),
-        (["robustness", "--weights", "absent.pt", "--datasets", "a", "--attacks", "cw"], "unknown is cw"),
+        (["robustness", "--weights", "absent.pt", "--datasets", "a"], "no weights file absent.pt"),
     ],
 )
 def test_errors_are_one_line(run, arguments, message):

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from tiny import configured, make_toy
 
 from lnclip_df.checkpoints import save_weights
+from lnclip_df.data import dataset
 from lnclip_df.data.index import read_videos
 from lnclip_df.detector import LNCLIPDetector
 from lnclip_df.errors import LNCLIPError
@@ -260,6 +261,16 @@ def test_a_video_is_corrupted_as_a_whole_whatever_order_its_frames_come_in(toy):
     other = CorruptedFrames(config, videos, **options)
     for i in reversed(range(len(other))):
         assert torch.equal(other[i]["image"], images[i])
+
+
+@pytest.mark.parametrize("level", [Level("clean"), Level("jpeg", 50), Level("occlusion", 0.1)])
+def test_every_frame_is_read_once_a_level(toy, monkeypatch, level):
+    config, _ = toy
+    read, genuine = [], dataset.read_frame
+    monkeypatch.setattr(dataset, "read_frame", lambda *arguments: read.append(arguments[-1]) or genuine(*arguments))
+    videos = read_videos(config, ["toy"], "test")
+    frames = CorruptedFrames(config, videos, frames_per_video=2, level=level, corruption_seed=0)
+    assert [frames[at]["frame"] for at in range(len(frames))] == read
 
 
 def test_a_broken_frame_is_passed_over_at_every_level(toy):

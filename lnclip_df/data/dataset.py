@@ -53,7 +53,7 @@ class FrameDataset(Dataset):
         place, frame = self.items[index]
         video = self.videos[place]
         try:
-            image = read_frame(self.config, video.dataset, frame)
+            image = self._read(video, frame)
         except LNCLIPError:
             if self.config["lnclip"]["missing_frames"] == "error":
                 raise
@@ -61,6 +61,9 @@ class FrameDataset(Dataset):
         image = self._resized(image, epoch, index)
         tensor = normalize(image, self.config["mean"], self.config["std"])
         return {"image": tensor, "label": video.label, "video": place, "frame": frame, "index": index}
+
+    def _read(self, video, frame):
+        return read_frame(self.config, video.dataset, frame)
 
     def _resized(self, image, epoch, index):
         if not self.train:

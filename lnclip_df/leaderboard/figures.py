@@ -10,7 +10,7 @@ from lnclip_df.errors import LNCLIPError
 from lnclip_df.leaderboard.reference import MEAN, Row, reference
 from lnclip_df.leaderboard.runs import Run, Scores, columns_of, methods_of
 from lnclip_df.metrics import frame_metrics, tpr_at_fpr
-from lnclip_df.statistics import DeLong, bootstrap_auroc, delong, interval
+from lnclip_df.statistics import DeLong, auroc_interval, combined_interval, delong
 
 # On request, beside the video AUROC of every cell.
 METRICS = {
@@ -24,10 +24,7 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """Video AUROC 0..1 with the bounds of its interval, the counts behind it, and further metrics by name.
-
-    ``samples`` are the resampled AUROCs; the bounds are None where none were drawn.
-    """
+    """Video AUROC 0..1 with its 95 % interval (None without resamples), the counts behind it, and further metrics."""
 
     auroc: float
     low: float | None
@@ -36,7 +33,6 @@ class Cell:
     fakes: int
     frames: int
     more: dict[str, float]
-    samples: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -106,11 +102,10 @@ def cell(scores: Scores, *, metrics=(), resamples: int, seed) -> Cell:
     """The figures of one dataset's videos; arguments as in ``line``."""
     label, score = scores.label, scores.score
     video = frame_metrics(label, score)
-    samples = bootstrap_auroc(label, score, resamples=resamples, seed=seed) if resamples else None
-    low, high = (None, None) if samples is None else interval(samples)
+    low, high = auroc_interval(label, score, resamples=resamples, seed=seed) if resamples else (None, None)
     fakes = int(label.sum())
     more = {name: _metric(name, scores, video) for name in metrics}
-    return Cell(video["auroc"], low, high, len(label) - fakes, fakes, scores.frames, more, samples)
+    return Cell(video["auroc"], low, high, len(label) - fakes, fakes, scores.frames, more)
 
 
 def compare_all(runs: list[Run], datasets) -> list[Comparison]:
@@ -211,6 +206,7 @@ def _crossed_mean(run, cells):
     present = tuple(name for name in names if name in cells and name not in run.train_datasets)
     if not present:
         return Mean(None, (), len(names))
-    samples = [cells[name].samples for name in present]
-    bounds = interval(np.mean(samples, axis=0)) if all(sample is not None for sample in samples) else (None, None)
-    return Mean(float(np.mean([cells[name].auroc for name in present])), present, len(names), *bounds)
+    values, bounds = zip(*((cells[name].auroc, (cells[name].low, cells[name].high)) for name in present), strict=True)
+    share = np.full(len(values), 1 / len(values))
+    ends = (None, None) if None in bounds[0] else combined_interval(values, bounds, share)
+    return Mean(float(np.mean(values)), present, len(names), *ends)

@@ -4,8 +4,7 @@ import math
 
 from sklearn.metrics import auc, roc_curve
 
-from lnclip_df.errors import LNCLIPError
-from lnclip_df.files import atomic_path
+from lnclip_df.plots import new_figure, save_figure
 
 COLUMNS = 4
 
@@ -21,20 +20,15 @@ def write_roc(path, scores: dict, datasets: list[str]):
     Raises:
         LNCLIPError: matplotlib is absent.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise LNCLIPError("roc.png needs matplotlib: pip install 'lnclip-df[demo]'") from error
     columns = min(COLUMNS, len(datasets))
     rows = math.ceil(len(datasets) / columns)
-    figure = Figure(figsize=(4 * columns, 4 * rows), layout="constrained")
+    figure = new_figure(4 * columns, 4 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, dataset in zip(panels, datasets, strict=False):
         _panel(panel, dataset, {run: sets[dataset] for run, sets in scores.items() if dataset in sets}, list(scores))
     for panel in panels[len(datasets) :]:
         panel.set_axis_off()
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    save_figure(figure, path)
 
 
 def _panel(panel, dataset, runs, order):

@@ -93,7 +93,7 @@ def figures_csv(board) -> str:
 
 def notes(board) -> list[str]:
     """What the table's numbers are, what is published and where, which means compare, and notes on crops."""
-    interval = f" [95 % interval: bootstrap over videos within each class, {board.resamples:,} resamples]"
+    interval = f" [95 % interval: BCa bootstrap over videos within each class, {board.resamples:,} resamples]"
     found = [f"Video AUROC in %{interval if board.resamples else ''}. {MISSING}: not tested."]
     if board.shows_published:
         found.append(

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from lnclip_df.plots import new_figure
 from lnclip_df.studies import common
 from lnclip_df.studies.common import Trial
 
@@ -99,7 +100,7 @@ def _report(out, results, total, demo):
 
 
 def _plot(path, rows, names, demo):
-    figure = common.new_figure(6.4, 4.2)
+    figure = new_figure(6.4, 4.2)
     panel = figure.subplots()
     lines = [(name, [row["auroc"].get(name) for row in rows], {"alpha": 0.75, "linewidth": 1.2}) for name in names]
     if len(names) > 2:  # of one or two, the mean is a line that is there already
@@ -116,4 +117,4 @@ def _plot(path, rows, names, demo):
     panel.set(ylabel="video AUROC, %", title="Ablation, mean ± standard deviation over seeds")
     panel.grid(axis="y", alpha=0.3)
     panel.legend(fontsize="small", ncols=1 if len(lines) < 6 else 2)
-    common.save_figure(figure, path, demo)
+    common.save_plot(figure, path, demo)

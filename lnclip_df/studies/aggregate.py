@@ -10,6 +10,7 @@ from lnclip_df.errors import LNCLIPError
 from lnclip_df.files import write_text
 from lnclip_df.leaderboard.runs import Scores, read_run
 from lnclip_df.leaderboard.text import p_text
+from lnclip_df.plots import new_figure, save_figure
 from lnclip_df.runner.features import features_file, read_features
 from lnclip_df.statistics import delong
 from lnclip_df.studies import report
@@ -183,7 +184,7 @@ def _notes(rows):
 def _plot(path, rows):
     datasets = list(dict.fromkeys(row[0] for row in rows[1:]))
     most = max(sum(row[0] == name for row in rows) for name in datasets)
-    figure = report.new_figure(4.2 * len(datasets) + 1, 1.2 + 0.4 * most)
+    figure = new_figure(4.2 * len(datasets) + 1, 1.2 + 0.4 * most)
     panels = figure.subplots(1, len(datasets), squeeze=False)[0]
     for panel, name in zip(panels, datasets, strict=True):
         shown = [row for row in rows[1:] if row[0] == name and row[4] is not None]
@@ -195,4 +196,4 @@ def _plot(path, rows):
         panel.set_yticks(range(len(shown)), [row[1] for row in shown])
         panel.set(title=name, xlabel="video AUROC, %", ylim=(len(shown) - 0.5, -0.5))
         panel.grid(axis="x", color="0.9")
-    report.save_figure(figure, path)
+    save_figure(figure, path)

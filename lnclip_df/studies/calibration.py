@@ -10,12 +10,11 @@ from lnclip_df.errors import LNCLIPError
 from lnclip_df.files import read_json, write_json, write_text
 from lnclip_df.leaderboard.runs import Run, Scores, read_run
 from lnclip_df.metrics import aggregate
+from lnclip_df.plots import new_figure, save_figure
 from lnclip_df.studies.report import (
     chosen,
     markdown_table,
-    new_figure,
     percent,
-    save_figure,
     study_folder,
     wilson,
     write_csv,

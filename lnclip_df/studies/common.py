@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lnclip_df.errors import LNCLIPError
-from lnclip_df.files import atomic_path, read_json, sha256, write_json, write_text
+from lnclip_df.files import read_json, sha256, write_json, write_text
 from lnclip_df.leaderboard.text import markdown_table
 from lnclip_df.names import split_names
+from lnclip_df.plots import new_figure, save_figure
 
 MEASURES = ("auroc", "ap", "eer", "accuracy")
 DEMO = "LNCLIP-demo"
@@ -66,7 +67,7 @@ def run_trials(
         LNCLIPError: data or packages are unfit (before the first training), or a trial of the same name was made with
             another configuration, other data or other starting weights.
     """
-    require_plots()
+    new_figure(1, 1)  # without matplotlib, say so before anything is trained
     _check_data(trials)
     results, spent = [], []
     for place, trial in enumerate(trials, start=1):
@@ -363,27 +364,11 @@ def headline(title: str, results: list[dict], total: int, demo: bool) -> str:
 # --- plots ------------------------------------------------------------------------------------------------------------
 
 
-def require_plots():
-    """Refuse a study before it is run where matplotlib is absent."""
-    from importlib.util import find_spec
-
-    if find_spec("matplotlib") is None:
-        raise LNCLIPError("a study's plots need matplotlib: pip install 'lnclip-df[demo]'")
-
-
-def new_figure(width: float, height: float):
-    """A figure of that many inches whose parts do not overlap."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def save_figure(figure, path, demo: bool):
+def save_plot(figure, path, demo: bool):
     """Write a PNG; one of the demo says so in the picture."""
     if demo:
         figure.supxlabel("demo: synthetic videos, says nothing about real deepfakes", fontsize=7, color="0.4")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    save_figure(figure, path)
 
 
 def draw_matrix(panel, cells: list[list[dict | None]], rows: list[str], columns: list[str], framed=(), low=None):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lnclip_df.errors import LNCLIPError
 from lnclip_df.names import split_names
+from lnclip_df.plots import new_figure
 from lnclip_df.studies import common
 from lnclip_df.studies.common import Trial
 from lnclip_df.studies.training_set import YAMLS
@@ -193,7 +194,7 @@ def _percents(share):
 
 def _plot(path, rows, steps, tests, demo):
     rows = [row for row in rows if row["matrix"]]
-    figure = common.new_figure(2.2 + len(rows) * (1.6 + 0.95 * len(tests)), 2 + 0.8 * len(steps))
+    figure = new_figure(2.2 + len(rows) * (1.6 + 0.95 * len(tests)), 2 + 0.8 * len(steps))
     panels = figure.subplots(1, len(rows), squeeze=False)[0]
     names = [f"{place}: {' + '.join(step)}" for place, step in enumerate(steps, start=1)]
     own = [(k, tests.index(name)) for k, step in enumerate(steps) for name in step]
@@ -205,4 +206,4 @@ def _plot(path, rows, steps, tests, demo):
             panel.set_yticklabels([])
     panels[0].set_ylabel("after step")
     figure.colorbar(image, ax=panels, label="video AUROC, %")
-    common.save_figure(figure, path, demo)
+    common.save_plot(figure, path, demo)

@@ -8,6 +8,7 @@ import numpy as np
 from lnclip_df.errors import LNCLIPError
 from lnclip_df.files import write_text
 from lnclip_df.leaderboard.runs import Scores, read_run
+from lnclip_df.plots import new_figure, save_figure
 from lnclip_df.studies import report
 
 COLUMNS = ("dataset", "video", "label", "frames_asked", "frames_found")
@@ -191,7 +192,7 @@ def _tables(joined, resamples, seed):
         share = found / asked
         cells = [["scored as", "reals", "fakes", "AUROC"]]
         for treatment, (labels, scores) in treated(label, score, asked, found).items():
-            estimate = report.auroc(labels, scores, resamples=resamples, seed=report.seed_of(seed, name, treatment))
+            estimate = report.auroc(labels, scores, resamples=resamples, seed=report.seed_of(seed, name))
             rows.append([name, treatment, int((labels == 0).sum()), int(labels.sum()), *estimate])
             cells.append([treatment, *rows[-1][2:4], estimate])
         groups = [["frames with a face", "reals", "fakes", "AUROC"]]
@@ -215,7 +216,7 @@ def _tables(joined, resamples, seed):
 
 def _plot(path, joined):
     """AUROC of the videos with at least a share of their frames, and how many those are."""
-    figure = report.new_figure(5 * len(joined), 4)
+    figure = new_figure(5 * len(joined), 4)
     panels = figure.subplots(1, len(joined), squeeze=False)[0]
     for panel, (name, (label, score, asked, found)) in zip(panels, joined.items(), strict=True):
         share = found / asked
@@ -232,4 +233,4 @@ def _plot(path, joined):
             panel.axhline(worst, color="#d55e00", linewidth=1, label="AUROC, missing earn nothing")
         panel.set(title=name, xlabel="at least this share of frames has a face", xlim=(-0.02, 1.02), ylim=(0, 1.03))
         panel.legend(loc="lower left", fontsize="small")
-    report.save_figure(figure, path)
+    save_figure(figure, path)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lnclip_df.errors import LNCLIPError
+from lnclip_df.plots import new_figure
 from lnclip_df.studies import common
 from lnclip_df.studies.common import Trial
 
@@ -137,7 +138,7 @@ def _curve_rows(results):
 
 
 def _plot(path, rows, names, results, demo):
-    figure = common.new_figure(11, 3.8)
+    figure = new_figure(11, 3.8)
     training, validation, final = figure.subplots(1, 3)
     for row in rows:
         _line(training, row, "ce", 1)
@@ -153,7 +154,7 @@ def _plot(path, rows, names, results, demo):
     for panel in (training, validation, final):
         panel.grid(axis="y", alpha=0.3)
     training.legend(fontsize="small")
-    common.save_figure(figure, path, demo)
+    common.save_plot(figure, path, demo)
 
 
 def _line(panel, row, key, scale):

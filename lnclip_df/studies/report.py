@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lnclip_df.errors import LNCLIPError
-from lnclip_df.files import atomic_path, write_text
+from lnclip_df.files import write_text
 from lnclip_df.leaderboard.text import MISSING, aligned_markdown, percent
-from lnclip_df.statistics import bootstrap_auroc, interval
+from lnclip_df.statistics import auroc_interval
 
 RESAMPLES = 10_000
 
@@ -32,7 +32,7 @@ def auroc(label, score, *, resamples: int = RESAMPLES, seed=0) -> Estimate:
 
     if not 0 < sum(label) < len(label):
         return Estimate(None)
-    bounds = interval(bootstrap_auroc(label, score, resamples=resamples, seed=seed)) if resamples else (None, None)
+    bounds = auroc_interval(label, score, resamples=resamples, seed=seed) if resamples else (None, None)
     return Estimate(frame_metrics(label, score)["auroc"], *bounds)
 
 
@@ -93,25 +93,6 @@ def read_csv(path, needed) -> list[dict]:
         if "" in row or None in row.values():
             raise LNCLIPError(f"{path}: line {number} has not as many cells as the header")
     return [{name: cell.strip() for name, cell in row.items()} for row in rows]
-
-
-def new_figure(width: float, height: float):
-    """A matplotlib figure of this size in inches.
-
-    Raises:
-        LNCLIPError: matplotlib is absent.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise LNCLIPError("plots need matplotlib: pip install 'lnclip-df[demo]'") from error
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def save_figure(figure, path):
-    """Write a figure as PNG, whole or not at all."""
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
 
 
 def chosen(run, names) -> dict:

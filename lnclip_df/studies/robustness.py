@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from lnclip_df.data.dataset import FrameDataset
-from lnclip_df.data.frames import read_frame
 from lnclip_df.data.index import evenly_spaced, read_videos
 from lnclip_df.errors import LNCLIPError
 from lnclip_df.files import write_text
 from lnclip_df.leaderboard.runs import Scores, read_run
+from lnclip_df.plots import new_figure, save_figure
 from lnclip_df.statistics import delong
 from lnclip_df.studies import report
 from lnclip_df.studies.attacks import ATTACKS, EPSILONS, STEPS, attacked_score, require_attacks
@@ -52,28 +52,28 @@ class CorruptedFrames(FrameDataset):
         self.level, self.corruption_seed, self.most = level, corruption_seed, frames_per_video
         self._last = None, {}
 
-    def _resized(self, image, epoch, index):
-        if self.level.kind in CORRUPTIONS:
-            place, frame = self.items[index]
-            image = self._video(place)[frame]
-        return super()._resized(image, epoch, index)
-
-    def _video(self, place):
-        """The corrupted frames of the video that was asked for last, by path."""
-        if self._last[0] != place:
-            self._last = place, self._corrupted(self.videos[place])
-        return self._last[1]
+    def _read(self, video, frame):
+        if self.level.kind not in CORRUPTIONS:
+            return super()._read(video, frame)
+        if self._last[0] != video.key:
+            self._last = video.key, self._corrupted(video)
+        found = self._last[1][frame]
+        if isinstance(found, LNCLIPError):
+            raise found
+        return found
 
     def _corrupted(self, video):
-        read = {}
-        for frame in evenly_spaced(video.frames, self.most):
-            try:
-                read[frame] = read_frame(self.config, video.dataset, frame)
-            except LNCLIPError:
-                if self.config["lnclip"]["missing_frames"] == "error":
-                    raise
+        """The frames of a video that are tested, corrupted; in the place of one that cannot be read, the error."""
+        found = {frame: self._or_error(video, frame) for frame in evenly_spaced(video.frames, self.most)}
+        read = {frame: image for frame, image in found.items() if not isinstance(image, LNCLIPError)}
         images = corrupt(self.level.kind, self.level.level, list(read.values()), video.key, self.corruption_seed)
-        return dict(zip(read, images, strict=True))
+        return found | dict(zip(read, images, strict=True))
+
+    def _or_error(self, video, frame):
+        try:
+            return super()._read(video, frame)
+        except LNCLIPError as error:
+            return error
 
     def __getstate__(self):
         return {**super().__getstate__(), "_last": (None, {})}
@@ -127,7 +127,7 @@ def robustness(
     levels = levels_of(corruptions, attacks)
     if attacks:
         require_attacks()
-    report.new_figure(1, 1)
+    new_figure(1, 1)
     for name, value in (("--frames", frames), ("--videos", videos)):
         if value is not None and value < 1:
             raise LNCLIPError(f"{name} {value}: at least 1 is needed")
@@ -291,7 +291,7 @@ def _plot(path, rows):
         return
     columns = min(3, len(kinds))
     lines = -(-len(kinds) // columns)
-    figure = report.new_figure(4.2 * columns, 3.2 * lines)
+    figure = new_figure(4.2 * columns, 3.2 * lines)
     panels = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
     datasets = list(dict.fromkeys(row[0] for row in rows[1:]))
     low = min(100 * row[3] for row in rows[1:])
@@ -317,4 +317,4 @@ def _plot(path, rows):
     for panel in panels[len(kinds) :]:
         panel.set_axis_off()
     panels[0].legend(loc="lower left", fontsize="small")
-    report.save_figure(figure, path)
+    save_figure(figure, path)

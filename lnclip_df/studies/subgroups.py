@@ -8,7 +8,8 @@ from lnclip_df import calibration
 from lnclip_df.errors import LNCLIPError
 from lnclip_df.files import write_text
 from lnclip_df.leaderboard.runs import Scores, read_run
-from lnclip_df.statistics import bootstrap_auroc, interval
+from lnclip_df.plots import new_figure, save_figure
+from lnclip_df.statistics import combined_interval
 from lnclip_df.studies import report
 from lnclip_df.studies.calibration import FILE, read_calibration
 
@@ -91,9 +92,9 @@ def group_figures(scores: Scores, groups, threshold: float, *, resamples: int, s
         resamples, seed: of the AUROC's bootstrap.
 
     Returns:
-        ``{group: {"reals", "fakes", "errors" (false positives, false negatives), "AUROC", "FPR", "FNR", "samples"}}``,
-        sorted, videos of which nothing is known last. Figures are ``Estimate``s: the rates with Wilson's interval, the
-        AUROC with the bootstrap's, whose ``samples`` are None where a class is absent.
+        ``{group: {"reals", "fakes", "errors" (false positives, false negatives), "AUROC", "FPR", "FNR"}}``, sorted,
+        videos of which nothing is known last. Figures are ``Estimate``s: the rates with Wilson's interval, the AUROC
+        with the bootstrap's.
     """
     groups = np.asarray(groups, dtype=object)
     found = {}
@@ -102,15 +103,14 @@ def group_figures(scores: Scores, groups, threshold: float, *, resamples: int, s
         label, score = scores.label[inside], scores.score[inside]
         reals, fakes = score[label == 0], score[label == 1]
         errors = int((reals > threshold).sum()), int((fakes <= threshold).sum())
-        samples, area = None, report.auroc(label, score, resamples=0)
-        if area.value is not None and resamples:
-            seeds = [*seed, *report.seed_of(0, name)]
-            samples = bootstrap_auroc(label, score, resamples=resamples, seed=seeds)
-            area = report.Estimate(area.value, *interval(samples))
         found[name] = {
-            "reals": len(reals), "fakes": len(fakes), "errors": errors, "samples": samples, "AUROC": area,
-            "FPR": report.wilson(errors[0], len(reals)), "FNR": report.wilson(errors[1], len(fakes)),
-        }  # fmt: skip
+            "reals": len(reals),
+            "fakes": len(fakes),
+            "errors": errors,
+            "AUROC": report.auroc(label, score, resamples=resamples, seed=[*seed, *report.seed_of(0, name)]),
+            "FPR": report.wilson(errors[0], len(reals)),
+            "FNR": report.wilson(errors[1], len(fakes)),
+        }
     return found
 
 
@@ -118,10 +118,10 @@ def gap(parts: dict, figure: str, least: int = LEAST):
     """The largest difference of a figure between two groups, and its interval.
 
     Groups of which nothing is known, and those with fewer than ``least`` videos of a class that the figure is made of,
-    stay out. The interval is that of the difference of these two groups, as if they had been chosen beforehand: of
-    rates Newcombe's hybrid score interval (*Interval Estimation for the Difference between Independent Proportions*,
-    Statistics in Medicine 17, 1998, method 10); of AUROCs that of the difference of the groups' resamples, which are
-    independent.
+    stay out. The interval is that of the difference of these two groups, as if they had been chosen beforehand, from
+    their own intervals (``lnclip_df.statistics.combined_interval``; for rates this is Newcombe's hybrid score interval,
+    *Interval Estimation for the Difference between Independent Proportions*, Statistics in Medicine 17, 1998, method
+    10).
 
     Returns:
         ``(group with the higher figure, the one with the lower, Estimate of the difference)``, or None with fewer than
@@ -141,15 +141,8 @@ def gap(parts: dict, figure: str, least: int = LEAST):
     if high == low:  # all are equal
         high, low = list(fit)[:2]
         a, b = fit[high][figure], fit[low][figure]
-    if figure == "AUROC":
-        samples = fit[high]["samples"], fit[low]["samples"]
-        bounds = (None, None) if None in [x if x is None else 0 for x in samples] else interval(samples[0] - samples[1])
-    else:
-        bounds = (
-            difference - np.hypot(a.value - a.low, b.high - b.value),
-            difference + np.hypot(a.high - a.value, b.value - b.low),
-        )
-    return high, low, report.Estimate(difference, *(None if bound is None else float(bound) for bound in bounds))
+    bounds = (None, None) if a.low is None else combined_interval([a.value, b.value], [a[1:], b[1:]], [1, -1])
+    return high, low, report.Estimate(difference, *bounds)
 
 
 def _threshold(run, read, calibrated, validation, fpr, threshold):
@@ -199,7 +192,7 @@ def _text(found, gaps, limit, source, least):
         )
     notes = (
         f"All in %, over videos. FPR and FNR at the threshold {limit:.4f} ({source}). Intervals of 95 %: AUROC by "
-        "bootstrap, rates by Wilson, differences of rates by Newcombe.\n"
+        "bootstrap, rates by Wilson, differences from these two (Zou and Donner; of rates, Newcombe).\n"
         f"The gap is between the groups with at least {least} videos of each class that the figure is made of; its "
         "interval is that of two groups chosen beforehand, and the largest of many gaps is large by chance too.\n"
     )
@@ -207,7 +200,7 @@ def _text(found, gaps, limit, source, least):
 
 
 def _plot(path, found):
-    figure = report.new_figure(11, sum(1.3 + 0.35 * len(parts) for parts in found.values()))
+    figure = new_figure(11, sum(1.3 + 0.35 * len(parts) for parts in found.values()))
     heights = [1 + 0.35 * len(parts) for parts in found.values()]
     panels = figure.subplots(len(found), 3, squeeze=False, sharex="col", height_ratios=heights)
     for row, ((dataset, attribute), parts) in zip(panels, found.items(), strict=True):
@@ -222,4 +215,4 @@ def _plot(path, found):
             panel.set(ylim=(len(parts) - 0.5, -0.5), xlabel=f"{name}, %")
             panel.grid(axis="x", color="0.9")
         row[0].set_title(f"{dataset} by {attribute}", loc="left", fontsize="medium")
-    report.save_figure(figure, path)
+    save_figure(figure, path)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lnclip_df.errors import LNCLIPError
+from lnclip_df.plots import new_figure
 from lnclip_df.studies import common
 from lnclip_df.studies.common import Trial
 
@@ -100,7 +101,7 @@ def _cell(row, name):
 
 
 def _plot(path, rows, names, demo):
-    figure = common.new_figure(3 + 0.95 * len(names), 2 + 0.75 * len(rows))
+    figure = new_figure(3 + 0.95 * len(names), 2 + 0.75 * len(rows))
     panel = figure.subplots()
     cells = [[row["auroc"].get(name) for name in names] for row in rows]
     known = [
@@ -112,4 +113,4 @@ def _plot(path, rows, names, demo):
     image = common.draw_matrix(panel, cells, [row["group"] for row in rows], names, framed=known)
     panel.set(xlabel="tested on", ylabel="trained on", title="Video AUROC, %; framed: in-dataset")
     figure.colorbar(image, ax=panel, label="AUROC, %")
-    common.save_figure(figure, path, demo)
+    common.save_plot(figure, path, demo)
