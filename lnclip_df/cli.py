@@ -696,13 +696,13 @@ def robustness(
     from lnclip_df.studies.corruptions import CORRUPTIONS
     from lnclip_df.studies.robustness import robustness
 
-    out = out or _folder_of(weights) / "studies" / "robustness"
     kinds = {
         "corruptions": split_names(corruptions) or list(CORRUPTIONS),
         "attacks": split_names(attacks) or list(ATTACKS),
     }
     kinds = {option: [] if names == ["none"] else names for option, names in kinds.items()}
     config = config_for(weights, config, overrides)
+    out = out or _folder_of(weights) / "studies" / "robustness"
     options = {"frames": frames, "videos": videos, "resamples": resamples, "seed": seed, "device": device}
     typer.echo(
         robustness(config, weights, out, datasets=split_names(datasets), progress=not quiet, **kinds, **options)
@@ -998,6 +998,9 @@ def _report(summary):
 
 
 def _folder_of(weights):
+    """Where what is made with weights goes by default; a Hub repository is no folder."""
+    if not weights.exists():
+        raise LNCLIPError(f"{weights} is fetched from the Hub: name a folder for the results with --out")
     return weights if weights.is_dir() else weights.parent
 
 

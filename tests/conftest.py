@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # the suite runs in parallel, and results must not depend on their number
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # and a waiting thread must not keep a core from the others
 
 
 @pytest.fixture(scope="session")

@@ -1,21 +1,24 @@
 """The command line: what it teaches, what it passes on, and its one-line errors."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 import yaml
+from released import tiny_config, tiny_detector
 from tiny import configured, make_toy
 from typer.testing import CliRunner
 
 import lnclip_df
 from lnclip_df import cli
+from lnclip_df.checkpoints import save_weights
 from lnclip_df.errors import LNCLIPError
 
 COMMANDS = [
     "train", "test", "preprocess", "rearrange", "audit", "pairs", "datasets", "leaderboard", "compare", "calibrate",
     "coverage", "subgroups", "aggregate", "robustness", "export", "install", "uninstall", "doctor", "bench-run", "demo",
-    "configs", "bank",
+    "configs", "bank", "predict", "app",
 ]  # fmt: skip
 
 
@@ -36,6 +39,29 @@ def test_nothing_heavy_is_imported_for_help():
     heavy = {"torch", "lightning", "numpy", "pydantic", "yaml"}
     code = f"import sys, lnclip_df.cli; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("set_before", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_leave_their_core_unless_the_user_says_otherwise(monkeypatch, set_before, found):
+    monkeypatch.setenv("OMP_WAIT_POLICY", set_before or "")
+    if set_before is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert call("configs").exit_code == 0
+    assert os.environ["OMP_WAIT_POLICY"] == found
+
+
+@pytest.mark.parametrize("command", ["test", "robustness"])
+def test_weights_of_the_hub_have_no_folder_for_results(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    snapshot = tmp_path / "hub" / "models--owner--name" / "snapshots" / "abc123"
+    save_weights(tiny_detector(), snapshot / "model.safetensors", {"config": tiny_config()})
+    (tmp_path / "hub" / "models--owner--name" / "refs").mkdir()
+    (tmp_path / "hub" / "models--owner--name" / "refs" / "main").write_text("abc123")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    result = call(command, "--weights", "owner/name", "--datasets", "mine")
+    assert result.exit_code == 1
+    assert result.stderr == "error: owner/name is fetched from the Hub: name a folder for the results with --out\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["hub"]
 
 
 def test_help_lists_every_command():
