@@ -9,7 +9,7 @@ import os
 
 __version__ = "0.1.0"
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else onnxruntime 1.29 and newer report each session to its makers
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # which onnxruntime 1.29 and newer have on by default
 
 _PUBLIC = {
     "load_config": "lnclip_df.config",
