@@ -7,6 +7,7 @@ import numpy as np
 
 from lnclip_df.metrics import check_scores
 
+FILE = "calibration.json"  # beside the weights: what lnclip-df calibrate found
 BINS = 15
 SMALLEST = 2.0**-24  # float32, which the network computes in, has no probability nearer to 1 than this
 RANGE = (0.01, 100.0)  # of a temperature

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lnclip_df import LNCLIPDetector, load_config
+from lnclip_df.checkpoints import save_weights
 
 IMAGE, WIDTH, LAYERS, HEADS, PATCH = 32, 64, 2, 2, 16
 PEFT_TARGETS = ["pre_layrnorm", "layer_norm1", "layer_norm2", "post_layernorm", "layernorm"]
@@ -43,6 +44,15 @@ def tiny_detector(*overrides, **options):
                           *detector.head.parameters()]:  # fmt: skip
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
     return detector
+
+
+def saved_weights(folder):
+    """A file of weights with their configuration, whose probabilities are neither alike nor at an end."""
+    detector = tiny_detector()
+    with torch.no_grad():
+        detector.head.weight.mul_(3)
+    save_weights(detector, folder / "best.safetensors", {"config": tiny_config()}, delta=False)
+    return folder / "best.safetensors"
 
 
 def images(batch=2):

@@ -15,14 +15,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-import torch
 from clips import faceless, portrait, write_clip
-from released import tiny_config, tiny_detector
+from released import saved_weights
 from typer.testing import CliRunner
 
 import lnclip_df
 from lnclip_df import LNCLIPError, __version__, cli
-from lnclip_df.checkpoints import save_weights
 from lnclip_df.scoring.output import as_json
 from lnclip_df.scoring.results import FrameScore, Person, Result
 
@@ -63,12 +61,7 @@ def driver(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "best.safetensors"
-    detector = tiny_detector()
-    with torch.no_grad():
-        detector.head.weight.mul_(3)
-    save_weights(detector, path, {"config": tiny_config()}, delta=False)
-    return path
+    return saved_weights(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import torch
 from clips import faceless, portrait, write_clip
-from released import Released, tiny_config, tiny_detector
+from released import Released, saved_weights, tiny_config
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import lnclip_df
 from lnclip_df import LNCLIPError, cli
-from lnclip_df.checkpoints import save_weights
 from lnclip_df.checkpoints.export import export
 from lnclip_df.demo import videos
 from lnclip_df.devices import cpu_is_faster_in_bf16
@@ -45,13 +44,7 @@ def beside(left, right):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Weights with their configuration, of a detector whose probabilities are neither alike nor at an end."""
-    path = tmp_path_factory.mktemp("weights") / "best.safetensors"
-    detector = tiny_detector()
-    with torch.no_grad():
-        detector.head.weight.mul_(3)
-    save_weights(detector, path, {"config": tiny_config()}, delta=False)
-    return path
+    return saved_weights(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,14 @@ from sklearn.metrics import brier_score_loss, log_loss
 from tiny import configured, make_toy
 
 from lnclip_df import calibration
+from lnclip_df.calibration import FILE
 from lnclip_df.checkpoints import save_weights
 from lnclip_df.detector import LNCLIPDetector
 from lnclip_df.errors import LNCLIPError
 from lnclip_df.files import read_json, sha256
 from lnclip_df.predictions import read_predictions
 from lnclip_df.runner.test import test as lnclip_test
-from lnclip_df.studies.calibration import FILE, calibrate, read_calibration
+from lnclip_df.studies.calibration import calibrate, read_calibration
 
 
 def drawn(n=4000, temperature=2.5, seed=0):

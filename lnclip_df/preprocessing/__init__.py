@@ -1,5 +1,7 @@
 """Video to aligned faces: decode, detect, align, write, and index what was written; one file a step."""
 
+from lnclip_df.lazy import lazily
+
 _PUBLIC = {
     "Entry": "index",
     "Summary": "run",
@@ -13,11 +15,4 @@ _PUBLIC = {
     "write_pairs": "pairs",
 }
 __all__ = list(_PUBLIC)
-
-
-def __getattr__(name):
-    if name in _PUBLIC:
-        from importlib import import_module
-
-        return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(__name__, _PUBLIC)

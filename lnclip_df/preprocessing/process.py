@@ -130,7 +130,7 @@ def process_video(job: Job) -> Record:
     except LNCLIPError:
         raise
     except Exception as error:  # whatever one video does to a decoder or a detector, the others are done
-        return give_up(job, _reason(error), time.monotonic() - started)
+        return give_up(job, reason_of(error), time.monotonic() - started)
     record = Record(
         job.source.key,
         DONE if count.saved else NO_FACE,
@@ -158,7 +158,8 @@ def give_up(job: Job, reason: str, seconds: float = 0.0) -> Record:
     return record
 
 
-def _reason(error):
+def reason_of(error: Exception) -> str:
+    """Why a video cannot be read, in one line."""
     return one_line(error) if isinstance(error, UnreadableVideo) else f"{type(error).__name__}: {one_line(error)}"
 
 
@@ -254,7 +255,7 @@ def _mask_frames(job, indices, count):
             mask.recount()
             yield from _grey(mask, indices)
     except Exception as error:  # whatever is wrong with it, the faces are good without
-        count.note = f"its mask cannot be used: {_reason(error)}"
+        count.note = f"its mask cannot be used: {reason_of(error)}"
 
 
 def _grey(mask, indices):

@@ -1,5 +1,7 @@
 """Scoring what a user has: faces found in videos and images, a probability for each, one answer a file."""
 
+from lnclip_df.lazy import lazily
+
 _PUBLIC = {
     "FrameScore": "results",
     "Person": "results",
@@ -9,11 +11,4 @@ _PUBLIC = {
     "predict": "scorer",
 }
 __all__ = list(_PUBLIC)
-
-
-def __getattr__(name):
-    if name in _PUBLIC:
-        from importlib import import_module
-
-        return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(__name__, _PUBLIC)

@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from lnclip_df.calibration import FILE as CALIBRATION
 from lnclip_df.calibration import scaled
 from lnclip_df.checkpoints.hub import find_weights
 from lnclip_df.checkpoints.restore import config_for, restore_detector
@@ -19,6 +20,7 @@ from lnclip_df.errors import LNCLIPError
 from lnclip_df.files import read_json, sha256
 from lnclip_df.preprocessing.look import ahead, groups
 from lnclip_df.preprocessing.process import detector_of
+from lnclip_df.preprocessing.run import usable_cores
 from lnclip_df.preprocessing.settings import Settings
 from lnclip_df.scoring.media import find_media
 from lnclip_df.scoring.results import FrameScore, Person, Result
@@ -68,7 +70,7 @@ class Scorer:
         crops = [read_image(image) for image in images]
         if not aligned:
             settings = Settings(**options)
-            crops = largest_faces(crops, detector_of(settings, _cores())[0], settings)
+            crops = largest_faces(crops, detector_of(settings, usable_cores())[0], settings)
         places = [at for at, crop in enumerate(crops) if crop is not None]
         prob = np.full(len(crops), np.nan)
         for batch in groups(places, batch_size):
@@ -141,7 +143,7 @@ class Scorer:
         """How a medium is looked at."""
         if aligned:
             return lambda medium: see_crops(medium, settings.frames, longest=longest)
-        threads = _cores()
+        threads = usable_cores()
         detector, recipe = detector_of(settings, threads)
         made, trained = fingerprint(recipe), self.weights["crops"]
         if trained and made not in trained:
@@ -244,7 +246,7 @@ def load(
         "format": facts["load"]["format"],
         "crops": facts.get("crops", {}),
     }
-    calibration = _calibration(path.parent / "calibration.json", known["sha256"])
+    calibration = _calibration(path.parent / CALIBRATION, known["sha256"])
     logger.info("computing on %s in %s", device, settings["lnclip"]["precision"])
     return Scorer(
         detector.to(device), settings, device=device, weights=known, temperature=calibration.get("temperature"),
@@ -280,10 +282,6 @@ def predict(path, weights=None, **options) -> float:
 @lru_cache(maxsize=1)
 def _loaded(weights, _environment):
     return load(weights)
-
-
-def _cores():
-    return os.cpu_count() or 1
 
 
 def _precision(asked, device, trained):

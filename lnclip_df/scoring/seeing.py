@@ -6,11 +6,12 @@ import numpy as np
 
 from lnclip_df.data.index import evenly_spaced
 from lnclip_df.data.recipe import FOREIGN, HEAD, count_recipes
-from lnclip_df.errors import LNCLIPError, one_line
+from lnclip_df.errors import LNCLIPError
 from lnclip_df.preprocessing.align import align
 from lnclip_df.preprocessing.choose import follow, largest, people
 from lnclip_df.preprocessing.look import CHUNK, cut, groups, hold, in_two_attempts, look_at
 from lnclip_df.preprocessing.opencv import one_thread
+from lnclip_df.preprocessing.process import no_face, reason_of
 from lnclip_df.preprocessing.sampling import frame_indices
 from lnclip_df.preprocessing.video import Miscounted, Stills, UnreadableVideo, open_frames
 from lnclip_df.scoring.media import Medium
@@ -103,11 +104,10 @@ def _reading(medium, opened, read):
     except LNCLIPError:
         raise
     except Exception as error:
-        why = one_line(error) if isinstance(error, UnreadableVideo) else f"{type(error).__name__}: {one_line(error)}"
-        return Seen(medium, UNREADABLE, why)
+        return Seen(medium, UNREADABLE, reason_of(error))
     seen = last[0]
     if not seen.faces:
-        seen.outcome, seen.reason = NO_FACE, f"no face in {seen.frames} frame{'s' if seen.frames > 1 else ''}"
+        seen.outcome, seen.reason = NO_FACE, no_face(seen.frames)
     return seen
 
 
@@ -116,13 +116,16 @@ def _find(seen, frames, detector, settings, all_faces):
     together = all_faces or settings.face != "largest"
     looks = _counted(seen, look_at(frames, frame_indices(frames.count, settings.frames), detector, compare=together))
     for batch in [hold(looks)] if together else groups(looks, CHUNK):
-        persons = _persons(batch, settings.face, all_faces)
-        owner = {(at, place): number for number, places in enumerate(persons) for at, place in places}
-        chosen = [(batch[at], place) for at, place in sorted(owner)]
-        at_of = {id(look): at for at, look in enumerate(batch)}
+        owner = {
+            (look.index, place): (look, number)
+            for number, places in enumerate(_persons(batch, settings.face, all_faces))
+            for look, place in zip(batch, places, strict=True)
+            if place is not None
+        }
+        chosen = [(owner[key][0], key[1]) for key in sorted(owner)]
         for face in cut(frames, chosen, detector, settings):
             index, box = face.look.index, tuple(face.look.faces.boxes[face.place].tolist())
-            number = owner[at_of[id(face.look)], face.place]
+            number = owner[index, face.place][1]
             seen.faces.append(Face(number, index, frames.time(index), box, face.crop))
 
 
@@ -136,14 +139,12 @@ def _counted(seen, looks):
 
 
 def _persons(batch, face, all_faces):
-    """Of each person whose face counts, the (place in the batch, place among its faces) of it."""
+    """Of each person whose face counts, its place among the faces of each look, or None."""
     if all_faces:
-        persons = people([look.seen for look in batch])
-    elif face == "track":
-        persons = [follow([look.seen for look in batch])]
-    else:
-        persons = [[largest(look.faces) for look in batch]]
-    return [[(at, place) for at, place in enumerate(places) if place is not None] for places in persons]
+        return people([look.seen for look in batch])
+    if face == "track":
+        return [follow([look.seen for look in batch])]
+    return [[largest(look.faces) for look in batch]]
 
 
 def _recipe_of(frames):

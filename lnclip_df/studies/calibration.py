@@ -20,7 +20,6 @@ from lnclip_df.studies.report import (
     write_csv,
 )  # fmt: skip
 
-FILE = "calibration.json"
 COLOURS = ("#d55e00", "#0072b2")
 HEADER = [
     "data set", "of", "n", "fakes", "ECE", "ECE scaled", "NLL", "NLL scaled", "Brier", "Brier scaled", "FPR", "FNR",
@@ -69,7 +68,7 @@ def calibrate(
     digest = _same_weights(tested, validated)
     found = _fit(validated, fpr, bins) | {"weights_sha256": digest}
     beside = weights.parent if weights.is_file() else folder
-    write_json(beside / FILE, found)
+    write_json(beside / calibration.FILE, found)
     shown = {f"{name} (val)": scores for name, scores in validated.sets.items()} | sets
     _write(folder, shown, found, bins)
     return found

@@ -10,7 +10,8 @@ import torch
 from lnclip_df.checkpoints.hub import find_weights
 from lnclip_df.checkpoints.restore import restore_detector
 from lnclip_df.data.dataset import EpochSampler, FrameDataset
-from lnclip_df.errors import LNCLIPError, one_line
+from lnclip_df.devices import choose_device
+from lnclip_df.errors import LNCLIPError
 from lnclip_df.files import sha256
 from lnclip_df.predictions import read_coded, write_predictions
 from lnclip_df.runner.score import make_loader, score
@@ -34,12 +35,9 @@ def load(config: dict, weights, device: str | None = None) -> Loaded:
     """
     path = find_weights(weights)
     detector, facts = restore_detector(config, path)
-    try:
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        detector = detector.to(device)
-    except (RuntimeError, NotImplementedError, AssertionError) as error:
-        raise LNCLIPError(f"--device {device}: {one_line(error)[:160]}") from error
-    return Loaded(detector, config, device, {"path": str(path), "sha256": sha256(path), "epoch": facts.get("epoch")})
+    device = choose_device(device)
+    known = {"path": str(path), "sha256": sha256(path), "epoch": facts.get("epoch")}
+    return Loaded(detector.to(device), config, device, known)
 
 
 def identity(loaded: Loaded, frames: FrameDataset) -> dict:

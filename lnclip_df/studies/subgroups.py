@@ -11,7 +11,7 @@ from lnclip_df.leaderboard.runs import Scores, read_run
 from lnclip_df.plots import new_figure, save_figure
 from lnclip_df.statistics import combined_interval
 from lnclip_df.studies import report
-from lnclip_df.studies.calibration import FILE, read_calibration
+from lnclip_df.studies.calibration import read_calibration
 
 UNKNOWN = "not known"
 LEAST = 10  # videos of a class that a group's figure needs to take part in the gap
@@ -160,7 +160,7 @@ def _threshold(run, read, calibrated, validation, fpr, threshold):
             raise LNCLIPError(f"--fpr {fpr}: accepted is 0 or more and less than 1")
         value = calibration.threshold_at_fpr(label, score, fpr)
         return value, f"{report.percent(fpr)} % false positives in {validation}"
-    path = Path(calibrated or Path(run) / FILE)
+    path = Path(calibrated or Path(run) / calibration.FILE)
     if not path.is_file():
         raise LNCLIPError(
             f"no threshold: {path} is absent; write it with lnclip-df calibrate, or name --validation or --threshold"
