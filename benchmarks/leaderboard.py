@@ -23,8 +23,8 @@ from statistics import NormalDist
 import numpy as np
 from common import machine, write_table
 
-from lnclip_df.predictions import write_predictions
-from lnclip_df.statistics import auroc_interval, combined_interval, placements
+from lnclip_df.evaluation.predictions import write_predictions
+from lnclip_df.evaluation.statistics import auroc_interval, combined_interval, placements
 
 FRAMES = 32
 # Reals, and fakes by method: the test counts of bench_configs/datasets/*.yaml; without counts by method, shared out.

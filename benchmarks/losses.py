@@ -12,7 +12,7 @@ import torch
 from common import machine, write_table
 from torch.profiler import profile
 
-from lnclip_df.sphere import alignment, normalize, uniformity
+from lnclip_df.models.sphere import alignment, normalize, uniformity
 
 
 def closed_form(z, y):

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from common import machine, write_table
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from lnclip_df.backbone import build_tower, open_clip_spec
+from lnclip_df.models.backbones.clip import build_tower, open_clip_spec
 
 
 def ours(device):

@@ -7,16 +7,16 @@
 
 import os
 
-from lnclip_df.lazy import lazily
+from lnclip_df.core.lazy import lazily
 
 __version__ = "0.1.0"
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # which onnxruntime 1.29 and newer have on by default
 
 _PUBLIC = {
-    "load_config": "config",
-    "LNCLIPDetector": "detector",
-    "LNCLIPError": "errors",
+    "load_config": "config.loading",
+    "LNCLIPDetector": "models.detector",
+    "LNCLIPError": "core.errors",
     "load": "scoring",
     "predict": "scoring",
 }

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from lnclip_df.errors import LNCLIPError
+from lnclip_df.core.errors import LNCLIPError
 
 
 def main():
@@ -14,7 +14,7 @@ def main():
     parser.add_argument("--rgb-dir", default="./datasets/rgb", help="where bare paths start from (%(default)s)")
     arguments = vars(parser.parse_args())
 
-    from lnclip_df.preprocessing.database import write_lmdb
+    from lnclip_df.datasets.lmdb import write_lmdb
 
     try:
         for json_file in arguments.pop("json_file"):

@@ -11,9 +11,9 @@ import gradio as gr
 from lnclip_df import __version__
 from lnclip_df.app import show
 from lnclip_df.app.uploads import Uploads
-from lnclip_df.errors import LNCLIPError
-from lnclip_df.preprocessing.find import SUFFIXES
-from lnclip_df.scoring.picture import heat_of, most_suspicious
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.media.discover import SUFFIXES
+from lnclip_df.scoring.explanations import heat_of, most_suspicious
 
 MOST = 12  # files at once
 SHOWN = 3  # people whose faces are shown

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 from lnclip_df.app.guard import Guard
 from lnclip_df.app.uploads import Uploads, upload_folder
-from lnclip_df.errors import LNCLIPError
+from lnclip_df.core.errors import LNCLIPError
 
 WAITING = 10  # uploads of the largest size that there is room for at once
 PATIENCE = 1  # seconds for open connections when the server ends: every open page has one

@@ -6,7 +6,7 @@ import json
 from html import escape
 from pathlib import Path
 
-from lnclip_df.errors import printable
+from lnclip_df.core.errors import printable
 from lnclip_df.scoring.explain import overlay
 from lnclip_df.scoring.output import as_json
 from lnclip_df.scoring.results import NO_FACE, SCORED, Result

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lnclip_df.errors import LNCLIPError
-from lnclip_df.files import inside
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import inside
 
 ABANDONED = 120  # seconds after which a file that nobody holds goes: of an upload that was broken off
 LONGEST = 3600  # seconds after which any file goes

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from lnclip_df.config import read_yaml
-from lnclip_df.errors import LNCLIPError
+from lnclip_df.config.loading import read_yaml
+from lnclip_df.core.errors import LNCLIPError
 
 DETECTORS = "training/detectors/__init__.py"
 SHIM = "training/detectors/lnclip_detector.py"

@@ -18,11 +18,11 @@ from lnclip_df.bench.checkout import (
     test_settings,
     train_settings,
 )
-from lnclip_df.bench.index import read_videos, steps_per_epoch
+from lnclip_df.bench.dataset_json import read_videos, steps_per_epoch
 from lnclip_df.bench.install import install, our_labels
-from lnclip_df.config import bench_configs, settings
-from lnclip_df.errors import LNCLIPError
-from lnclip_df.findings import Finding
+from lnclip_df.config.loading import bench_configs, settings
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.findings import Finding
 
 SAMPLED_VIDEOS = 50
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import yaml
 
 from lnclip_df.bench.checkout import CONFIG_FOLDER, DETECTORS, SHIM, TEST_CONFIG, TRAIN_CONFIG, open_checkout
-from lnclip_df.config import bench_configs, read_yaml
-from lnclip_df.errors import LNCLIPError, one_line
-from lnclip_df.files import write_bytes
+from lnclip_df.config.loading import bench_configs, read_yaml
+from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.files import write_bytes
 
 MARK = "  # lnclip-df"
 IMPORT_LINE = "from .lnclip_detector import LNCLIPDetector"

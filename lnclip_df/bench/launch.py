@@ -9,7 +9,7 @@ import runpy
 import sys
 
 from lnclip_df.bench.checkout import PREDICTOR
-from lnclip_df.errors import LNCLIPError
+from lnclip_df.core.errors import LNCLIPError
 
 
 def main(argv):

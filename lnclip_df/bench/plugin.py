@@ -4,9 +4,9 @@ import logging
 
 from torch import distributed
 
-from lnclip_df.bench.index import steps_per_epoch
-from lnclip_df.detector import LNCLIPDetector
-from lnclip_df.schedule import cyclic_lr, drive_optimizer
+from lnclip_df.bench.dataset_json import steps_per_epoch
+from lnclip_df.models.detector import LNCLIPDetector
+from lnclip_df.models.schedule import cyclic_lr, drive_optimizer
 
 _logger = logging.getLogger(__name__)
 

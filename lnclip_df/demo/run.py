@@ -4,8 +4,8 @@ import logging
 import time
 from pathlib import Path
 
-from lnclip_df.errors import LNCLIPError
-from lnclip_df.files import read_json, write_json
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import read_json, write_json
 
 DATASET = "LNCLIP-demo"
 FRAMES = 8  # face crops a video
@@ -38,9 +38,9 @@ def run_demo(out="runs/demo", seed: int = 0, *, workers: int | None = None, prog
         LNCLIPError: a package of the extra ``demo`` is absent, or ``out`` holds the demo of another seed.
     """
     check_packages()
+    from lnclip_df.evaluation.test import test
     from lnclip_df.leaderboard import leaderboard
-    from lnclip_df.runner.test import test
-    from lnclip_df.runner.train import train
+    from lnclip_df.training.train import train
 
     started, out = time.monotonic(), Path(out)
     faces = make_data(out, seed, workers, progress)
@@ -75,8 +75,9 @@ def run_demo(out="runs/demo", seed: int = 0, *, workers: int | None = None, prog
 
 def make_data(out, seed, workers, progress):
     """Videos, face crops and the dataset JSON below ``out``; returns the number of crops."""
+    from lnclip_df.datasets import Entry, write_dataset_json
     from lnclip_df.demo.videos import make_videos
-    from lnclip_df.preprocessing import Entry, preprocess, write_dataset_json
+    from lnclip_df.preprocess import preprocess
 
     made = out / "videos.json"
     if made.is_file():
@@ -101,7 +102,7 @@ def make_data(out, seed, workers, progress):
 
 
 def _config(out, seed):
-    from lnclip_df.config import load_config
+    from lnclip_df.config.loading import load_config
 
     settings = {"lnclip.data_root": out.resolve(), "manualSeed": seed, "lnclip.backbone.seed": seed}
     return load_config("demo.yaml", [f"{key}={value}" for key, value in settings.items()])
@@ -111,8 +112,8 @@ def _save_untrained(config, path):
     """The detector as training finds it: the baseline of the comparison."""
     import torch
 
-    from lnclip_df.checkpoints import save_weights
-    from lnclip_df.detector import LNCLIPDetector
+    from lnclip_df.models.detector import LNCLIPDetector
+    from lnclip_df.weights import save_weights
 
     torch.manual_seed(config["manualSeed"])
     save_weights(LNCLIPDetector(config), path, {"config": config})

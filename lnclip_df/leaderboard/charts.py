@@ -5,7 +5,7 @@ from html import escape
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from lnclip_df.leaderboard.runs import Scores
+from lnclip_df.evaluation.runs import Scores
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#5c5c5c")  # Okabe and Ito's
 BINS = 25

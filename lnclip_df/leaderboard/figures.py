@@ -6,11 +6,11 @@ from itertools import combinations
 
 import numpy as np
 
-from lnclip_df.errors import LNCLIPError
-from lnclip_df.leaderboard.reference import MEAN, Row, reference
-from lnclip_df.leaderboard.runs import Run, Scores, columns_of, methods_of
-from lnclip_df.metrics import frame_metrics, tpr_at_fpr
-from lnclip_df.statistics import DeLong, auroc_interval, combined_interval, delong
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.evaluation.metrics import frame_metrics, tpr_at_fpr
+from lnclip_df.evaluation.reference import MEAN, Row, reference
+from lnclip_df.evaluation.runs import Run, Scores, columns_of, methods_of
+from lnclip_df.evaluation.statistics import DeLong, auroc_interval, combined_interval, delong
 
 # On request, beside the video AUROC of every cell.
 METRICS = {
@@ -77,7 +77,7 @@ def line(run: Run, *, metrics=(), resamples: int, seed: int) -> Line:
     """A run's row of the table.
 
     Args:
-        run: see ``lnclip_df.leaderboard.runs``.
+        run: see ``lnclip_df.evaluation.runs``.
         metrics: names of ``METRICS`` to compute beside the video AUROC.
         resamples: of the bootstrap; 0 gives no intervals.
         seed: of the bootstrap.

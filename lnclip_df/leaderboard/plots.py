@@ -4,7 +4,7 @@ import math
 
 from sklearn.metrics import auc, roc_curve
 
-from lnclip_df.plots import new_figure, save_figure
+from lnclip_df.core.plots import new_figure, save_figure
 
 COLUMNS = 4
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from lnclip_df.errors import LNCLIPError, printable
+from lnclip_df.core.errors import LNCLIPError, printable
+from lnclip_df.evaluation.reference import Row, column_of, recipe, reference
+from lnclip_df.evaluation.runs import Run, columns_of, read_run
 from lnclip_df.leaderboard.figures import cell, compare_two, line, ordered, published, published_mean
-from lnclip_df.leaderboard.reference import Row, column_of, recipe, reference
-from lnclip_df.leaderboard.runs import Run, columns_of, read_run
 
 # Keys of a training's YAML that cannot change what is learnt: where things lie, how fast, what is kept.
 NO_CAUSE = {

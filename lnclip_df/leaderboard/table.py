@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from lnclip_df.errors import LNCLIPError
-from lnclip_df.files import write_text
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import write_text
+from lnclip_df.evaluation.reference import reference
+from lnclip_df.evaluation.runs import columns_of, read_runs
 from lnclip_df.leaderboard import text
 from lnclip_df.leaderboard.figures import METRICS, Comparison, Line, compare_all, line, ordered
 from lnclip_df.leaderboard.page import page
 from lnclip_df.leaderboard.plots import write_roc
-from lnclip_df.leaderboard.reference import reference
-from lnclip_df.leaderboard.runs import columns_of, read_runs
 
 AGAINST = "LNCLIP-DF"
 RESAMPLES = 10_000
@@ -60,7 +60,7 @@ def leaderboard(runs: list, out, *, metrics=(), against=AGAINST, resamples: int 
         is missing. The datasets are those that any run has.
 
     Raises:
-        LNCLIPError: an option is unknown, a run has no predictions, they are unfit (``lnclip_df.leaderboard.runs``),
+        LNCLIPError: an option is unknown, a run has no predictions, they are unfit (``lnclip_df.evaluation.runs``),
             two runs share a name, or matplotlib is absent.
     """
     board = make_board(runs, metrics=metrics, against=against, resamples=resamples, seed=seed)

@@ -3,10 +3,10 @@
 import csv
 import io
 
+from lnclip_df.evaluation.metrics import VIDEO_SCORE
+from lnclip_df.evaluation.reference import MEAN, column_of, reference
 from lnclip_df.leaderboard.figures import METRICS, common_means, ordered, published, published_mean
 from lnclip_df.leaderboard.record import summary
-from lnclip_df.leaderboard.reference import MEAN, column_of, reference
-from lnclip_df.metrics import VIDEO_SCORE
 
 MISSING = "–"
 IN_DATASET, CROSSED = "in-dataset mean", "cross-dataset mean"

@@ -1,6 +1,6 @@
 """Scoring what a user has: faces found in videos and images, a probability for each, one answer a file."""
 
-from lnclip_df.lazy import lazily
+from lnclip_df.core.lazy import lazily
 
 _PUBLIC = {
     "FrameScore": "results",

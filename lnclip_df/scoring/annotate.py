@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lnclip_df.errors import LNCLIPError, one_line
-from lnclip_df.files import atomic_path, inside
-from lnclip_df.plots import new_figure
-from lnclip_df.preprocessing.look import in_two_attempts
-from lnclip_df.preprocessing.places import face_name
-from lnclip_df.preprocessing.video import Stills, UnreadableVideo, open_container, open_frames
+from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.files import atomic_path, inside
+from lnclip_df.core.plots import new_figure
+from lnclip_df.faces.pipeline import in_two_attempts
+from lnclip_df.media.video import Stills, UnreadableVideo, open_container, open_frames
+from lnclip_df.preprocess.paths import face_name
 from lnclip_df.scoring.draw import Trail, colour_of, draw, marks_at, reach
 from lnclip_df.scoring.results import Result
 from lnclip_df.scoring.timeline import write_timeline
@@ -39,7 +39,7 @@ def annotate(result: Result, folder, *, name: str, tick: Callable[[int, int], No
     Args:
         result: nothing is written where there is no score, or where its file can no longer be read.
         folder: the output folder.
-        name: relative, unique among results, with ``/`` between folders; see :class:`lnclip_df.scoring.media.Medium`.
+        name: relative, unique among results, with ``/`` between folders; see :class:`lnclip_df.scoring.inputs.Medium`.
         tick: called with frames done and frames in all.
 
     Returns:

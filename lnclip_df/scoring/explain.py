@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import torch
 
-from lnclip_df.errors import LNCLIPError
-from lnclip_df.sphere import normalize
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.models.sphere import normalize
 
 OPACITY = 0.8  # of the colour where the heat is greatest
 

@@ -7,8 +7,8 @@ import json
 import os
 from pathlib import Path
 
-from lnclip_df.errors import LNCLIPError, printable
-from lnclip_df.files import write_text
+from lnclip_df.core.errors import LNCLIPError, printable
+from lnclip_df.core.files import write_text
 from lnclip_df.scoring.results import SCORED, Result
 
 FORMATS = ("table", "csv", "jsonl")

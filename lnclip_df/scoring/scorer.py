@@ -9,22 +9,22 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from lnclip_df.calibration import FILE as CALIBRATION
-from lnclip_df.calibration import scaled
-from lnclip_df.checkpoints.hub import find_weights
-from lnclip_df.checkpoints.restore import config_for, restore_detector
-from lnclip_df.data.recipe import fingerprint
-from lnclip_df.data.transforms import normalize, resize
-from lnclip_df.devices import choose_device, cpu_is_faster_in_bf16
-from lnclip_df.errors import LNCLIPError
-from lnclip_df.files import read_json, sha256
-from lnclip_df.preprocessing.look import ahead, groups
-from lnclip_df.preprocessing.process import detector_of
-from lnclip_df.preprocessing.run import usable_cores
-from lnclip_df.preprocessing.settings import Settings
-from lnclip_df.scoring.media import find_media
+from lnclip_df.core.devices import choose_device, cpu_is_faster_in_bf16
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import read_json, sha256
+from lnclip_df.evaluation.calibration import FILE as CALIBRATION
+from lnclip_df.evaluation.calibration import scaled
+from lnclip_df.faces.pipeline import ahead, groups
+from lnclip_df.media.recipe import fingerprint
+from lnclip_df.preprocess.run import usable_cores
+from lnclip_df.preprocess.settings import Settings
+from lnclip_df.preprocess.video_job import detector_of
+from lnclip_df.scoring.find_faces import largest_faces, read_image, see, see_crops
+from lnclip_df.scoring.inputs import find_media
 from lnclip_df.scoring.results import FrameScore, Person, Result
-from lnclip_df.scoring.seeing import largest_faces, read_image, see, see_crops
+from lnclip_df.training.transforms import normalize, resize
+from lnclip_df.weights.hub import find_weights
+from lnclip_df.weights.restore import config_for, restore_detector
 
 WEIGHTS = "LNCLIP_WEIGHTS"  # the environment variable that names them
 RELEASED = "yermandy/GenD_CLIP_L_14"  # on the Hub: of the paper's authors
@@ -103,7 +103,7 @@ class Scorer:
         """Score videos and images, in order; faces of several files share a batch.
 
         Args:
-            paths: files, folders or patterns, see :func:`lnclip_df.scoring.media.find_media`.
+            paths: files, folders or patterns, see :func:`lnclip_df.scoring.inputs.find_media`.
             all_faces: score everybody; else whom ``face`` chooses.
             aligned: frames are aligned faces already.
             batch_size: faces that the detector takes at once; a score depends on it by rounding alone.
@@ -111,7 +111,7 @@ class Scorer:
             keep: keep crops and features in the results.
             tick: called with (faces scored, faces found) of all files so far.
             **options: ``frames`` (32), ``face`` (``largest`` or ``track``), ``detector``, ``predictor``,
-                ``second_detection``, ``size``, ``scale``, as in :class:`lnclip_df.preprocessing.settings.Settings`.
+                ``second_detection``, ``size``, ``scale``, as in :class:`lnclip_df.preprocess.settings.Settings`.
 
         Returns:
             An iterator, one a file. A file without a face, or that cannot be read, has no score and says why.
@@ -219,9 +219,9 @@ def load(
     """Build a detector with its weights, to score with.
 
     Args:
-        weights: what ``lnclip_df.checkpoints.load_weights`` takes; else what the environment variable
+        weights: what ``lnclip_df.weights.load_weights`` takes; else what the environment variable
             ``LNCLIP_WEIGHTS`` names, else the model that the paper's authors released on the Hub (``RELEASED``).
-        config: see :func:`lnclip_df.checkpoints.config_for`. The authors' models are given CLIP's own resize
+        config: see :func:`lnclip_df.weights.config_for`. The authors' models are given CLIP's own resize
             (``lnclip.resize: clip``), which they were trained with, unless ``config`` or ``overrides`` say otherwise.
         overrides: ``key=value`` strings, see ``lnclip_df.load_config``.
         device: torch's name of a device; else the GPU, or the CPU where there is none.

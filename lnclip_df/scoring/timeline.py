@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lnclip_df.errors import printable
-from lnclip_df.plots import new_figure, save_figure
+from lnclip_df.core.errors import printable
+from lnclip_df.core.plots import new_figure, save_figure
 from lnclip_df.scoring.draw import FAKE, REAL, colour_of, reach
 from lnclip_df.scoring.results import Result
 

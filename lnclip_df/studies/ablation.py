@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from lnclip_df.plots import new_figure
+from lnclip_df.core.plots import new_figure
 from lnclip_df.studies import common
 from lnclip_df.studies.common import Trial
 
@@ -62,7 +62,7 @@ def study_ablation(
 
 
 def _config(step, seed, overrides, data):
-    from lnclip_df.config import load_config
+    from lnclip_df.config.loading import load_config
 
     yaml = f"ablation/{step}.yaml"
     last = [*overrides, f"manualSeed={seed}"]

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lnclip_df.errors import LNCLIPError
-from lnclip_df.files import read_json, sha256, write_json, write_text
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import read_json, sha256, write_json, write_text
+from lnclip_df.core.names import split_names
+from lnclip_df.core.plots import new_figure, save_figure
 from lnclip_df.leaderboard.text import markdown_table
-from lnclip_df.names import split_names
-from lnclip_df.plots import new_figure, save_figure
 
 MEASURES = ("auroc", "ap", "eer", "accuracy")
 DEMO = "LNCLIP-demo"
@@ -87,12 +87,12 @@ def run_trial(trial: Trial, out, place: str = "", *, accelerator="auto", progres
 
     Returns:
         The result, and whether anything was computed. A result has ``group``, ``seed``, ``trained`` (data sets),
-        ``history`` (see ``lnclip_df.runner.module``), ``best`` (its row), ``steps_per_epoch``,
+        ``history`` (see ``lnclip_df.training.module``), ``best`` (its row), ``steps_per_epoch``,
         ``tests`` (``{dataset: {auroc, ap, eer, accuracy}}`` of videos) and ``seconds``.
     """
-    from lnclip_df.runner.outputs import read_last
-    from lnclip_df.runner.test import test
-    from lnclip_df.runner.train import train
+    from lnclip_df.evaluation.test import test
+    from lnclip_df.training.outputs import read_last
+    from lnclip_df.training.train import train
 
     folder, file = Path(out) / trial.folder, Path(out) / trial.folder / "trial.json"
     stored = read_json(file) if file.is_file() else {"made_from": made_from(trial)}
@@ -156,7 +156,7 @@ def _check_same(before, now, folder):
 
 def _check_data(trials):
     """Read every split once that a trial needs."""
-    from lnclip_df.data.index import read_videos
+    from lnclip_df.datasets.dataset_json import read_videos
 
     needed = {}
     for trial in trials:
@@ -407,14 +407,14 @@ def demo_data(folder, out, *, progress: bool = True) -> list[str]:
     Args:
         folder: the demo's folder (``lnclip-df demo --out``), whose videos and faces are used or made.
         out: the study's folder, which gets ``dataset_json/``: ``LNCLIP-demo`` as it is and with the fakes of one
-            method alone, and each of the three paired and unpaired (``lnclip_df.preprocessing.pairs``).
+            method alone, and each of the three paired and unpaired (``lnclip_df.datasets.pairs``).
         progress: show progress bars.
 
     Returns:
         Overrides of ``demo.yaml`` that name these data and a training short enough for a study.
     """
+    from lnclip_df.datasets.pairs import write_pairs
     from lnclip_df.demo.run import check_packages, make_data
-    from lnclip_df.preprocessing.pairs import write_pairs
 
     check_packages()
     folder, jsons = Path(folder), Path(out) / "dataset_json"
@@ -452,8 +452,8 @@ def _of_methods(classes, methods):
 
 def _demo_items(classes):
     """The demo's training videos as ``write_pairs`` takes them: their names tell the sources."""
+    from lnclip_df.datasets.schema import Item
     from lnclip_df.demo.videos import FAKE, REAL
-    from lnclip_df.preprocessing.datasets import Item
 
     for name in classes[REAL]["train"]:
         yield Item(f"{REAL}/{name}", REAL, False, ("train",), name, ids=(name,))

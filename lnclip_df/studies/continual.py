@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
-from lnclip_df.errors import LNCLIPError
-from lnclip_df.names import split_names
-from lnclip_df.plots import new_figure
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.names import split_names
+from lnclip_df.core.plots import new_figure
 from lnclip_df.studies import common
 from lnclip_df.studies.common import Trial
 from lnclip_df.studies.training_set import YAMLS
@@ -76,7 +76,7 @@ def _checked(shares):
 
 def _configs(steps, seed, overrides, data):
     """A step's configuration, and the function that makes it with further overrides."""
-    from lnclip_df.config import load_config
+    from lnclip_df.config.loading import load_config
 
     for step in steps:
         ours = [] if data is None else [*data, *common.demo_training(train=step, val=step, **DEMO_TRAINING)]

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from lnclip_df.errors import LNCLIPError
-from lnclip_df.plots import new_figure
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.plots import new_figure
 from lnclip_df.studies import common
 from lnclip_df.studies.common import Trial
 
@@ -61,7 +61,7 @@ def study_pairing(
 
 
 def _config(yaml, dataset, kind, seed, overrides, data):
-    from lnclip_df.config import load_config
+    from lnclip_df.config.loading import load_config
 
     if data is not None:
         yaml = "demo.yaml"

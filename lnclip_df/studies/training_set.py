@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from lnclip_df.errors import LNCLIPError
-from lnclip_df.plots import new_figure
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.plots import new_figure
 from lnclip_df.studies import common
 from lnclip_df.studies.common import Trial
 
@@ -57,7 +57,7 @@ def study_training_set(
 
 
 def _configs(yamls, seed, overrides, data):
-    from lnclip_df.config import load_config
+    from lnclip_df.config.loading import load_config
 
     last = [*overrides, f"manualSeed={seed}"]
     if data is None:

@@ -1,0 +1,1 @@
+"""Questions about one run: calibration, coverage, subgroups, aggregation, robustness."""

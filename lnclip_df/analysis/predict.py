@@ -1,0 +1,104 @@
+"""Predictions that a study needs and a test does not write: of the validation set, and of altered frames."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lnclip_df.core.devices import choose_device
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import sha256
+from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset
+from lnclip_df.evaluation.predict import make_loader, score
+from lnclip_df.evaluation.predictions import read_coded, write_predictions
+from lnclip_df.weights.hub import find_weights
+from lnclip_df.weights.restore import restore_detector
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A detector, its configuration, the device it computes on, and what its weights are."""
+
+    detector: torch.nn.Module
+    config: dict
+    device: torch.device
+    weights: dict
+
+
+def load(config: dict, weights, device: str | None = None) -> Loaded:
+    """Build a detector with its weights on a device, the GPU by default where there is one.
+
+    Raises:
+        LNCLIPError: the weights do not fit, or there is no such device.
+    """
+    path = find_weights(weights)
+    detector, facts = restore_detector(config, path)
+    device = choose_device(device)
+    known = {"path": str(path), "sha256": sha256(path), "epoch": facts.get("epoch")}
+    return Loaded(detector.to(device), config, device, known)
+
+
+def identity(loaded: Loaded, frames: FrameDataset) -> dict:
+    """What predictions depend on: the weights, the settings that prepare a frame, the videos and their frames."""
+    config = loaded.config
+    settings = {key: config[key] for key in ("resolution", "mean", "std", "lmdb", "rgb_dir")}
+    settings |= {key: config["lnclip"][key] for key in ("backbone", "normalize", "precision", "resize", "data_root")}
+    items = [(frames.videos[video].key, frames.videos[video].label, frame) for video, frame in frames.items]
+    return {
+        "weights": loaded.weights,
+        "train_dataset": config["train_dataset"],
+        "config_sha256": _digest(settings),
+        "frames_sha256": _digest(items),
+    }
+
+
+def finished(path, facts: dict) -> bool:
+    """Whether ``path`` holds the predictions that ``facts`` describe."""
+    if not Path(path).is_file():
+        return False
+    try:
+        found = read_coded(path)[1]
+    except LNCLIPError:  # a damaged file is made again
+        return False
+    return _comparable(found) == _comparable(facts)
+
+
+def predict(loaded: Loaded, frames: FrameDataset, path, facts: dict, *, title: str, progress: bool, scoring=score):
+    """Predict frames and write the table, unless ``path`` holds it already.
+
+    Args:
+        loaded: see ``load``.
+        frames: the frames; their videos may be of several datasets.
+        path: the Parquet file.
+        facts: metadata, with ``identity``'s among them; a file with the same is left as it is.
+        title: shown before the progress bar.
+        progress: show one.
+        scoring: as ``lnclip_df.evaluation.predict.score``, which it is by default.
+
+    Raises:
+        LNCLIPError: no frame, or not every one, can be read.
+    """
+    if finished(path, facts):
+        return
+    config = loaded.config
+    order = EpochSampler(len(frames), seed=0, shuffle=False)
+    loader = make_loader(frames, order, batch_size=config["test_batchSize"], workers=config["workers"])
+    table = scoring(loaded.detector, loader, device=loaded.device, title=title, progress=progress)
+    if not table["frame"]:
+        raise LNCLIPError(f"{title}: none of its {len(frames)} frames can be read, {table['skipped'][0]} the first")
+    rows = [frames.videos[place] for place in table["video"]]
+    columns = {name: [getattr(row, name) for row in rows] for name in ("dataset", "split", "label_name")}
+    columns |= {"video": [row.key for row in rows], **{name: table[name] for name in ("frame", "label", "prob")}}
+    write_predictions(path, columns, facts)
+
+
+def _comparable(facts):
+    """Without where the weights lie."""
+    weights = facts.get("weights")
+    return facts | {"weights": weights.get("sha256") if isinstance(weights, dict) else None}
+
+
+def _digest(value):
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

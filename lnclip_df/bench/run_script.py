@@ -1,0 +1,37 @@
+"""Start a DeepfakeBench script in its checkout, in a process of its own."""
+
+import subprocess
+import sys
+
+from lnclip_df.bench.checkout import open_checkout
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import inside
+
+
+def bench_run(checkout, argv, *, python=sys.executable) -> int:
+    """Run a script of a DeepfakeBench checkout unchanged, with or without a GPU.
+
+    Args:
+        checkout: root of the checkout; the script runs there.
+        argv: the script's path in the checkout, and its arguments.
+        python: the interpreter to run it with; ``lnclip_df`` must be installed for it.
+
+    Returns:
+        The script's exit status; 128 + n where signal n ended it.
+
+    Raises:
+        LNCLIPError: not a checkout, no script named, the script is outside the checkout or absent, or ``python``
+            cannot be started.
+    """
+    root = open_checkout(checkout)
+    if not argv:
+        raise LNCLIPError("no script named; give one, such as training/train.py --detector_path lnclip.yaml")
+    script = inside(root, argv[0])
+    if not script.is_file():
+        raise LNCLIPError(f"no script {argv[0]} in {root}; training/train.py and training/test.py are there")
+    command = [str(python), "-m", "lnclip_df.bench.launch", str(script.relative_to(root)), *map(str, argv[1:])]
+    try:
+        status = subprocess.run(command, cwd=root, check=False).returncode
+    except OSError as error:
+        raise LNCLIPError(f"cannot start {python}: {error.strerror or error}") from error
+    return status if status >= 0 else 128 - status

@@ -1,0 +1,1 @@
+"""The detector YAML: its schema, and how it is found, read and validated."""

@@ -1,0 +1,1 @@
+"""What every room needs: errors, whole-file writes, devices, tables, provenance."""

@@ -1,0 +1,14 @@
+"""What a dataset is: its YAML, its videos on disk, its dataset JSON and LMDB."""
+
+from lnclip_df.core.lazy import lazily
+
+_PUBLIC = {
+    "Entry": "write_json",
+    "scan_faces": "scan",
+    "scan_videos": "scan",
+    "write_dataset_json": "write_json",
+    "write_lmdb": "lmdb",
+    "write_pairs": "pairs",
+}
+__all__ = list(_PUBLIC)
+__getattr__ = lazily(__name__, _PUBLIC)

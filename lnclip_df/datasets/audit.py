@@ -1,0 +1,415 @@
+"""Whether a dataset on disk is fit for the leaderboard: its counts, its images, and what its splits share."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path, PurePosixPath
+from statistics import median
+
+import numpy as np
+
+from lnclip_df.core.errors import LNCLIPError, printable
+from lnclip_df.core.files import write_json
+from lnclip_df.core.findings import Finding
+from lnclip_df.datasets.scan import scan_faces, scan_videos
+from lnclip_df.datasets.schema import Dataset, Item, load_dataset
+from lnclip_df.datasets.write_json import SPLITS
+from lnclip_df.media.png_check import Look, look_through
+
+EXAMPLES = 5
+FIT = "fit for the leaderboard"
+LOST = 0.01  # of its videos, that a dataset may lack and still be comparable: some show no face that a detector finds
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an audit found.
+
+    Attributes:
+        dataset: its name.
+        counts: ``{split: {label: {method or "real": videos}}}`` of the videos with faces; ``unused`` is in no split.
+        frames: faces a video: ``min``, ``median``, ``max``.
+        recipes: images by the fingerprint of their recipe, ``foreign`` without one.
+        findings: in the order of the checks.
+    """
+
+    dataset: str
+    counts: dict[str, dict[str, dict[str, int]]]
+    frames: dict[str, float]
+    recipes: dict[str, int]
+    findings: list[Finding]
+
+    @property
+    def fit(self) -> bool:
+        """Whether figures on this data can stand in the leaderboard: nothing found is a problem."""
+        return all(finding.status != "problem" for finding in self.findings)
+
+    def as_dict(self) -> dict:
+        """Everything as JSON values."""
+        return {**asdict(self), "fit": self.fit}
+
+    def write(self, path: Path):
+        """Write it as JSON, whole or not at all."""
+        write_json(path, self.as_dict())
+
+    def __str__(self):
+        problems = sum(finding.status == "problem" for finding in self.findings)
+        verdict = f"not fit for the leaderboard, {problems} problem{'s' * (problems > 1)}" if problems else FIT
+        lines = [f"{self.dataset}: {verdict}"]
+        for split, labels in self.counts.items():
+            cells = (f"{label} {_listed(methods)}" for label, methods in labels.items())
+            lines.append(f"  {split:6} {'; '.join(cells)}")
+        for finding in self.findings:
+            lines += [str(finding), *(f"          {example}" for example in finding.examples)]
+        return "\n".join(map(printable, lines))
+
+
+def audit_dataset(dataset, root, *, faces=None, folders=None, level=None, allow_missing=False, **options) -> Report:
+    """Audit what is below a folder: the faces, and the raw videos where they are there too.
+
+    Args:
+        dataset, root, faces, folders, level, allow_missing: see :func:`~lnclip_df.datasets.scan.scan_faces`.
+        **options: those of :func:`audit`.
+
+    Raises:
+        LNCLIPError: as ``scan_faces`` and :func:`audit`.
+    """
+    place = {"folders": folders, "level": level, "allow_missing": allow_missing}
+    items = scan_faces(dataset, root, faces=faces, **place)
+    try:
+        videos = scan_videos(dataset, root, **place)
+    except LNCLIPError:  # only the faces are on disk
+        videos = None
+    return audit(dataset, items, videos=videos, **options)
+
+
+def audit(dataset, items, *, videos=None, frames=32, size=256, quick=False, workers=None, progress=True) -> Report:
+    """Look a dataset's faces through; change nothing.
+
+    Args:
+        dataset: a :class:`~lnclip_df.datasets.schema.Dataset`, or what ``load_dataset`` takes.
+        items: its faces, from ``scan_faces``.
+        videos: its raw videos, from ``scan_videos``, where they are on disk: these are counted, and tell which have no
+            face.
+        frames: faces that a video should have.
+        size: side that they should have, in pixels.
+        quick: decode the middle face of each video only.
+        workers: processes that decode; the number of cores by default.
+        progress: show a bar.
+
+    Returns:
+        The :class:`Report`. A problem makes figures on this data wrong or incomparable; a warning is to be known. Up to
+        1 % of the videos may be missing, or have no face, with a warning.
+
+    Raises:
+        LNCLIPError: a setting is out of range.
+    """
+    dataset = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
+    for name, value in (("frames", frames), ("size", size), ("workers", 1 if workers is None else workers)):
+        if value < 1:
+            raise LNCLIPError(f"{name}: {value!r} received; accepted is an integer, 1 or more")
+    items = sorted(items, key=lambda item: item.path)
+    faces = [item for item in items if len(item.frames)]
+    used = [item for item in faces if item.splits]
+    chosen = [_chosen(item.frames, quick) for item in used]
+    looks = look_through(chosen, size, workers=_workers(workers), progress=progress)
+    recipes = sum((look.recipes for look in looks), Counter())
+    lengths = [len(item.frames) for item in used] or [0]
+    findings = [
+        *_facts(dataset),
+        *_counts(dataset, faces if videos is None else videos),
+        *_frames(items, used, videos or (), frames),
+        *_images(looks, size, quick),
+        *_duplicates(used, chosen, looks, quick),
+        *_leaks(dataset, used),
+        *_pairs(items, used, videos or ()),
+        _recipes(recipes),
+        *_names(used),
+    ]
+    return Report(
+        dataset.name,
+        counts=_table(faces),
+        frames={"min": min(lengths), "median": median(lengths), "max": max(lengths)},
+        recipes=dict(recipes.most_common()),
+        findings=findings,
+    )
+
+
+def _chosen(frames, quick) -> Sequence[Path]:
+    middle = len(frames) // 2
+    return frames[middle : middle + 1] if quick else frames
+
+
+def _workers(workers) -> int:
+    from lnclip_df.preprocess.run import usable_cores
+
+    return workers or usable_cores()
+
+
+def _finding(name, status, found, cases: Sequence[str], mend="") -> Finding:
+    """A finding of as many cases as there are, the first of them as examples."""
+    return Finding(name, status, found, mend, len(cases), tuple(cases[:EXAMPLES]))
+
+
+def _listed(counts: dict) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+# --- what the dataset's YAML says -------------------------------------------------------------------------------------
+
+
+def _facts(dataset) -> Iterator[Finding]:
+    """What is known of the dataset, whatever is on disk."""
+    if dataset.combine is None and not dataset.layout_checked:
+        found = f"its YAML has not been checked on the real release ({dataset.layout or 'no source is named'})"
+        yield Finding("layout", "warning", found, "mind the counts")
+    for note in dataset.notes:
+        yield Finding("note", "ok", note)
+    for overlap in dataset.overlaps:
+        yield Finding("published overlap", "ok", overlap)
+
+
+# --- counts -----------------------------------------------------------------------------------------------------------
+
+
+def _table(items) -> dict:
+    table = defaultdict(lambda: defaultdict(Counter))
+    for item in items:
+        for split in item.splits or ("unused",):
+            table[split][item.label][item.method or ("fake" if item.fake else "real")] += 1
+    order = [split for split in (*SPLITS, "unused") if split in table]
+    return {s: {label: dict(sorted(methods.items())) for label, methods in sorted(table[s].items())} for s in order}
+
+
+def _counts(dataset, items) -> Iterator[Finding]:
+    """The counts by split and label, and by split and method, against those of the release; level by level."""
+    if dataset.combine:
+        wanted = 2 * sum(part.videos for part in dataset.combine.parts)
+        status = "ok" if len(items) == wanted else "warning"
+        yield Finding("counts", status, f"{len(items)} of the {wanted} videos that its YAML draws", count=len(items))
+        return
+    expected = dataset.expected
+    if expected is None or not (expected.labels or expected.methods):
+        yield Finding("counts", "ok", f"{len(items)} videos; how many the release has is not known")
+        return
+    yield Finding("expected", "ok", f"counts by {expected.source}")
+    for level in sorted({item.level for item in items}, key=str) or [None]:
+        of_level = [item for item in items if item.level == level]
+        found = _found(of_level)
+        for kind in ("label", "method"):
+            for split, wanted in getattr(expected, f"{kind}s").items():
+                where = " ".join(filter(None, (level, split, "by", kind)))
+                yield _count(where, split, wanted, {name: found[kind, split, name] for name in wanted}, expected)
+
+
+def _found(items) -> Counter:
+    """Videos by ``(label or method, split, name)``; the split ``all`` counts each once."""
+    found = Counter()
+    for item in items:
+        for split in ("all", *item.splits):
+            found["label", split, item.label] += 1
+            found["method", split, item.method] += 1
+    return found
+
+
+def _count(where, split, wanted, found, expected) -> Finding:
+    if found == wanted:
+        return Finding("counts", "ok", f"{where}: {_listed(found)}, as expected", count=sum(found.values()))
+    if not any(found.values()):
+        return Finding("counts", "warning", f"{where}: nothing on disk of {sum(wanted.values())} videos")
+    cases = [f"{name} {found[name]} of {number}" for name, number in wanted.items() if found[name] != number]
+    told_apart = {*expected.labels, *expected.methods} - {"all"}
+    few = all(0 <= number - found[name] <= LOST * number for name, number in wanted.items())
+    status = "warning" if few or (split == "all" and told_apart) else "problem"
+    off = sum(abs(number - found[name]) for name, number in wanted.items())
+    return Finding("counts", status, f"{where}: {', '.join(cases)}", "find what is missing or too much", off)
+
+
+# --- frames and images ------------------------------------------------------------------------------------------------
+
+
+def _frames(items, used, videos, frames) -> Iterator[Finding]:
+    there = {item.path for item in items if len(item.frames)}
+    empty = sorted({item.path for item in (*items, *videos) if item.splits} - there)
+    if empty:
+        status = "problem" if len(empty) > LOST * (len(empty) + len(used)) else "warning"
+        yield _finding("faces", status, f"{len(empty)} videos have none", empty, "see why in the manifest")
+    if not used:
+        yield Finding("faces", "problem", "no video of a split has any", "preprocess the dataset")
+        return
+    lengths = [len(item.frames) for item in used]
+    span = f"{min(lengths)} to {max(lengths)} a video, median {median(lengths):g}"
+    few = [f"{item.path} ({len(item.frames)})" for item in used if len(item.frames) < frames]
+    if few:
+        found = f"{span}; {len(few)} of {len(used)} videos have fewer than {frames}"
+        yield _finding("faces", "warning", found, few, "their scores are means over fewer frames")
+    else:
+        yield Finding("faces", "ok", span, count=sum(lengths))
+
+
+def _images(looks: list[Look], size, quick) -> Iterator[Finding]:
+    broken = [f"{file} ({reason})" for look in looks for file, reason in look.broken.items()]
+    other = [f"{file} ({width}×{height})" for look in looks for file, (width, height) in look.sizes.items()]
+    decoded = sum(look.decoded for look in looks)
+    if broken:
+        found = f"{len(broken)} of {len(broken) + decoded} cannot be decoded"
+        yield _finding("images", "problem", found, broken, "preprocess these videos again")
+    else:
+        scope = "one a video" if quick else "all of them"
+        yield Finding("images", "ok", f"{decoded} decoded, {scope}", count=decoded)
+    if other:
+        found = f"{len(other)} of {decoded} images are not {size}×{size}"
+        yield _finding("image size", "problem", found, other, f"preprocess these videos again with size {size}")
+
+
+def _recipes(recipes: Counter) -> Finding:
+    found = _listed(dict(recipes.most_common())) or "no image"
+    if len(recipes) < 2:
+        return Finding("recipes", "ok", f"images by recipe: {found}", count=len(recipes))
+    mend = "preprocess the whole dataset with one recipe"
+    return Finding("recipes", "problem", f"{len(recipes)} recipes are mixed: {found} images", mend, len(recipes))
+
+
+# --- what videos share ------------------------------------------------------------------------------------------------
+
+
+def _duplicates(items, files, looks: list[Look], quick) -> Iterator[Finding]:
+    """Images that are equal pixel by pixel, by what they wrongly tie together."""
+    within, splits, labels, others = 0, [], [], []
+    for group in _equal(looks):
+        first = {video: at for video, at in reversed(group)}
+        within += len(group) - len(first)
+        if len(first) == 1:
+            continue
+        videos = [items[video] for video in first]
+        images = [(items[video], files[video][looks[video].places[at]]) for video, at in sorted(first.items())]
+        case = " = ".join(f"{item.path}/{file.name}" for item, file in images[:3])
+        if len({video.splits for video in videos}) > 1:
+            splits.append(case)
+        if len({video.fake for video in videos}) > 1:
+            labels.append(case)
+        if len({(video.splits, video.fake) for video in videos}) == 1:
+            others.append(case)
+    mend = "take one of the two videos out"
+    if splits:
+        found = f"{len(splits)} images are in videos of different splits"
+        yield _finding("duplicates across splits", "problem", found, splits, mend)
+    if labels:
+        found = f"{len(labels)} images are in a real and in a fake video"
+        yield _finding("duplicates across labels", "problem", found, labels, mend)
+    if others:
+        found = f"{len(others)} images are in several videos of one split and class"
+        yield _finding("duplicates between videos", "warning", found, others, "see whether a video is there twice")
+    scope = "; only one image a video was compared" if quick else ""
+    if not (splits or labels or others):
+        yield Finding("duplicates", "ok", f"none between videos{scope}")
+    if within:
+        yield Finding("duplicates in a video", "ok", f"{within} images equal another of their video", count=within)
+
+
+def _equal(looks: list[Look]) -> Iterator[list[tuple[int, int]]]:
+    """Groups of equal images, each image as ``(video, place among its hashes)``."""
+    hashes = np.concatenate([look.hashes for look in looks]) if looks else np.empty(0, np.uint64)
+    starts = np.cumsum([0, *(len(look.hashes) for look in looks)])
+    order = np.argsort(hashes, kind="stable")
+    edges = np.flatnonzero(np.diff(hashes[order])) + 1
+    bounds = np.r_[0, edges, len(order)]
+    for group in np.flatnonzero(np.diff(bounds) > 1):
+        members = order[bounds[group] : bounds[group + 1]]
+        videos = np.searchsorted(starts, members, side="right") - 1
+        yield list(zip(videos.tolist(), (members - starts[videos]).tolist(), strict=True))
+
+
+def _leaks(dataset, items) -> Iterator[Finding]:
+    """Videos, pairs and sources that two splits share; a leak into test is a problem unless it is published."""
+    if dataset.combine:
+        yield Finding("leakage", "ok", f"every video is in {' and '.join(dataset.combine.splits)}, as its YAML says")
+        return
+    clean = True
+    for a, b in combinations(SPLITS, 2):
+        status = "problem" if b == "test" else "warning"
+        videos = [item.path for item in items if {a, b} <= set(item.splits)]
+        if videos:
+            found = f"{len(videos)} videos are in both {a} and {b}"
+            yield _finding("shared videos", status, found, videos, "give each one split")
+        mend = "part the splits by source; if the dataset is published so, its YAML should state the overlap"
+        if dataset.overlaps:
+            status, mend = "warning", "published, a fact of the dataset"
+        pairs, sources = _parted_pairs(items, a, b), _shared_sources(items, a, b)
+        if pairs:
+            found = f"{len(pairs)} fakes and their reals are parted by {a} and {b}"
+            yield _finding("shared pairs", status, found, pairs, mend)
+        if sources:
+            yield _finding("shared sources", status, f"{len(sources)} sources are in {a} and {b}", sources, mend)
+        clean = clean and not (videos or pairs or sources)
+    if clean:
+        known = sum(bool(item.ids) for item in items)
+        text = f"splits share no video, pair or source; {known} of {len(items)} videos have known sources"
+        yield Finding("leakage", "ok", text)
+
+
+def _parted_pairs(items, a, b) -> list[str]:
+    """Fakes in one of two splits whose real is in the other, where no split has both."""
+    real = {item.path: set(item.splits) for item in items if not item.fake}
+    cases = []
+    for item in items:
+        splits, of_real = set(item.splits), real.get(item.pair, set())
+        apart = (a in splits and b in of_real) or (b in splits and a in of_real)
+        if apart and splits.isdisjoint(of_real):
+            cases.append(f"{item.path} of {item.pair}")
+    return cases
+
+
+def _shared_sources(items, a, b) -> list[str]:
+    """Sources with videos in both of two splits, each with one video of either."""
+    first = {split: {} for split in (a, b)}
+    for item in items:
+        for split in {a, b} & set(item.splits):
+            for source in item.ids:
+                first[split].setdefault(source, item.path)
+    return [
+        f"{source} ({first[a][source]}, {first[b][source]})" for source in sorted(first[a].keys() & first[b].keys())
+    ]
+
+
+def _pairs(items, used, videos) -> Iterator[Finding]:
+    """Fakes whose real is known and not on disk, fakes of unknown origin, and reals that nobody forged."""
+    named = {item.path: item.pair for item in (*videos, *items) if item.pair}
+    there = {item.path for item in items if len(item.frames) and not item.fake}
+    fakes = [item.path for item in used if item.fake]
+    lacking = [path for path in fakes if path in named and named[path] not in there]
+    unknown = [path for path in fakes if path not in named]
+    forged = {named[path] for path in fakes if path in named}
+    alone = sum(not item.fake and item.path not in forged for item in used)
+    whole = len(fakes) - len(lacking) - len(unknown)
+    counts = f"{whole} fakes with their real, {alone} reals without a fake"
+    train = {item.path for item in used if "train" in item.splits}
+    if lacking:
+        cases = [f"{path} of {named[path]}" for path in lacking]
+        yield _lost(f"{len(lacking)} fakes lack the faces of their real", cases, not train.isdisjoint(lacking))
+    if unknown:
+        found = f"of {len(unknown)} fakes no real is known or on disk"
+        yield _lost(found, unknown, bool(whole) and not train.isdisjoint(unknown))
+    if whole or not fakes:
+        yield Finding("pairs", "ok", counts, count=whole)
+
+
+def _lost(found, cases, matters) -> Finding:
+    mend = "paired training leaves them out" if matters else ""
+    return _finding("pairs", "warning" if matters else "ok", found, cases, mend)
+
+
+def _names(items: Iterable[Item]) -> Iterator[Finding]:
+    """Videos of a split whose folders have one name: DeepfakeBench averages their frames into one video."""
+    videos = defaultdict(list)
+    for item in items:
+        for split in item.splits:
+            videos[split, item.level, PurePosixPath(item.path).name].append(item)
+    merged = {tuple(item.path for item in group): group for group in videos.values() if len(group) > 1}
+    if merged:
+        mixed = sum(len({item.fake for item in group}) > 1 for group in merged.values())
+        cases = [" = ".join(paths[:2]) for paths in merged]
+        found = f"{len(merged)} names are of several videos, {mixed} of them real and fake"
+        mend = "DeepfakeBench's video AUC takes each for one video; use lnclip-df test"
+        yield _finding("names", "warning", found, cases, mend)

@@ -1,0 +1,153 @@
+"""Frames of videos as a PyTorch dataset, its batches, and the order of an epoch."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.datasets.dataset_json import Video, evenly_spaced
+from lnclip_df.datasets.frames import read_frame
+from lnclip_df.training.transforms import normalize, resize, train_transform
+
+
+class FrameDataset(Dataset):
+    """Evenly spaced frames of some videos, one item a frame.
+
+    An item is ``{"image": float32 3×R×R, "label": int, "video": int, "frame": str, "index": int}``, ``video`` being
+    the place in ``videos``. Where a frame is broken and ``lnclip.missing_frames`` is ``skip`` it is
+    ``{"skipped": path, "size": R}``.
+
+    Args:
+        config: see ``lnclip_df.config.loading.load_config``.
+        videos: see ``lnclip_df.datasets.dataset_json.read_videos``.
+        train: augment, as the configuration says.
+        seed: together with epoch and index it determines an item's augmentation; worker and process do not.
+        frames_per_video: how many frames a video gives; all it has where it has fewer.
+    """
+
+    def __init__(self, config: dict, videos: list[Video], *, train: bool, seed: int = 0, frames_per_video: int):
+        self.config = config
+        self.videos = videos
+        self.train = train
+        self.seed = seed
+        self.items = [
+            (video, frame)
+            for video in range(len(videos))
+            for frame in evenly_spaced(videos[video].frames, frames_per_video)
+        ]
+        self._transform = None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, item: int | tuple[int, int]) -> dict:
+        """One frame, by its index or by (epoch, index); the epoch, 0 where it is not given, varies the augmentation.
+
+        Raises:
+            LNCLIPError: the frame is absent or broken, unless ``lnclip.missing_frames`` is ``skip``.
+        """
+        epoch, index = item if isinstance(item, tuple) else (0, item)
+        place, frame = self.items[index]
+        video = self.videos[place]
+        try:
+            image = self._read(video, frame)
+        except LNCLIPError:
+            if self.config["lnclip"]["missing_frames"] == "error":
+                raise
+            return {"skipped": frame, "size": self.config["resolution"]}
+        image = self._resized(image, epoch, index)
+        tensor = normalize(image, self.config["mean"], self.config["std"])
+        return {"image": tensor, "label": video.label, "video": place, "frame": frame, "index": index}
+
+    def _read(self, video, frame):
+        return read_frame(self.config, video.dataset, frame)
+
+    def _resized(self, image, epoch, index):
+        if not self.train:
+            return resize(image, self.config["resolution"], self.config["lnclip"]["resize"])
+        if self._transform is None:
+            self._transform = train_transform(self.config)
+        seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1, np.uint64)[0]
+        return self._transform(image, int(seed))
+
+    def __getstate__(self):
+        return {**self.__dict__, "_transform": None}
+
+
+def share_of(videos: list[Video], share: float, seed: int) -> list[Video]:
+    """Draw a fixed share of the videos of every dataset's every class and method, and at least one of each.
+
+    Args:
+        videos: of any datasets and classes, each video once.
+        share: above 0, up to 1; of n videos of a class and method ``round(share * n)`` are drawn.
+        seed: of the draw; a group's draw depends on its own videos alone.
+
+    Returns:
+        The drawn videos, in the order of ``videos``.
+    """
+    groups = {}
+    for video in videos:
+        groups.setdefault((video.dataset, video.label_name, video.method), []).append(video)
+    kept = set()
+    for members in groups.values():
+        order = np.random.default_rng(seed).permutation(len(members))
+        kept |= {members[at].key for at in order[: max(1, round(share * len(members)))]}
+    return [video for video in videos if video.key in kept]
+
+
+def collate(batch: list[dict]) -> dict:
+    """Stack items of ``FrameDataset`` into a batch, broken frames aside.
+
+    Returns:
+        ``image`` float32 B×3×R×R, ``label``, ``video`` and ``index`` int64 B, ``frame`` a list of B paths, ``skipped``
+        a list of the broken frames' paths. B may be 0.
+    """
+    items = [item for item in batch if "skipped" not in item]
+    size = batch[0]["size"] if "skipped" in batch[0] else batch[0]["image"].shape[-1]
+    return {
+        "image": torch.stack([item["image"] for item in items]) if items else torch.empty(0, 3, size, size),
+        **{key: torch.tensor([item[key] for item in items], dtype=torch.int64) for key in ("label", "video", "index")},
+        "frame": [item["frame"] for item in items],
+        "skipped": [item["skipped"] for item in batch if "skipped" in item],
+    }
+
+
+class EpochSampler(Sampler):
+    """Pairs (epoch, index) of one process's share of an epoch.
+
+    Shuffled, every rank has equally many: the permutation of (seed, epoch) is continued from its start where it does
+    not divide. In order, every index comes once, and ranks may differ by one.
+
+    Args:
+        length: the dataset's.
+        seed: of the permutations.
+        shuffle: permute (training), or keep the order (testing).
+        rank, world_size: which share of how many; ranks take turns.
+    """
+
+    def __init__(self, length: int, *, seed: int, shuffle: bool, rank: int = 0, world_size: int = 1):
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank is {rank}, not within 0..{world_size - 1}")
+        self.length, self.seed, self.shuffle = length, seed, shuffle
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int):
+        """Choose the epoch that the next iteration is of."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        if self.shuffle:
+            return math.ceil(self.length / self.world_size)
+        return len(range(self.rank, self.length, self.world_size))
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.arange(self.length)
+        if self.shuffle:
+            order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+            order = np.resize(order, len(self) * self.world_size)
+        epoch = self.epoch
+        return ((epoch, int(index)) for index in order[self.rank :: self.world_size])

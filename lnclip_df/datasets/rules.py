@@ -1,0 +1,191 @@
+"""From a logical path to an :class:`Item`: the first rule that fits, the rows that it joins, its templates filled."""
+
+import logging
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.datasets.folder_listing import Listing
+from lnclip_df.datasets.schema import UNUSED, Dataset, Frames, Item, fill, first
+from lnclip_df.datasets.tables import Rows
+from lnclip_df.datasets.write_json import SPLITS
+from lnclip_df.media.video import VIDEO_SUFFIXES
+
+FRAME = re.compile(r"([0-9]+)\.png")
+
+logger = logging.getLogger(__name__)
+
+
+class Matcher:
+    """Makes items of logical paths: the first rule that fits, the rows that it joins, and its templates filled."""
+
+    def __init__(self, dataset: Dataset, tables: dict[str, Rows], listing: Listing, level: str | None, faces: bool):
+        self.dataset, self.tables, self.listing, self.level, self.faces = dataset, tables, listing, level, faces
+        self.rules = [(re.compile(rf"(?P<base>(?:[^/]+/)*?)(?P<rest>{rule.path})"), rule) for rule in dataset.videos]
+        self.ignore = [re.compile(rf"[^/]*/(?:{pattern})") for pattern in (*dataset.ignore, ".*masks/.*")]
+        self.pairs: dict[str, dict[str, list[str]]] = {}
+        self.unmatched: list[str] = []
+        self.empty: list[str] = []
+        self.unpaired: list[str] = []
+        self.levels: Counter = Counter()  # videos of each level, taken or not
+
+    def items(self, paths: Iterable[str]) -> list[Item]:
+        """The items of logical paths, sorted, each fake with its pair where that is among them."""
+        return self._paired([item for item in map(self._item, sorted(paths)) if item is not None])
+
+    @property
+    def other_levels(self) -> list[str]:
+        """Levels on disk that were not taken."""
+        return sorted(level for level in self.levels if None not in (level, self.level) and level != self.level)
+
+    def _item(self, path):
+        rule, fields = self._rule(path)
+        if rule is None:
+            self.unmatched.append(path)
+            return None
+        if rule.refuse:
+            raise LNCLIPError(f"{self.dataset.name}: {path}: {rule.refuse}")
+        other = self.listing.twice.get(("faces" if self.faces else "videos", path))
+        if other:
+            raise LNCLIPError(f"{self.dataset.name}: {path} is there twice, also as {other}")
+        level = self._level_of(fields)
+        self.levels[level] += 1
+        if self.level is not None and level not in (None, self.level):
+            return None
+        media = self._faces(path, rule, fields) if self.faces else self._video(path, rule, fields)
+        if media is None:
+            self.empty.append(path)
+            return None
+        self._check_agreement(path, rule, fields)
+        self.pairs[path] = {kind: _filled(getattr(rule.pair, kind), fields) for kind in ("path", "stem", "folder")}
+        method = first(rule.method, fields)
+        return Item(
+            path=path,
+            label=rule.label,
+            fake=rule.fake,
+            splits=self._splits(path, rule, fields),
+            name=fill(rule.name, fields),
+            level=level if self.dataset.levels and self.dataset.levels.in_json else None,
+            method=self.dataset.methods.get(method, method),
+            ids=tuple(dict.fromkeys(_filled(rule.ids, fields))),
+            **media,
+        )
+
+    def _rule(self, path):
+        """The first rule that fits, and the fields that it gives; or None and nothing."""
+        for pattern, rule in self.rules:
+            match = pattern.fullmatch(path)
+            if match is None:
+                continue
+            fields = {**match.groupdict(), "path": path, "stem": path.rsplit("/", 1)[-1]}
+            for name, join in rule.join.items():
+                row = self.tables[join.table].get(first(join.key, fields))
+                fields.update({f"{name}.{column}": text for column, text in row.items()})
+            if all(re.fullmatch(wanted, fields.get(name) or "") for name, wanted in rule.when.items()):
+                return rule, fields
+        return None, {}
+
+    def _level_of(self, fields):
+        level = fields.get("level") if self.dataset.levels else None
+        return self.dataset.levels.aliases.get(level, level) if level else None
+
+    def _splits(self, path, rule, fields):
+        split = first(rule.split, fields)
+        split = self.dataset.split_names.get(split, split)
+        if split in (None, UNUSED):
+            return ()
+        if split not in SPLITS:
+            raise LNCLIPError(
+                f"{self.dataset.name}: {path}: split {split!r} is none of {', '.join(SPLITS)}; see split_names"
+            )
+        return (split,)
+
+    def _check_agreement(self, path, rule, fields):
+        for name, template in rule.agree.items():
+            value, wanted = fields.get(name), fill(template, fields)
+            if None not in (value, wanted) and value != wanted:
+                raise LNCLIPError(
+                    f"{self.dataset.name}: {path}: {name} is {value!r}, not {wanted!r} as {template} says; "
+                    "the lists or the folders are wrong"
+                )
+
+    def _video(self, path, rule, fields):
+        masks = (self.listing.videos.get(name) for name in _filled(rule.mask, fields))
+        mask = next((mask for mask in masks if mask is not None), None)
+        return {"file": self.listing.videos[path], "mask": mask}
+
+    def _faces(self, path, rule, fields):
+        frames = _images(self.listing.faces[path])
+        if not frames:
+            return None
+        return {"frames": frames, "has_masks": rule.masks, "masks": self._masks(path, rule, fields)}
+
+    def _masks(self, path, rule, fields):
+        if not rule.masks:
+            return ()
+        places = (self.listing.masks.get(name) for name in (path, *_filled(rule.masks_from, fields)))
+        folder = next((place for place in places if place is not None), None)
+        return Frames() if folder is None else _images(folder)
+
+    def _paired(self, items):
+        """The items with the real video of each fake, where the rules name one and it is among them."""
+        real = {item.path for item in items if not item.fake}
+        stems, folders = defaultdict(list), defaultdict(list)
+        for path in real:
+            folder, _, stem = path.rpartition("/")
+            stems[stem].append(path)
+            folders[folder].append(path)
+        result = []
+        for item in items:
+            named = self.pairs[item.path]
+            found = [path for path in named["path"] if path in real]
+            found += _alone(stems, map(_without_suffix, named["stem"])) + _alone(folders, named["folder"])
+            self.unpaired += [item.path] if any(named.values()) and not found else []
+            result.append(replace(item, pair=found[0]) if found else item)
+        return result
+
+    def log(self):
+        """Say in a line each what was passed over, and which listed videos are not there."""
+        ignored = {path for path in self.unmatched if any(pattern.fullmatch(path) for pattern in self.ignore)}
+        self._say(set(self.unmatched) - ignored, "fit no rule and are passed over")
+        self._say(self.empty, "have no face images and are passed over")
+        for level in self.other_levels:
+            count = self.levels[level]
+            logger.info("%s: %d videos of level %s are passed over for %s", self.dataset.name, count, level, self.level)
+        self._say(self.unpaired, "have no real video on disk that they were made from")
+        for rows in self.tables.values():
+            files = ", ".join(sorted({path.name for path in rows.files}))
+            self._say(rows.lost, f"of {len(rows.rows)} listed in {files} are not on disk{' as faces' * self.faces}")
+            if rows.repeated:
+                logger.info("%s: %d rows repeat others in %s", self.dataset.name, rows.repeated, files)
+
+    def _say(self, paths, what):
+        if paths:
+            logger.warning("%s: %d videos %s, such as %s", self.dataset.name, len(paths), what, min(paths))
+
+
+def _filled(templates, fields):
+    return [text for text in (fill(template, fields) for template in templates) if text is not None]
+
+
+def _alone(index, keys):
+    """Those that are the only one of their key."""
+    return [index[key][0] for key in keys if len(index.get(key, ())) == 1]
+
+
+def _without_suffix(name):
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in VIDEO_SUFFIXES else name
+
+
+def _images(folder):
+    """The images of a video's folder that are named by an index, in its order; one ``os.scandir``."""
+    try:
+        names = [entry.name for entry in os.scandir(folder)]
+    except OSError as error:
+        raise LNCLIPError(f"cannot read {folder}: {error.strerror or error}") from error
+    numbered = ((int(match[1]), name) for name in names if (match := FRAME.fullmatch(name)))
+    return Frames(folder, [name for _, name in sorted(numbered)])

@@ -1,0 +1,1 @@
+"""Predictions of frames, and what is computed from them: metrics, intervals, calibration."""

@@ -1,0 +1,163 @@
+"""Whether a probability of fake can be taken at its word, and one number that mends it: pure functions on arrays."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from lnclip_df.evaluation.metrics import check_scores
+
+FILE = "calibration.json"  # beside the weights: what lnclip-df calibrate found
+BINS = 15
+SMALLEST = 2.0**-24  # float32, which the network computes in, has no probability nearer to 1 than this
+RANGE = (0.01, 100.0)  # of a temperature
+
+
+class Reliability(NamedTuple):
+    """By bin: how many probabilities fell there, their mean, and how many of them were fake. Empty bins hold 0."""
+
+    count: np.ndarray
+    prob: np.ndarray
+    fakes: np.ndarray
+
+
+def reliability(label, prob, bins: int = BINS) -> Reliability:
+    """Count probabilities of fake in equal bins of 0..1; one on an edge belongs to the bin below it.
+
+    Args:
+        label: N labels, 0 real or 1 fake.
+        prob: N probabilities of fake, 0..1.
+        bins: how many, at least 1.
+
+    Raises:
+        ValueError: as in ``frame_metrics``, or ``bins`` is below 1.
+
+    >>> reliability([0, 1, 1, 1], [0.1, 0.2, 0.7, 0.9], bins=2).fakes.tolist()
+    [1, 2]
+    """
+    label, prob = check_scores(label, prob)
+    if bins < 1:
+        raise ValueError(f"bins is {bins}; at least 1 is needed")
+    place = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], prob)
+    count = np.bincount(place, minlength=bins)
+    total = np.bincount(place, weights=prob, minlength=bins)
+    fakes = np.bincount(place, weights=label, minlength=bins).astype(np.int64)
+    return Reliability(count, total / np.maximum(count, 1), fakes)
+
+
+def ece(label, prob, bins: int = BINS) -> float:
+    """The expected calibration error of the probability of fake, 0..1.
+
+    Σ_b n_b/N · |share of fakes − mean probability| over equal bins of the probability of fake (Naeini, Cooper and
+    Hauskrecht, *Obtaining Well Calibrated Probabilities Using Bayesian Binning*, AAAI 2015). With few samples a bin it
+    is above 0 for a perfectly calibrated detector too. Arguments and errors as ``reliability``.
+
+    >>> round(ece([0, 1, 1, 1], [0.1, 0.2, 0.7, 0.9], bins=2), 3)
+    0.275
+    """
+    count, mean, fakes = reliability(label, prob, bins)
+    return float(np.abs(fakes - count * mean).sum() / count.sum())
+
+
+def nll(label, prob) -> float:
+    """Mean negative log-likelihood in nats; probabilities nearer to 0 or 1 than float32 can say are taken as that near.
+
+    >>> round(nll([0, 1], [0.5, 0.5]), 4)
+    0.6931
+    """
+    label, prob = check_scores(label, prob)
+    return float(np.logaddexp(0, -_sign(label) * logit(prob)).mean())
+
+
+def brier(label, prob) -> float:
+    """Mean squared difference of probability and label.
+
+    >>> brier([0, 1], [0.5, 1.0])
+    0.125
+    """
+    label, prob = check_scores(label, prob)
+    return float(np.mean((prob - label) ** 2))
+
+
+def logit(prob) -> np.ndarray:
+    """log p/(1 − p): of a softmax over two logits, the second minus the first. 0 and 1 give ±16.6.
+
+    >>> logit([0.5]).tolist()
+    [0.0]
+    """
+    prob = np.clip(np.asarray(prob, dtype=np.float64), SMALLEST, 1 - SMALLEST)
+    return np.log(prob) - np.log1p(-prob)
+
+
+def scaled(prob, temperature: float) -> np.ndarray:
+    """The probabilities that the logits divided by ``temperature`` give.
+
+    Raises:
+        ValueError: the temperature is not above 0.
+
+    >>> scaled([0.9, 0.5], 2.0).round(3).tolist()
+    [0.75, 0.5]
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}; accepted is more than 0")
+    return 1 / (1 + np.exp(-logit(prob) / temperature))
+
+
+def fit_temperature(label, prob) -> float:
+    """The temperature whose probabilities have the least negative log-likelihood, 0.01 to 100.
+
+    Guo, Pleiss, Sun and Weinberger, *On Calibration of Modern Neural Networks* (ICML 2017). In 1/T the likelihood is
+    concave, so there is one optimum; L-BFGS finds it over log T. An end of the range means that there is none: 0.01
+    where a threshold at ½ separates the classes, 100 where the logits say nothing.
+
+    Args:
+        label: N labels, 0 real or 1 fake, both there.
+        prob: N probabilities of fake, 0..1.
+
+    Raises:
+        ValueError: as in ``frame_metrics``, or one class is absent.
+
+    >>> round(fit_temperature([0, 0, 0, 1] * 5 + [1, 1, 1, 0] * 5, [0.1] * 20 + [0.9] * 20), 3)
+    2.0
+    """
+    from scipy.optimize import minimize
+
+    label, prob = check_scores(label, prob)
+    if label.min() == label.max():
+        raise ValueError("all labels are equal: a temperature needs reals and fakes")
+    margin = _sign(label) * logit(prob)
+
+    def loss(log_t):
+        x = margin * np.exp(-log_t[0])
+        return np.logaddexp(0, -x).mean(), np.array([np.mean(x / (1 + np.exp(np.minimum(x, 700))))])
+
+    bounds = [tuple(math.log(end) for end in RANGE)]
+    starts = (minimize(loss, [start], jac=True, method="L-BFGS-B", bounds=bounds, tol=1e-14) for start in (-1.0, 1.0))
+    return float(np.exp(min(starts, key=lambda found: found.fun).x[0]))
+
+
+def threshold_at_fpr(label, score, fpr: float) -> float:
+    """The lowest threshold that at most a share ``fpr`` of the reals is above: fake is what is *above* it.
+
+    Args:
+        label: N labels, 0 real or 1 fake, with reals among them.
+        score: N scores, 0..1.
+        fpr: 0 or more, below 1.
+
+    Raises:
+        ValueError: as in ``frame_metrics``, there is no real, or ``fpr`` is out of range.
+
+    >>> threshold_at_fpr([0, 0, 0, 0, 1], [0.1, 0.2, 0.3, 0.6, 0.5], 0.25)
+    0.3
+    """
+    label, score = check_scores(label, score)
+    if not 0 <= fpr < 1:
+        raise ValueError(f"fpr is {fpr}; accepted is 0 or more and less than 1")
+    reals = np.sort(score[label == 0])[::-1]
+    if not len(reals):
+        raise ValueError("no real: a false positive rate needs some")
+    return float(reals[math.floor(fpr * len(reals) + 1e-9)])
+
+
+def _sign(label):
+    return 2 * label - 1

@@ -1,0 +1,189 @@
+"""The table of predictions, one row a frame: our Parquet file with its metadata, and other tools' CSV."""
+
+import json
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.files import atomic_path
+
+SCHEMA = pa.schema(
+    [
+        pa.field(name, kind, nullable=False)
+        for name, kind in {
+            "dataset": pa.string(),
+            "split": pa.string(),
+            "label_name": pa.string(),
+            "video": pa.string(),
+            "frame": pa.string(),
+            "label": pa.int8(),
+            "prob": pa.float64(),
+        }.items()
+    ]
+)
+METHOD = pa.field("method", pa.string())  # optional: how a fake was made, where its label name does not say
+METADATA = b"lnclip_df"
+CSV = {"dataset": pa.string(), "video": pa.string(), "label": pa.float64(), "prob": pa.float64(), "frame": pa.string()}
+CSV_NEEDED = ("dataset", "video", "label", "prob")
+
+
+class Coded(NamedTuple):
+    """A column of strings: of each row the place (int32) of its value in ``values``, the distinct ones."""
+
+    code: np.ndarray
+    values: list[str]
+
+
+def write_predictions(path, table: dict, metadata: dict):
+    """Write a table of predictions, whole or not at all.
+
+    Args:
+        path: the Parquet file.
+        table: columns of one length: ``dataset``, ``split``, ``label_name``, ``video`` (the full key) and ``frame``
+            (its path) strings, ``label`` 0 or 1, ``prob`` the probability of fake, 0..1; optionally ``method``, how a
+            fake was made (None or empty where nothing is known).
+        metadata: anything that JSON holds; it travels in the file's schema.
+
+    Raises:
+        LNCLIPError: a label or probability is unfit (the message names file, row and frame), or the file cannot be
+            written.
+        ValueError: columns are missing, unknown, or of several lengths; metadata is not JSON.
+    """
+    if set(table) - {METHOD.name} != set(SCHEMA.names):
+        raise ValueError(f"columns are {sorted(table)}, not {sorted(SCHEMA.names)}")
+    lengths = {name: len(column) for name, column in table.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"columns differ in length: {lengths}")
+    _check(path, table["frame"], np.asarray(table["label"]), np.asarray(table["prob"], dtype=np.float64))
+    schema = SCHEMA.append(METHOD) if METHOD.name in table else SCHEMA
+    schema = schema.with_metadata({METADATA: json.dumps(metadata, allow_nan=False).encode()})
+    arrow = pa.table({name: table[name] for name in schema.names}, schema=schema)
+    with atomic_path(path) as temporary:
+        pq.write_table(arrow, temporary, compression="zstd")
+
+
+def read_predictions(path) -> tuple[dict, dict]:
+    """Read a table of predictions.
+
+    Returns:
+        The columns of ``write_predictions`` – lists of ``str``, ``label`` int8 and ``prob`` float64 arrays – and the
+        metadata.
+
+    Raises:
+        LNCLIPError: the file is absent, no such table, or holds an unfit label or probability.
+    """
+    arrow, metadata = _read_parquet(path, SCHEMA.names)
+    arrow = arrow.select(SCHEMA.names)
+    table = {name: arrow[name].to_pylist() for name in SCHEMA.names if pa.types.is_string(SCHEMA.field(name).type)}
+    table["label"], table["prob"] = arrow["label"].to_numpy(), arrow["prob"].to_numpy()
+    _check(path, table["frame"], table["label"], table["prob"])
+    return table, metadata
+
+
+def read_coded(path) -> tuple[dict, dict]:
+    """Read what the metrics need of a table of predictions, fast: without frames, and strings as codes.
+
+    Returns:
+        ``video``, ``label_name`` and, where the table has it, ``method`` as ``Coded``; ``label`` int8 and ``prob``
+        float64 arrays; and the metadata.
+
+    Raises:
+        LNCLIPError: as ``read_predictions``; an unfit row is named by its video.
+    """
+    arrow, metadata = _read_parquet(path, ["label_name", "video", "label", "prob"])
+    return _coded(path, arrow, "predict again"), metadata
+
+
+def read_csv(path) -> dict[str, dict]:
+    """Read another tool's predictions: ``dataset, video, label, prob`` and, optionally, ``frame`` and ``method``.
+
+    A row is a frame, or a video where there are no frames. Other columns are passed over.
+
+    Returns:
+        ``{dataset: table}``, tables as ``read_coded`` gives them, without ``label_name``.
+
+    Raises:
+        LNCLIPError: the file is absent, lacks a column, or holds an unfit value; the message names its row.
+    """
+    kinds = CSV | {METHOD.name: METHOD.type}
+    options = pa.csv.ConvertOptions(column_types=kinds, strings_can_be_null=False, null_values=[""])
+    try:
+        arrow = pa.csv.read_csv(str(path), convert_options=options)
+    except OSError as error:
+        raise LNCLIPError(f"cannot read {path}: {error.strerror or error}") from error
+    except (pa.ArrowException, ValueError) as error:
+        raise LNCLIPError(f"{path} is not a CSV of predictions: {one_line(error)}") from error
+    missing = [name for name in CSV_NEEDED if name not in arrow.column_names]
+    if missing:
+        raise LNCLIPError(f"{path}: no column {', '.join(missing)}; needed are {', '.join(CSV_NEEDED)}")
+    if not len(arrow):
+        raise LNCLIPError(f"{path} holds no predictions")
+    whole = _coded(path, arrow.select([name for name in kinds if name in arrow.column_names]), "mend the file")
+    dataset = whole.pop("dataset")
+    return {name: _rows(whole, dataset.code == place) for place, name in enumerate(dataset.values)}
+
+
+def _read_parquet(path, needed):
+    """The needed columns, and ``method`` where it is there, in our types; and the metadata."""
+    try:
+        file = pq.ParquetFile(str(path))
+        arrow_schema = file.schema_arrow
+        missing = sorted(set(SCHEMA.names) - set(arrow_schema.names))
+        if missing:
+            raise LNCLIPError(f"{path} is not a table of predictions: no column {', '.join(missing)}")
+        metadata = json.loads((arrow_schema.metadata or {}).get(METADATA, b"{}"))
+        if not isinstance(metadata, dict):
+            raise LNCLIPError(f"{path}: its metadata are damaged; predict again")
+        fields = [SCHEMA.field(name) for name in needed] + [METHOD] * (METHOD.name in arrow_schema.names)
+        schema = pa.schema(fields, metadata=arrow_schema.metadata)
+        arrow = file.read(columns=schema.names).select(schema.names).cast(schema)
+    except OSError as error:
+        raise LNCLIPError(f"cannot read {path}: {error.strerror or error}") from error
+    except (pa.ArrowException, ValueError) as error:
+        raise LNCLIPError(f"{path} is not a table of predictions: {one_line(error)}") from error
+    return arrow, metadata
+
+
+def _coded(path, arrow, mend):
+    table = {}
+    for name in arrow.column_names:
+        if name in ("label", "prob"):
+            table[name] = arrow[name].to_numpy()
+        elif name != "frame":
+            column = arrow[name].fill_null("").combine_chunks().dictionary_encode()
+            table[name] = Coded(column.indices.to_numpy(), column.dictionary.to_pylist())
+    _check(path, _Names(table["video"]), table["label"], table["prob"], mend)
+    return table | {"label": table["label"].astype(np.int8)}
+
+
+def _rows(table, chosen):
+    return {
+        name: Coded(column.code[chosen], column.values) if isinstance(column, Coded) else column[chosen]
+        for name, column in table.items()
+    }
+
+
+class _Names:
+    """Rows' names, looked up where an error needs one."""
+
+    def __init__(self, column: Coded):
+        self.column = column
+
+    def __getitem__(self, row):
+        return self.column.values[self.column.code[row]]
+
+
+def _check(path, frames, label, prob, mend="predict again"):
+    unfit = {"label": ~np.isin(label, (0, 1)), "prob": ~((prob >= 0) & (prob <= 1))}
+    accepted = {"label": "0 or 1", "prob": "within 0..1"}
+    values = {"label": label, "prob": prob}
+    for name, rows in unfit.items():
+        if rows.any():
+            row = int(rows.argmax())
+            raise LNCLIPError(
+                f"{path}: row {row} ({frames[row]}): {name} is {values[name][row]}, not {accepted[name]}; {mend}"
+            )

@@ -1,0 +1,134 @@
+"""The paper's columns and the published figures, read from ``bench_configs/reference.yaml``."""
+
+from functools import cache
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lnclip_df.config.loading import bench_configs, load_config, read_yaml, validate
+from lnclip_df.core.errors import LNCLIPError
+
+MEAN = "mean"  # the cross-dataset mean, where a figure names it as its column
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Column(_Section):
+    """A column of the big table: a dataset, else the reals of ``part_of`` and its ``fakes`` of one label or method."""
+
+    column: str
+    dataset: str
+    in_dataset: bool = False
+    part_of: str | None = None
+    fakes: tuple[str, ...] = ()
+
+
+class Figure(_Section):
+    """One published figure: video AUROC in %, and where it stands."""
+
+    column: str
+    value: float = Field(ge=0, le=100)
+    source: str = Field(min_length=1)
+
+
+class Row(_Section):
+    """A published detector: its figures, how many columns its mean covers (None: not known), the YAML of its recipe."""
+
+    figures: tuple[Figure, ...]
+    mean_over: int | None = None
+    yaml: str | None = None
+
+    def figure(self, column: str) -> Figure | None:
+        """The figure of a column, or of ``MEAN``."""
+        return next((figure for figure in self.figures if figure.column == column), None)
+
+
+class Stated(_Section):
+    """What the paper states of a recipe: keys of the YAML for training and for testing, and the rest in words."""
+
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    words: dict[str, str]
+
+
+class Reference(_Section):
+    """``reference.yaml``."""
+
+    columns: Annotated[tuple[Column, ...], Field(min_length=1)]
+    further: tuple[Column, ...] = ()
+    rows: dict[str, Row]
+    stated: Stated
+
+    @model_validator(mode="after")
+    def _figures_have_columns(self):
+        known = {column.column for column in (*self.columns, *self.further)} | {MEAN}
+        for name, row in self.rows.items():
+            if unknown := {figure.column for figure in row.figures} - known:
+                raise ValueError(f"rows.{name}: no column {', '.join(sorted(unknown))}")
+        return self
+
+    @property
+    def benchmarks(self) -> list[str]:
+        """Datasets of the cross-dataset mean."""
+        return [column.dataset for column in self.columns if not column.in_dataset]
+
+    def row(self, name: str) -> Row:
+        """A published row by its name.
+
+        Raises:
+            LNCLIPError: there is none.
+        """
+        if name not in self.rows:
+            raise LNCLIPError(f"no published row {name!r}; there are {', '.join(self.rows)}")
+        return self.rows[name]
+
+
+@cache
+def reference() -> Reference:
+    """The packaged ``reference.yaml``, checked."""
+    path = bench_configs() / "reference.yaml"
+    return validate(Reference, read_yaml(path), str(path))
+
+
+def dataset_of(name: str) -> str:
+    """Our name of a dataset that may go by its column's: ``CDFv2`` is ``Celeb-DF-v2``; others are as they are.
+
+    >>> dataset_of("CDFv2"), dataset_of("mine")
+    ('Celeb-DF-v2', 'mine')
+    """
+    known = (*reference().columns, *reference().further)
+    return next((column.dataset for column in known if column.column == name), name)
+
+
+def column_of(dataset: str) -> str:
+    """The short name of a dataset's column, or the dataset's own.
+
+    >>> column_of("FaceForensics++"), column_of("mine")
+    ('FF', 'mine')
+    """
+    known = (*reference().columns, *reference().further)
+    return next((column.column for column in known if column.dataset == dataset), dataset)
+
+
+def recipe(row: Row) -> dict | None:
+    """A published row's settings as ``{"train": {key: value}, "test": {…}}``: of its YAML, what the paper states.
+
+    None where the row has no YAML.
+    """
+    if row.yaml is None:
+        return None
+    config, stated = load_config(row.yaml), reference().stated
+    tested = config | {"frame_num": config["frame_num"]["test"]}
+    return {"train": _chosen(config, stated.train), "test": _chosen(tested, stated.test)}
+
+
+def _chosen(config, keys):
+    found = {}
+    for key in keys:
+        value = config
+        for part in key.split("."):
+            value = value[part]
+        found[key] = value
+    return found

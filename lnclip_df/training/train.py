@@ -1,0 +1,254 @@
+"""Train a detector: data, model, epochs."""
+
+import logging
+import random
+import signal
+import time
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.files import read_json, sha256, write_json
+from lnclip_df.datasets.dataset_json import read_videos
+from lnclip_df.datasets.frame_dataset import FrameDataset, share_of
+from lnclip_df.datasets.frames import crop_recipes
+from lnclip_df.evaluation.predict import one_line_errors
+from lnclip_df.models.detector import LNCLIPDetector
+from lnclip_df.training.module import LNCLIPModule, best_epoch
+from lnclip_df.training.outputs import Outputs, check_folder, read_last
+from lnclip_df.weights import load_weights
+from lnclip_df.weights.delta import frozen_sha256
+from lnclip_df.weights.formats import read_facts
+from lnclip_df.weights.hub import find_weights
+from lnclip_df.weights.read import read_metadata
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    config: dict,
+    out,
+    *,
+    resume: bool = False,
+    accelerator: str = "auto",
+    devices="auto",
+    num_nodes: int = 1,
+    strategy: str = "auto",
+    progress: bool = True,
+) -> dict:
+    """Train for the epochs ``start_epoch`` to ``nEpochs``, both included, and validate after each.
+
+    An epoch's frames, augmentation and slerp follow from ``manualSeed``, the epoch and the process alone: a training
+    that was interrupted and resumed goes exactly as one that was not. ``train_batchSize`` is per device.
+
+    Args:
+        config: see ``load_config``; trained on the ``train`` split of ``train_dataset``, together with
+            the share of ``lnclip.replay.datasets`` that ``manualSeed`` draws, but for videos of the validation set;
+            validated on the ``val`` split of ``lnclip.val_dataset``. With ``lnclip.start_from`` it begins with those
+            weights, and with an optimizer and schedule of its own.
+        out: folder for ``best.safetensors``, ``checkpoints/last.ckpt``, ``config.yaml``, ``history.json``,
+            ``start.json`` (with ``lnclip.start_from``: its hash and what it was) and ``tensorboard``; absent or empty
+            unless ``resume``. All nodes of a training must see it.
+        resume: go on after the last finished epoch in ``out``, or start where there is none. The configuration must
+            be the same, but for ``lnclip_df.training.outputs.MAY_CHANGE``.
+        accelerator, devices, num_nodes, strategy: Lightning's, such as ``devices=4, num_nodes=2, strategy="ddp"``.
+        progress: show progress bars.
+
+    Returns:
+        ``{"out", "best", "history", "seconds"}``: ``history`` has a dict an epoch (see ``LNCLIPModule``), ``best`` is
+        the one with the highest validation video AUROC, whose weights are in ``best.safetensors``.
+
+    Raises:
+        LNCLIPError: data, configuration, ``out`` or devices are unfit (before the first step), or a loss is not
+            finite (the last finished epoch's checkpoint stays).
+        KeyboardInterrupt: the user stopped it; ``resume`` goes on.
+    """
+    started, out = time.monotonic(), Path(out)
+    if config["start_epoch"] > config["nEpochs"]:
+        raise LNCLIPError(f"start_epoch {config['start_epoch']} is above nEpochs {config['nEpochs']}: nothing to train")
+    train_videos = _videos(config, config["train_dataset"], "train", "train_dataset")
+    val_videos = _videos(config, config["lnclip"]["val_dataset"], "val", "lnclip.val_dataset")
+    state = read_last(out, config) if resume else None
+    epoch = config["start_epoch"] if state is None else state["epoch"] + 1
+    seed = _seed(config, state)
+    train_videos = _unseen(train_videos + _replayed(config, seed), val_videos)
+
+    with _quiet_lightning(), one_line_errors():
+        outputs = Outputs(out, config, crop_recipes(config, train_videos))
+        switches = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "strategy": strategy}
+        trainer = _trainer(config, outputs, progress, switches)
+        if trainer.is_global_zero:
+            _announce(out, resume, state, epoch)
+        train_frames = FrameDataset(
+            config, train_videos, train=True, seed=seed, frames_per_video=config["frame_num"]["train"]
+        )
+        val_frames = FrameDataset(config, val_videos, train=False, frames_per_video=_val_frames(config))
+        torch.manual_seed(seed)
+        detector = LNCLIPDetector(config)
+        if state is None and config["lnclip"]["start_from"]:
+            started_from = _start_from(detector, config)
+            if trainer.is_global_zero:
+                write_json(out / "start.json", started_from)
+        if detector.settings.compile:
+            detector.backbone.compile()
+        module = LNCLIPModule(detector, config, train_frames, val_frames, seed=seed, progress=progress)
+        if state is not None:
+            module.restore(state)
+            if trainer.is_global_zero:
+                outputs.write_results(module)
+        if epoch <= config["nEpochs"]:
+            _fit(trainer, module, epoch, outputs)
+
+    history = read_json(out / "history.json")["epochs"]
+    best = best_epoch(history)
+    result = {"out": str(out), "best": best, "history": history, "seconds": time.monotonic() - started}
+    if trainer.is_global_zero:
+        logger.info(
+            "%d epochs; best is epoch %d, validation video AUROC %.4f: %s",
+            len(history), best["epoch"], best["val"]["auroc"], out / "best.safetensors",
+        )  # fmt: skip
+    return result
+
+
+def _fit(trainer, module, epoch, outputs):
+    """Run the epochs from ``epoch`` on; Lightning counts them as we do."""
+    trainer.fit_loop.epoch_progress.current.processed = epoch
+    try:
+        trainer.fit(module)
+    except OSError as error:  # TensorBoard's files
+        raise LNCLIPError(f"cannot write in {outputs.out}: {error.strerror or error}; --resume goes on") from error
+    except torch.cuda.OutOfMemoryError as error:
+        batch = module.config["train_batchSize"]
+        raise LNCLIPError(
+            f"the device has not enough memory: lower train_batchSize (it is {batch}) or set "
+            "lnclip.activation_checkpointing=true"
+        ) from error
+    except SystemExit:
+        if not outputs.interrupted:
+            raise
+    if outputs.interrupted:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt
+
+
+def _trainer(config, outputs, progress, switches):
+    try:
+        return Trainer(
+            **switches,
+            precision="32-true",
+            max_epochs=config["nEpochs"] + 1,
+            callbacks=[outputs, _Bar()] if progress else [outputs],
+            logger=TensorBoardLogger(outputs.out, name="", version="tensorboard"),
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            benchmark=config["cudnn"],
+        )
+    except Exception as error:  # Lightning raises many kinds for switches that do not fit the machine
+        shown = ", ".join(f"{name}={value}" for name, value in switches.items())
+        raise LNCLIPError(f"{shown}: {one_line(error)}") from error
+
+
+class _Bar(TQDMProgressBar):
+    def get_metrics(self, trainer, module):
+        return {name: value for name, value in super().get_metrics(trainer, module).items() if name != "v_num"}
+
+
+def _videos(config, names, split, key):
+    """The videos of a split, made sure to hold both classes."""
+    if not names:
+        raise LNCLIPError(f"{key} is empty: name at least one dataset to take the {split} split of")
+    videos = read_videos(config, names, split)
+    classes = {video.label for video in videos}
+    if classes != {0, 1}:
+        only, absent = ("fake", "real") if classes == {1} else ("real", "fake")
+        labels = ", ".join(sorted({video.label_name for video in videos}))
+        raise LNCLIPError(
+            f"{key}: the {split} split of {', '.join(names)} holds {only} videos only ({labels}); add {absent} ones"
+        )
+    return videos
+
+
+def _replayed(config, seed):
+    """The share of older training sets that is trained on again: the same videos in every epoch."""
+    replay = config["lnclip"]["replay"]
+    videos = read_videos(config, replay["datasets"], "train")
+    kept = share_of(videos, replay["share"], seed)
+    if kept:
+        logger.info("replaying %d of the %d videos of %s", len(kept), len(videos), ", ".join(replay["datasets"]))
+    return kept
+
+
+def _unseen(train_videos, val_videos):
+    """The training videos that share no frame with the validation set: LNCLIP-val draws from training splits too."""
+    validated = {frame for video in val_videos for frame in video.frames}
+    kept = [video for video in train_videos if validated.isdisjoint(video.frames)]
+    if len(kept) < len(train_videos):
+        count = len(train_videos) - len(kept)
+        logger.info("%d of %d training videos are in the validation set and left out", count, len(train_videos))
+    if {video.label for video in kept} != {0, 1}:
+        raise LNCLIPError(
+            "train_dataset and lnclip.val_dataset hold the same videos: without those of the validation set one class "
+            "is left to train on; name another lnclip.val_dataset"
+        )
+    return kept
+
+
+def _start_from(detector, config) -> dict:
+    """Load the weights that training begins with; returns what they are."""
+    weights = config["lnclip"]["start_from"]
+    path = find_weights(weights)
+    tuned = detector.settings.tune
+    whole = tuned != "all" and read_facts(read_metadata(path), path).get("format") != "delta"
+    before = frozen_sha256(detector) if whole else None
+    facts = load_weights(detector, path)
+    if whole and frozen_sha256(detector) != before:
+        raise LNCLIPError(
+            f"lnclip.start_from: the frozen weights of {path} are not those of lnclip.backbone, which what is trained "
+            f"with lnclip.tune: {tuned} is saved without; name their backbone, or set lnclip.tune=all"
+        )
+    detector.train()
+    trained_on = facts.get("config", {}).get("train_dataset")
+    return {"weights": weights, "sha256": sha256(path), "epoch": facts.get("epoch"), "train_dataset": trained_on}
+
+
+def _val_frames(config):
+    return config["frame_num"]["val"] or config["frame_num"]["test"]
+
+
+def _seed(config, state):
+    if state is not None:
+        return state["seed"]
+    return random.SystemRandom().randrange(2**32) if config["manualSeed"] is None else config["manualSeed"]
+
+
+def _announce(out, resume, state, epoch):
+    check_folder(out, unused=not resume)
+    if not resume:
+        return
+    if state is None:
+        logger.info("nothing to resume in %s: no epoch is finished there; starting with the first", out)
+    else:
+        logger.info("resuming %s with epoch %d", out, epoch)
+
+
+@contextmanager
+def _quiet_lightning():
+    """Silence Lightning's tips and advice; its errors stay, and so do our own lines."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\.")
+            yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)

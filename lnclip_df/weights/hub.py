@@ -1,0 +1,88 @@
+"""Where weights lie: a file, a folder, or a repository of the Hugging Face Hub, whose cache is looked at first."""
+
+import re
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from lnclip_df.core.errors import LNCLIPError, one_line
+
+# Under which names a detector's weights lie in a folder or a repository; the first that is there is taken.
+NAMES = ("best.safetensors", "model.safetensors", "model.ckpt", "pytorch_model.bin", "ckpt_best.pth")
+
+
+def find_weights(path_or_hub_id) -> Path:
+    """The file of a detector's weights.
+
+    Args:
+        path_or_hub_id: a file; a folder that holds one of ``NAMES``; or a Hub repository, ``owner/name``, which is
+            fetched once (its ``config.json`` too) and then taken from the cache.
+
+    Raises:
+        LNCLIPError: there is none, or the Hub cannot be reached; the message says which file to put where.
+    """
+    path = Path(path_or_hub_id).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        found = [path / name for name in NAMES if (path / name).is_file()]
+        if not found:
+            raise LNCLIPError(
+                f"the folder {path} holds no weights; name a file, or put one of {', '.join(NAMES)} there"
+            )
+        return found[0]
+    name = str(path_or_hub_id)
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) or ".." in name or path.parent.exists():
+        raise LNCLIPError(f"no weights file {path}")
+    return in_hub_cache(name, NAMES) or _download(name)
+
+
+def _download(repository):
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    def fetch(name):
+        try:
+            return Path(hf_hub_download(repository, name))
+        except LocalEntryNotFoundError:  # the Hub cannot be reached
+            raise
+        except EntryNotFoundError:
+            return None
+
+    try:
+        require_hub()
+        fetch("config.json")
+        found = next(filter(None, map(fetch, NAMES)), None)
+    except Exception as error:  # whatever a network, a proxy or a hub can raise
+        raise LNCLIPError(
+            f"no file {repository}, and it cannot be fetched from the Hugging Face Hub ({one_line(error)[:200]}). On a "
+            f"machine with a network, download its model.safetensors and config.json, put both into one folder here, "
+            "and name that folder"
+        ) from error
+    if found is None:
+        raise LNCLIPError(f"{repository} on the Hugging Face Hub holds none of {', '.join(NAMES)}; name a file instead")
+    return found
+
+
+def in_hub_cache(repository: str, names) -> Path | None:
+    """The first of some files of a Hub repository that was fetched before, else None."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in names:
+        path = try_to_load_from_cache(repository, name)
+        if isinstance(path, str):
+            return Path(path)
+    return None
+
+
+def require_hub():
+    """Raise OSError where the Hub cannot be reached for want of a name server: its client would try for a minute."""
+    from huggingface_hub import constants
+
+    if getproxies():
+        return
+    try:
+        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, None)
+    except OSError as error:
+        raise OSError("no network: the Hub's name does not resolve") from error

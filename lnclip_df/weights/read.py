@@ -1,0 +1,141 @@
+"""Tensors by name from any file of weights, read without running anything that the file holds."""
+
+import re
+import warnings
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.weights.torchscript import is_torchscript, read_torchscript
+
+# What DDP puts before a model's names, and torch.compile before those of any module.
+_WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")
+
+
+@dataclass
+class Weights:
+    """What a file of weights holds: tensors by name, a safetensors header's metadata, Lightning's hyper-parameters."""
+
+    path: Path
+    tensors: dict[str, torch.Tensor]
+    metadata: dict[str, str] = field(default_factory=dict)
+    hyper_parameters: dict = field(default_factory=dict)
+
+
+def read_state_dict(path) -> tuple[dict[str, torch.Tensor], dict]:
+    """:func:`read_weights` as ``(tensors, metadata)``."""
+    weights = read_weights(path)
+    return weights.tensors, weights.metadata
+
+
+def read_weights(path) -> Weights:
+    """Read a safetensors file, a PyTorch file (``weights_only``) or a TorchScript archive.
+
+    Returns:
+        Tensors on the CPU, their names without the prefixes of DDP (``module.``) and torch.compile (``_orig_mod.``).
+
+    Raises:
+        LNCLIPError: absent, truncated, not a file of weights, or a pickle that holds more than tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise LNCLIPError(f"no weights file {path}")
+    try:
+        content, metadata = _read(path)
+    except LNCLIPError:
+        raise
+    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise LNCLIPError(
+            f"{path} is not a whole file of weights (truncated or corrupt?): {one_line(error)[:200]}"
+        ) from error
+    except Exception as error:  # pickle.UnpicklingError, and whatever a hostile pickle makes of it
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        more = f"it holds {found[1]} beside tensors" if found else "it is no PyTorch file, or holds more than tensors"
+        raise LNCLIPError(f"{path} is refused, and nothing of it was run: {more}") from error
+    state, hyper_parameters = _state_dict(content, path)
+    return Weights(path, _without_prefixes(state, path), metadata, hyper_parameters)
+
+
+def is_safetensors(path) -> bool:
+    """Whether a file is safetensors, by its name, or by its start: eight bytes of a length, then JSON."""
+    if Path(path).suffix == ".safetensors":
+        return True
+    with open(path, "rb") as file:
+        start = file.read(9)
+    return start[6:] == b"\0\0{"
+
+
+def read_metadata(path) -> dict[str, str]:
+    """A safetensors file's metadata, without its tensors; empty for other files.
+
+    Raises:
+        LNCLIPError: it should be safetensors, and is damaged.
+    """
+    try:
+        if not is_safetensors(path):
+            return {}
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise LNCLIPError(
+            f"{path} is not a whole file of weights (truncated or corrupt?): {one_line(error)[:200]}"
+        ) from error
+
+
+def _read(path):
+    """The content of a file and its metadata."""
+    if is_safetensors(path):
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    _refuse_compressed(path)
+    if is_torchscript(path):
+        return read_torchscript(path), {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the pickle protocol of a file that is refused anyway
+        return torch.load(path, map_location="cpu", weights_only=True), {}
+
+
+def _refuse_compressed(path):
+    """PyTorch stores tensors as they are; compressed ones could unpack to far more than the file's size."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        for item in archive.infolist():
+            if item.compress_type != zipfile.ZIP_STORED and re.search(r"/data(\.pkl$|/)", item.filename):
+                raise LNCLIPError(f"{path} is refused: {item.filename} in it is compressed, which PyTorch never does")
+
+
+def _state_dict(content, path):
+    """The tensors by name, and Lightning's hyper-parameters where the file is one of its checkpoints."""
+    hyper_parameters = {}
+    if isinstance(content, dict) and isinstance(content.get("trained"), dict) and "optimizer" in content:
+        raise LNCLIPError(f"{path} is what a training goes on from; its weights are in best.safetensors")
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        found = content.get("hyper_parameters")
+        hyper_parameters = found if isinstance(found, dict) else {}
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not content or not all(map(_is_weight, content.keys(), content.values())):
+        raise LNCLIPError(f"{path} is not a state dict: expected dense floating-point tensors (and counters) by name")
+    return content, hyper_parameters
+
+
+def _is_weight(name, tensor):
+    return (
+        isinstance(name, str)
+        and isinstance(tensor, torch.Tensor)
+        and tensor.layout == torch.strided
+        and tensor.device.type == "cpu"
+        and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()  # as large as it says
+        and (tensor.is_floating_point() or tensor.ndim < 2 or name.endswith("position_ids"))
+    )
+
+
+def _without_prefixes(state, path):
+    plain = {_WRAPPERS.sub("", name): tensor for name, tensor in state.items()}
+    if len(plain) != len(state):
+        raise LNCLIPError(f"{path} holds a tensor twice, with and without the prefix of DDP or torch.compile")
+    return plain

@@ -1,0 +1,77 @@
+"""A detector from a file of weights: which configuration it has, and where its backbone's own weights are had."""
+
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from lnclip_df.config.loading import load_config
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.models.detector import LNCLIPDetector
+from lnclip_df.weights.formats import read_facts
+from lnclip_df.weights.hub import find_weights
+from lnclip_df.weights.load import load_weights
+from lnclip_df.weights.read import read_metadata
+
+
+def config_for(weights, config=None, overrides=()) -> dict:
+    """The configuration of a file of weights.
+
+    Args:
+        weights: what ``lnclip_df.weights.load_weights`` takes.
+        config: a YAML, as ``lnclip_df.load_config`` takes it; else ``config.yaml`` beside the weights, else the
+            configuration saved with them, else ``lnclip.yaml``.
+        overrides: ``key=value`` strings, see ``lnclip_df.load_config``.
+
+    Raises:
+        LNCLIPError: no such weights, or the configuration is wrong.
+    """
+    path = find_weights(weights)
+    beside = path.parent / "config.yaml"
+    saved = read_facts(read_metadata(path), path).get("config")
+    if config is None and not beside.is_file() and saved:
+        return _saved_config(path, saved, overrides)
+    return load_config(config or (beside if beside.is_file() else "lnclip.yaml"), overrides)
+
+
+def restore_detector(config: dict, weights) -> tuple[LNCLIPDetector, dict]:
+    """Build a detector and load its weights.
+
+    A delta holds LayerNorms and head: the rest comes from ``lnclip.backbone``, whose weights file or tag must be at
+    hand. Every other format holds the backbone too, and CLIP's weights are not asked for.
+
+    Args:
+        config: see ``config_for``.
+        weights: see ``lnclip_df.weights.load_weights``.
+
+    Returns:
+        The detector, in evaluation mode, and what ``load_weights`` returns.
+
+    Raises:
+        LNCLIPError: the weights do not fit, or the backbone of a delta cannot be had.
+    """
+    path = find_weights(weights)
+    if read_facts(read_metadata(path), path).get("format") != "delta":
+        detector = LNCLIPDetector(_without_pretrained(config))
+    else:
+        try:
+            detector = LNCLIPDetector(config)
+        except LNCLIPError as error:
+            raise LNCLIPError(f"{path} is a delta and needs its backbone's weights: {error}") from error
+    facts = load_weights(detector, path)
+    return detector.eval(), facts
+
+
+def _without_pretrained(config):
+    backbone = config["lnclip"]["backbone"] | {"pretrained": "none"}
+    return config | {"lnclip": config["lnclip"] | {"backbone": backbone}}
+
+
+def _saved_config(path, saved, overrides):
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.yaml"
+        file.write_text(yaml.safe_dump(saved), encoding="utf-8")
+        try:
+            return load_config(file, overrides)
+        except LNCLIPError as error:
+            raise LNCLIPError(str(error).replace(str(file), f"the configuration saved in {path}")) from error

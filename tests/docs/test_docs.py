@@ -1,0 +1,252 @@
+"""README and docs: the site builds without a broken link, asks nothing of the network, and names only what exists."""
+
+import ast
+import importlib
+import re
+import shlex
+from html.parser import HTMLParser
+from pathlib import Path
+
+import mkdocs.config
+import pytest
+import typer
+import yaml
+from mkdocs.commands.build import build
+from mkdocs.exceptions import Abort
+
+from lnclip_df import cli
+from lnclip_df.config.loading import bench_configs, detector_yamls, load_config
+from lnclip_df.config.schema import Config
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PAGES}
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
+CODE_LINK = re.compile(r"\[`([\w.]+)`\]\(\.\./(lnclip_df/[\w/]+\.py)\)")
+THEIRS = {"--ddp", "--local_rank"}  # DeepfakeBench's options
+COMMAND = typer.main.get_command(cli.app)
+
+
+def prose(text):
+    """A page without its blocks of code."""
+    return FENCE.sub("", text)
+
+
+def blocks(text, language):
+    return [body for found, body in FENCE.findall(text) if found == language]
+
+
+def inline_code(text):
+    return re.findall(r"`([^`\n]+)`", prose(text))
+
+
+def every(find):
+    """``(page, item)`` for what ``find`` finds in each page's text."""
+    return [(page, item) for page, text in TEXTS.items() for item in find(text)]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The built site."""
+    folder = tmp_path_factory.mktemp("site")
+    build(mkdocs.config.load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder)))
+    return folder
+
+
+class Loaded(HTMLParser):
+    """Collects what a browser fetches for a page, without a click."""
+
+    def __init__(self):
+        super().__init__()
+        self.addresses = []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        names = ("src", "srcset", "data", "poster") + (("href",) if tag == "link" else ())
+        self.addresses += [attributes[name] for name in names if name in attributes]
+
+
+def test_a_browser_fetches_nothing_from_elsewhere(site):
+    pages = list(site.rglob("*.html"))
+    for page in pages:
+        parser = Loaded()
+        parser.feed(page.read_text(encoding="utf-8"))
+        assert parser.addresses
+        assert not [address for address in parser.addresses if re.match(r"(\w+:)?//", address)], page
+    for sheet in site.rglob("*.css"):
+        assert not re.search(r"(url\(|@import)[\s\"']*(\w+:)?//", sheet.read_text(encoding="utf-8")), sheet
+    assert len(pages) > len(TEXTS)
+
+
+def test_source_files_that_a_page_links_to_are_pages_of_the_site(site):
+    assert 'href="lnclip_df/models/sphere.py.html"' in (site / "paper.html").read_text(encoding="utf-8")
+    assert "slerp_augment" in (site / "lnclip_df" / "models" / "sphere.py.html").read_text(encoding="utf-8")
+
+
+def small_site(root, pages):
+    """Build a site of ``pages`` with this project's settings, all in the navigation but ``unlisted.md``."""
+    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    settings |= {"theme": "mkdocs", "plugins": [], "nav": [name for name in pages if name != "unlisted.md"]}
+    (root / "mkdocs.yml").write_text(yaml.safe_dump(settings))
+    (root / "docs").mkdir()
+    (root / "docs" / "hooks.py").write_text((ROOT / "docs" / "hooks.py").read_text(encoding="utf-8"))
+    (root / "code.py").write_text("answer = 42\n")
+    for name, text in pages.items():
+        (root / "docs" / name).write_text(text)
+    build(mkdocs.config.load_config(str(root / "mkdocs.yml")))
+
+
+@pytest.mark.parametrize(
+    "link", ["nowhere.md", "index.md#nowhere", "#nowhere", "../nowhere.py", "../../code.py", "/index.md"]
+)
+def test_a_broken_link_fails_the_build(tmp_path, link):
+    with pytest.raises(Abort):
+        small_site(tmp_path, {"index.md": f"# Home\n\n[there]({link})\n"})
+
+
+def test_a_page_outside_the_navigation_fails_the_build(tmp_path):
+    with pytest.raises(Abort):
+        small_site(tmp_path, {"index.md": "# Home\n", "unlisted.md": "# Lost\n"})
+
+
+def test_whole_links_build(tmp_path):
+    small_site(
+        tmp_path, {"index.md": "# Home\n\n[a](#home) [b](other.md#more) [c](../code.py)\n", "other.md": "# More\n"}
+    )
+    assert "42" in (tmp_path / "site" / "code.py.html").read_text(encoding="utf-8")
+
+
+def github_anchors(path):
+    """The anchors of a Markdown file's headings on GitHub."""
+    headings = re.findall(r"^#+ +(.+?) *$", prose(path.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(("page", "link"), [e for e in every(LINK.findall) if not re.match(r"https?://", e[1])])
+def test_a_relative_link_leads_somewhere_on_github(page, link):
+    path, _, anchor = link.partition("#")
+    target = (ROOT / page).parent / path if path else ROOT / page
+    assert target.exists()
+    assert not anchor or anchor in github_anchors(target)
+
+
+def commands(text):
+    """The words of every lnclip-df command in a page's shell blocks."""
+    for block in blocks(text, "sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+            lexer.whitespace_split = True
+            words = []
+            for word in [*lexer, ";"]:
+                if word not in ("&&", "||", "|", ";", "&"):
+                    words.append(word)
+                    continue
+                if words[:1] == ["lnclip-df"]:
+                    yield words
+                words = []
+
+
+def command_of(words):
+    """The command that words name, and what is left of them."""
+    command, rest = COMMAND, words
+    while hasattr(command, "commands") and rest:
+        assert rest[0] in command.commands, f"no command {rest[0]}"
+        command, rest = command.commands[rest[0]], rest[1:]
+    return command, rest
+
+
+def options_of(command):
+    return {name for parameter in command.params for name in parameter.opts} | {"--help"}
+
+
+def every_command(command=COMMAND):
+    parts = getattr(command, "commands", {}).values()
+    return [command, *(inner for part in parts for inner in every_command(part))]
+
+
+@pytest.mark.parametrize(("page", "words"), every(commands))
+def test_a_command_in_a_block_is_one_that_the_program_takes(page, words):
+    command, rest = command_of(words[1:])
+    context = command.make_context("lnclip-df", list(rest))
+    config = context.params.get("config")
+    if context.params.get("overrides"):
+        load_config(config if config in detector_yamls() else "lnclip.yaml", context.params["overrides"])
+
+
+def commands_in_prose(text):
+    return [code for code in inline_code(text) if re.match("lnclip-df (?!COMMAND)", code)]
+
+
+@pytest.mark.parametrize(("page", "text"), every(commands_in_prose))
+def test_a_command_in_the_prose_and_its_options_exist(page, text):
+    command, rest = command_of(shlex.split(text)[1:])
+    assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= options_of(command)
+
+
+@pytest.mark.parametrize(("page", "option"), every(lambda text: re.findall(r"`(--[\w-]+)", prose(text))))
+def test_an_option_in_the_prose_is_one_of_some_command(page, option):
+    assert option in THEIRS.union(*map(options_of, every_command()))
+
+
+def key_exists(key):
+    model = Config
+    for part in key.split("."):
+        if part not in model.model_fields:
+            return False
+        model = model.model_fields[part].annotation
+        model = next((kind for kind in (model, *getattr(model, "__args__", ())) if hasattr(kind, "model_fields")), None)
+        model = model or type("Leaf", (), {"model_fields": {}})
+    return True
+
+
+def test_only_the_keys_of_the_yaml_are_known():
+    assert key_exists("lnclip.loss.half_squared") and key_exists("lnclip.backbone.vision.width")
+    assert (
+        not key_exists("lnclip.loss.half") and not key_exists("lnclip.tune.all") and not key_exists("lnclip.precison")
+    )
+
+
+@pytest.mark.parametrize(
+    ("page", "key"), every(lambda text: re.findall(r"`(?:--set '?)?(lnclip\.(?!yaml)[\w.]*\w)[`:=]", prose(text)))
+)
+def test_a_key_in_the_prose_exists(page, key):
+    assert key_exists(key)
+
+
+def test_the_table_of_the_yaml_names_every_key_and_no_other():
+    rows = re.findall(r"^\| (`.+?`) \|", prose(TEXTS["docs/train.md"]), re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named == set(Config.model_fields["lnclip"].annotation.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("page", "name"), every(lambda text: re.findall(r"`((?:ablation|training|datasets)/[^`/\s]+\.yaml)`", text))
+)
+def test_a_packaged_yaml_that_is_named_exists(page, name):
+    assert (bench_configs() / name).is_file()
+
+
+@pytest.mark.parametrize(("page", "block"), every(lambda text: blocks(text, "python")))
+def test_python_in_the_docs_parses_and_imports_what_exists(page, block):
+    for node in ast.walk(ast.parse(block)):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("lnclip_df"):
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "lnclip_df":
+            assert hasattr(importlib.import_module("lnclip_df"), node.attr)
+
+
+@pytest.mark.parametrize(("name", "file"), CODE_LINK.findall(TEXTS["docs/paper.md"]))
+def test_what_the_paper_page_names_is_in_the_file_that_it_links_to(name, file):
+    module = file.removesuffix(".py").removeprefix("lnclip_df/").replace("/", ".")
+    assert name.startswith(f"{module}.")
+    found = importlib.import_module(f"lnclip_df.{module}")
+    for part in name.removeprefix(f"{module}.").split("."):
+        found = getattr(found, part)
+    assert found.__module__ == f"lnclip_df.{module}"
+
+
+def test_every_link_to_code_on_the_paper_page_names_a_part_of_it():
+    links = [link for link in LINK.findall(TEXTS["docs/paper.md"]) if link.endswith(".py")]
+    assert len(links) == len(CODE_LINK.findall(TEXTS["docs/paper.md"])) > 20

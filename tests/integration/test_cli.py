@@ -1,0 +1,225 @@
+"""The command line: what it teaches, what it passes on, and its one-line errors."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from released import tiny_config, tiny_detector
+from tiny import configured, make_toy
+from typer.testing import CliRunner
+
+import lnclip_df
+from lnclip_df import cli
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.weights import save_weights
+
+COMMANDS = [
+    "train", "test", "preprocess", "rearrange", "audit", "pairs", "datasets", "leaderboard", "compare", "calibrate",
+    "coverage", "subgroups", "aggregate", "robustness", "export", "install", "uninstall", "doctor", "bench-run", "demo",
+    "configs", "bank", "predict", "app",
+]  # fmt: skip
+
+
+def call(*arguments):
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def error_of(result) -> str:
+    """The one line on stderr of a command that failed as it should."""
+    assert result.exit_code == 1, result.output
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_nothing_heavy_is_imported_for_help():
+    heavy = {"torch", "lightning", "numpy", "pydantic", "yaml"}
+    code = f"import sys, lnclip_df.cli; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("set_before", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_leave_their_core_unless_the_user_says_otherwise(monkeypatch, set_before, found):
+    monkeypatch.setenv("OMP_WAIT_POLICY", set_before or "")
+    if set_before is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert call("configs").exit_code == 0
+    assert os.environ["OMP_WAIT_POLICY"] == found
+
+
+@pytest.mark.parametrize("command", ["test", "robustness"])
+def test_weights_of_the_hub_have_no_folder_for_results(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    snapshot = tmp_path / "hub" / "models--owner--name" / "snapshots" / "abc123"
+    save_weights(tiny_detector(), snapshot / "model.safetensors", {"config": tiny_config()})
+    (tmp_path / "hub" / "models--owner--name" / "refs").mkdir()
+    (tmp_path / "hub" / "models--owner--name" / "refs" / "main").write_text("abc123")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    result = call(command, "--weights", "owner/name", "--datasets", "mine")
+    assert result.exit_code == 1
+    assert result.stderr == "error: owner/name is fetched from the Hub: name a folder for the results with --out\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["hub"]
+
+
+def test_help_lists_every_command():
+    result = call("--help")
+    assert result.exit_code == 0
+    assert all(command in result.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_commands_help_shows_an_example(command):
+    assert f"Example: lnclip-df {command}" in call(command, "--help").stdout
+
+
+def test_version():
+    assert call("--version").stdout.strip() == f"lnclip-df {lnclip_df.__version__}"
+
+
+def test_the_module_runs_as_the_command():
+    result = subprocess.run([sys.executable, "-m", "lnclip_df", "--version"], capture_output=True, text=True)
+    assert result.stdout.strip() == f"lnclip-df {lnclip_df.__version__}"
+
+
+def test_configs_lists_the_packaged_ones():
+    assert "lnclip.yaml" in call("configs").stdout.split()
+    assert "reference.yaml" not in call("configs").stdout
+
+
+@pytest.fixture(scope="module")
+def toy_yaml(tmp_path_factory):
+    """A YAML on the tiny data set, as a user would write it."""
+    root = make_toy(tmp_path_factory.mktemp("toy"))
+    path = root / "toy.yaml"
+    path.write_text(yaml.safe_dump(configured(root, "nEpochs=0")))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(toy_yaml, tmp_path_factory):
+    """A run's folder after ``train``."""
+    out = tmp_path_factory.mktemp("runs") / "first"
+    result = call("train", "--config", toy_yaml, "--out", out, "--accelerator", "cpu", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert "1 epochs; best is epoch 0" in result.stderr
+    return out
+
+
+def test_train_then_test_then_leaderboard(run, tmp_path):
+    tested = call("test", "--weights", run / "best.safetensors", "--device", "cpu", "--quiet")
+    assert tested.exit_code == 0, tested.output
+    assert tested.stdout.splitlines()[1].split()[:3] == ["toy", "12", "24"]
+    assert (run / "predictions" / "toy.parquet").is_file()
+    board = call("leaderboard", run, "--out", tmp_path)
+    assert board.exit_code == 0, board.output
+    assert "| first |" in board.stdout and str(tmp_path / "leaderboard.html") in board.stdout
+    assert (tmp_path / "leaderboard.html").is_file()
+
+
+def test_compare_says_what_a_run_did_otherwise_than_a_published_one(run):
+    tested = call("test", "--weights", run / "best.safetensors", "--device", "cpu", "--quiet")
+    assert tested.exit_code == 0, tested.output
+    result = call("compare", run, "LNCLIP-DF")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ["first difference, first | LNCLIP-DF:", "  train_dataset: toy | FaceForensics++"]
+    assert "  nEpochs: 0 | 19" in lines and not any("not recorded" in line for line in lines)
+    assert "neither a run nor a published row" in error_of(call("compare", run, "LNCLIP"))
+
+
+def test_leaderboards_errors_are_one_line(run, tmp_path):
+    assert "unknown metric auc" in error_of(call("leaderboard", run, "--out", tmp_path, "--metrics", "ap,auc"))
+    (tmp_path / "a.csv").write_text("dataset,video,label,prob\nA,v,1,2\n")
+    assert "prob is 2.0, not within 0..1" in error_of(call("leaderboard", tmp_path / "a.csv", "--out", tmp_path))
+
+
+def test_resume_says_where_it_goes_on(run, toy_yaml):
+    result = call("train", "--config", toy_yaml, "--set", "nEpochs=1", "--out", run, "--resume", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert f"resuming {run} with epoch 1" in result.stderr
+
+
+def test_a_typo_in_the_yaml_is_one_line(toy_yaml, tmp_path):
+    path = tmp_path / "typo.yaml"
+    path.write_text(toy_yaml.read_text().replace("uniformity", "uniformty"))
+    assert "lnclip.loss.uniformty: unknown key (did you mean uniformity?)" in error_of(call("train", "--config", path))
+
+
+def test_a_typo_in_an_override_is_one_line(toy_yaml):
+    result = call("train", "--config", toy_yaml, "--set", "lnclip.slerp.enable=false")
+    assert "lnclip.slerp.enable: unknown key (did you mean enabled?)" in error_of(result)
+
+
+def test_weights_that_are_truncated_or_absent_are_one_line(run, tmp_path):
+    weights = tmp_path / "best.safetensors"
+    assert f"no weights file {weights}" in error_of(call("test", "--weights", weights, "--config", run / "config.yaml"))
+    weights.write_bytes((run / "best.safetensors").read_bytes()[:5000])
+    result = call("test", "--weights", weights, "--config", run / "config.yaml", "--quiet")
+    assert str(weights) in error_of(result)
+
+
+def test_an_unknown_data_set_is_one_line(run):
+    result = call("test", "--weights", run / "best.safetensors", "--datasets", "toy,absent", "--quiet")
+    assert "no dataset file" in error_of(result)
+
+
+@pytest.mark.parametrize("room", ["install", "uninstall"])
+def test_a_folder_that_is_no_checkout_is_one_line(room, tmp_path):
+    error_of(call(room, tmp_path))
+
+
+def test_doctor_exits_with_1_where_there_is_a_problem(tmp_path):
+    result = call("doctor", tmp_path)
+    assert result.exit_code == 1
+    assert "problem" in result.stdout
+
+
+def test_bench_run_passes_arguments_and_status_through(tmp_path, monkeypatch):
+    import lnclip_df.bench.run_script as bench
+
+    calls = []
+    monkeypatch.setattr(bench, "bench_run", lambda *arguments: calls.append(arguments) or 7)
+    result = call("bench-run", tmp_path, "--", "training/train.py", "--detector_path", "x.yaml", "--no-save_ckpt")
+    assert result.exit_code == 7
+    assert calls == [(tmp_path, ["training/train.py", "--detector_path", "x.yaml", "--no-save_ckpt"])]
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "shown"),
+    [(LNCLIPError("x is 3, not 4"), 1, "error: x is 3, not 4\n"), (KeyboardInterrupt(), 130, "")],
+)
+def test_errors_become_a_status_and_no_traceback(monkeypatch, raised, status, shown):
+    import lnclip_df.config.loading as config
+
+    def fail():
+        raise raised
+
+    monkeypatch.setattr(config, "bench_configs", fail)
+    result = call("configs")
+    assert (result.exit_code, result.stderr) == (status, shown)
+
+
+def test_a_closed_pipe_is_quiet():
+    command = f"{{ sleep 0.2; {sys.executable} -m lnclip_df configs; echo $? >&2; }} | true"
+    assert subprocess.run(["bash", "-c", command], capture_output=True, text=True).stderr == "141\n"
+
+
+INTERRUPTED = """
+import signal, sys
+from lnclip_df.training.module import LNCLIPModule
+def training_step(self, batch, batch_idx):
+    signal.raise_signal(signal.SIGINT)
+LNCLIPModule.training_step = training_step
+from lnclip_df.cli import main
+main()
+"""
+
+
+def test_ctrl_c_says_how_to_go_on(toy_yaml, tmp_path):
+    options = ["train", "--config", toy_yaml, "--out", tmp_path / "run", "--accelerator", "cpu", "--quiet"]
+    result = subprocess.run([sys.executable, "-c", INTERRUPTED, *options], capture_output=True, text=True)
+    assert result.returncode == 130
+    assert result.stderr.splitlines() == ["stopped after 0 finished epochs; the same command with --resume goes on"]

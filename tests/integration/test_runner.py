@@ -1,0 +1,422 @@
+"""Training and testing on a tiny data set: what they leave behind, and that an interruption changes nothing."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from tiny import configured, make_toy, write_dataset
+
+from lnclip_df.config.loading import load_config
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import read_json
+from lnclip_df.evaluation import test as testing
+from lnclip_df.evaluation.predictions import read_predictions
+from lnclip_df.models.detector import LNCLIPDetector
+from lnclip_df.models.schedule import cyclic_lr
+from lnclip_df.training.module import LNCLIPModule
+from lnclip_df.training.train import train
+from lnclip_df.weights import load_weights
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Tiny tensors are fastest on one thread, and sums to the last bit need the same number in every process."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    return make_toy(tmp_path_factory.mktemp("toy"))
+
+
+def run(root, out, *overrides, **options):
+    return train(configured(root, *overrides), out, accelerator="cpu", progress=False, **options)
+
+
+def weights_of(out):
+    return torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)["trained"]
+
+
+@pytest.fixture(scope="module")
+def trained(toy, tmp_path_factory):
+    """A training of three epochs: its folder and what ``train`` returned."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    return out, run(toy, out)
+
+
+def test_training_learns(trained):
+    _, result = trained
+    first, *_, last = result["history"]
+    assert last["train"]["ce"] < first["train"]["ce"]
+    assert result["best"]["val"]["auroc"] > 0.9
+
+
+def test_epochs_are_counted_as_deepfakebench_does(toy, tmp_path, trained):
+    assert [row["epoch"] for row in trained[1]["history"]] == [0, 1, 2]
+    later = run(toy, tmp_path, "start_epoch=2")
+    assert [row["epoch"] for row in later["history"]] == [2]
+
+
+def test_the_rate_follows_the_schedule_step_by_step(trained):
+    out, result = trained
+    schedule = {"warmup_epochs": 1, "decay_epochs": 9, "lr_min": 1e-2, "lr_max": 5e-2}
+    expected = [cyclic_lr(step / 6, **schedule) for step in range(18)]
+    assert scalars(out)["lr"] == pytest.approx(expected)
+    assert [row["lr"] for row in result["history"]] == pytest.approx(expected[5::6])
+
+
+def scalars(out):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(out / "tensorboard"))
+    events.Reload()
+    return {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def test_tensorboard_holds_every_loss_term_and_validation(trained):
+    assert {"train/overall", "train/ce", "train/alignment", "train/uniformity", "epoch/ce", "val/auroc"} <= set(
+        scalars(trained[0])
+    )
+
+
+def test_only_trainable_parameters_are_optimised_and_checkpointed(toy, trained):
+    state = torch.load(trained[0] / "checkpoints" / "last.ckpt", weights_only=True)
+    detector = LNCLIPDetector(configured(toy))
+    trainable = {name for name, p in detector.named_parameters() if p.requires_grad}
+    assert set(state["trained"]) == trainable
+    assert len(state["optimizer"]["state"]) == len(trainable)
+
+
+def test_the_best_epoch_is_the_one_in_best_safetensors(toy, trained):
+    out, result = trained
+    detector = LNCLIPDetector(configured(toy))
+    facts = load_weights(detector, out / "best.safetensors")
+    best = max(result["history"], key=lambda row: row["val"]["auroc"])
+    assert (facts["epoch"], facts["metric"], facts["seed"]) == (best["epoch"], best["val"], 1024)
+    assert facts["config"]["train_dataset"] == ["toy"]
+    retested = testing.test(configured(toy), out / "best.safetensors", out, device="cpu", progress=False)
+    assert retested["toy"]["video"]["auroc"] > 0.9
+
+
+AUGMENTED = ("nEpochs=3", "lnclip.augmentation=paper")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(toy, tmp_path_factory):
+    """A training of four epochs with augmentation: its folder and history."""
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    return out, run(toy, out, *AUGMENTED)["history"]
+
+
+@pytest.mark.parametrize("how", ["killed", "failed"])
+def test_resumed_training_equals_undisturbed(toy, undisturbed, tmp_path, monkeypatch, how):
+    out, history = undisturbed
+    {"killed": kill, "failed": fail}[how](toy, tmp_path, monkeypatch)
+    assert read_json(tmp_path / "history.json")["epochs"] == history[:2]
+    assert run(toy, tmp_path, *AUGMENTED, resume=True)["history"] == history
+    for name, tensor in weights_of(out).items():
+        assert torch.equal(tensor, weights_of(tmp_path)[name]), name
+    assert (tmp_path / "best.safetensors").read_bytes() == (out / "best.safetensors").read_bytes()
+
+
+KILLED = """
+import os, signal, sys
+import torch
+from lnclip_df.training.module import LNCLIPModule
+from test_runner import run
+step = LNCLIPModule.training_step
+def training_step(self, batch, batch_idx):
+    if (self.current_epoch, batch_idx) == (2, 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, batch, batch_idx)
+LNCLIPModule.training_step = training_step
+torch.set_num_threads(1)
+run(sys.argv[1], sys.argv[2], *sys.argv[3:])
+"""
+
+
+def kill(toy, out, monkeypatch):
+    """Train in another process, which dies in its third epoch's second step."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", KILLED, str(toy), str(out), *AUGMENTED]
+    status = subprocess.run(command, cwd=os.path.dirname(__file__), env=environment, check=False).returncode
+    assert status == -signal.SIGKILL
+
+
+def fail(toy, out, monkeypatch):
+    """Train until the loss turns out not to be finite in the third epoch's second step."""
+    step = LNCLIPModule.training_step
+
+    def training_step(self, batch, batch_idx):
+        if (self.current_epoch, batch_idx) == (2, 1):
+            batch["image"] = batch["image"] * float("nan")
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LNCLIPModule, "training_step", training_step)
+        with pytest.raises(LNCLIPError, match="loss is not finite"):
+            run(toy, out, *AUGMENTED)
+
+
+def test_a_finished_training_resumes_to_itself_and_can_be_prolonged(toy, tmp_path, trained):
+    out = shutil.copytree(trained[0], tmp_path / "run")
+    assert run(toy, out, resume=True)["history"] == trained[1]["history"]
+    assert len(run(toy, out, "nEpochs=3", resume=True)["history"]) == 4
+
+
+def test_resuming_where_nothing_is_starts(toy, tmp_path):
+    assert len(run(toy, tmp_path / "new", "nEpochs=0", resume=True)["history"]) == 1
+
+
+def test_a_seed_that_was_drawn_is_kept_on_resuming(toy, tmp_path):
+    run(toy, tmp_path, "manualSeed=null", "nEpochs=0")
+    seed = read_json(tmp_path / "history.json")["seed"]
+    run(toy, tmp_path, "manualSeed=null", "nEpochs=1", resume=True)
+    assert read_json(tmp_path / "history.json")["seed"] == seed
+    assert load_config(tmp_path / "config.yaml")["manualSeed"] == seed
+
+
+@pytest.mark.slow
+def test_two_processes_share_an_epoch_and_its_validation(toy, tmp_path):
+    config = tmp_path / "toy.yaml"
+    config.write_text(yaml.safe_dump(configured(toy, "train_batchSize=4", "nEpochs=0")))
+    switches = ["--accelerator", "cpu", "--devices", "2", "--strategy", "ddp", "--quiet"]
+    command = [sys.executable, "-m", "lnclip_df", "train", "--config", config, "--out", tmp_path / "run", *switches]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert len(result.stderr.splitlines()) == 2, result.stderr
+    assert len(scalars(tmp_path / "run")["lr"]) == 6
+
+
+def test_resuming_with_another_configuration_names_the_key(toy, trained):
+    with pytest.raises(LNCLIPError, match="cannot resume: train_batchSize is 4 and was 8"):
+        run(toy, trained[0], "train_batchSize=4", resume=True)
+    with pytest.raises(LNCLIPError, match=r"cannot resume: lnclip.loss.uniformity is 0.1 and was 0.5"):
+        run(toy, trained[0], "lnclip.loss.uniformity=0.1", resume=True)
+
+
+def test_resuming_with_other_data_is_refused(toy, tmp_path, trained):
+    out = shutil.copytree(trained[0], tmp_path / "run")
+    videos = read_json(toy / "preprocessing" / "dataset_json" / "toy.json")["toy"]
+    for label in videos.values():
+        label["train"] = dict(list(label["train"].items())[:4])
+    shutil.copytree(toy / "frames", tmp_path / "frames")
+    write_dataset(tmp_path, "toy", videos)
+    with pytest.raises(LNCLIPError, match="an epoch had 6 steps and now has 2"):
+        run(tmp_path, out, "nEpochs=3", resume=True)
+
+
+def test_a_truncated_checkpoint_is_one_line(toy, tmp_path, trained):
+    out = shutil.copytree(trained[0], tmp_path / "run")
+    last = out / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:5000])
+    with pytest.raises(LNCLIPError, match=r"last.ckpt is damaged") as error:
+        run(toy, out, resume=True)
+    assert "\n" not in str(error.value)
+
+
+def test_a_used_folder_is_refused(toy, trained):
+    with pytest.raises(LNCLIPError, match="is not empty; go on there with --resume"):
+        run(toy, trained[0])
+
+
+def test_ctrl_c_keeps_the_finished_epochs(toy, tmp_path, monkeypatch):
+    step = LNCLIPModule.training_step
+
+    def training_step(self, batch, batch_idx):
+        if self.current_epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(LNCLIPModule, "training_step", training_step)
+    with pytest.raises(KeyboardInterrupt):
+        run(toy, tmp_path)
+    assert len(read_json(tmp_path / "history.json")["epochs"]) == 1
+
+
+def one_class(toy, root, split, label):
+    """A copy of the data set whose ``split`` holds ``label`` only."""
+    videos = read_json(toy / "preprocessing" / "dataset_json" / "toy.json")["toy"]
+    for name in videos:
+        if name != label:
+            videos[name][split] = {}
+    write_dataset(root, "toy", videos)
+    return root
+
+
+def test_a_training_set_of_one_class_is_refused_before_the_first_step(toy, tmp_path):
+    root = one_class(toy, tmp_path, "train", "demo_fake")
+    with pytest.raises(LNCLIPError, match=r"the train split of toy holds fake videos only \(demo_fake\); add real"):
+        run(root, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_validation_set_of_one_class_is_refused_before_the_first_step(toy, tmp_path):
+    root = one_class(toy, tmp_path, "val", "demo_real")
+    with pytest.raises(LNCLIPError, match=r"lnclip.val_dataset: the val split of toy holds real videos only"):
+        run(root, tmp_path / "run")
+
+
+def test_an_empty_validation_set_is_refused(toy, tmp_path):
+    with pytest.raises(LNCLIPError, match=r"lnclip.val_dataset is empty"):
+        run(toy, tmp_path / "run", "lnclip.val_dataset=[]")
+
+
+def test_switches_that_do_not_fit_the_machine_are_one_line(toy, tmp_path):
+    with pytest.raises(LNCLIPError, match="strategy=nonsense"):
+        run(toy, tmp_path / "run", strategy="nonsense")
+
+
+@pytest.fixture
+def gap(toy, tmp_path):
+    """The data set without one training frame and one test frame."""
+    shutil.copytree(toy, tmp_path / "gap")
+    for frame in ("demo_real/0/000.png", "demo_fake/20/001.png"):
+        (tmp_path / "gap" / "frames" / frame).unlink()
+    return tmp_path / "gap"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_missing_frame_stops_training_and_is_named(gap, tmp_path, workers):
+    with pytest.raises(LNCLIPError, match=r"cannot read frame .*demo_real/0/000.png") as error:
+        run(gap, tmp_path / "run", f"workers={workers}")
+    assert "\n" not in str(error.value)
+
+
+def test_missing_frames_are_skipped_and_counted_on_request(gap, tmp_path):
+    overrides = ("lnclip.missing_frames=skip", "nEpochs=0")
+    result = run(gap, tmp_path / "run", *overrides)
+    assert result["history"][0]["skipped"] == 1
+    weights = tmp_path / "run" / "best.safetensors"
+    tested = testing.test(configured(gap, *overrides), weights, tmp_path / "run", device="cpu", progress=False)["toy"]
+    assert tested["skipped_frames"] == ["./frames/demo_fake/20/001.png"]
+    assert (tested["videos"], tested["frames"]) == (12, 23)
+
+
+def test_predictions_and_metrics_are_written_for_each_data_set(toy, tmp_path, trained):
+    weights = trained[0] / "best.safetensors"
+    result = testing.test(configured(toy), weights, tmp_path, datasets=["toy"], device="cpu", progress=False)
+    table, metadata = read_predictions(tmp_path / "predictions" / "toy.parquet")
+    assert len(table["prob"]) == 24
+    assert table["video"][0] == "toy/demo_fake/18"
+    assert metadata["train_dataset"] == ["toy"]
+    assert read_json(tmp_path / "metrics" / "toy.json") == result["toy"]
+    assert result["toy"]["video_deepfakebench"] != result["toy"]["video"]
+
+
+def test_a_finished_data_set_is_not_tested_again(toy, tmp_path, trained, monkeypatch):
+    weights = shutil.copy(trained[0] / "best.safetensors", tmp_path)
+    first = testing.test(configured(toy), weights, tmp_path, device="cpu", progress=False)
+    scored = []
+    score = testing.score
+    monkeypatch.setattr(testing, "score", lambda *a, **k: scored.append(k["title"]) or score(*a, **k))
+    assert testing.test(configured(toy, "workers=1"), weights, tmp_path, device="cpu", progress=False) == first
+    assert scored == []
+    testing.test(configured(toy, "lnclip.resize=clip"), weights, tmp_path, device="cpu", progress=False)
+    assert scored == ["toy"]
+
+
+def test_a_probability_that_is_no_number_names_the_frame(toy, tmp_path, trained, monkeypatch):
+    nan = {"prob": torch.full((8,), float("nan"))}
+    monkeypatch.setattr(LNCLIPDetector, "forward", lambda self, batch, inference=False: nan)
+    with pytest.raises(LNCLIPError, match=r"demo_fake/18/000.png: the detector's probability is nan"):
+        testing.test(configured(toy), trained[0] / "best.safetensors", tmp_path, device="cpu", progress=False)
+    assert not (tmp_path / "metrics").exists()
+
+
+@pytest.mark.parametrize("name", ["../toy", "a/b", ".hidden", ""])
+def test_a_data_sets_name_must_be_a_file_name(toy, tmp_path, trained, name):
+    with pytest.raises(LNCLIPError, match="name becomes a file's"):
+        testing.test(configured(toy), trained[0] / "best.safetensors", tmp_path, datasets=[name])
+
+
+def test_a_batch_of_broken_frames_alone_is_skipped_too(toy, tmp_path):
+    shutil.copytree(toy, tmp_path / "toy")
+    index = read_json(tmp_path / "toy" / "preprocessing" / "dataset_json" / "toy.json")["toy"]
+    train_frames = [f for label in index.values() for video in label["train"].values() for f in video["frames"]]
+    for frame in train_frames[1::2]:
+        (tmp_path / "toy" / frame).unlink()
+    options = ["train_batchSize=1", "lnclip.slerp.batch_size=8", "lnclip.missing_frames=skip", "nEpochs=0"]
+    result = run(tmp_path / "toy", tmp_path / "run", *options)
+    assert result["history"][0]["skipped"] == len(train_frames[1::2])
+
+
+# ---- damaged folders
+
+
+def test_a_kill_between_the_last_and_the_best_file_is_mended_on_resuming(toy, tmp_path, trained):
+    whole, broken = trained[0], shutil.copytree(trained[0], tmp_path / "run")
+    last = torch.load(broken / "checkpoints" / "last.ckpt", weights_only=True)
+    aurocs = [row["val"]["auroc"] for row in last["history"]]
+    for row in last["history"][:-1]:  # as if the last epoch were the best
+        row["val"]["auroc"] = min(aurocs) / 2
+    torch.save(last, broken / "checkpoints" / "last.ckpt")
+    (broken / "best.safetensors").unlink()
+    run(toy, broken, resume=True)
+    facts = load_weights(LNCLIPDetector(configured(toy)), broken / "best.safetensors")
+    assert facts["epoch"] == last["epoch"] and whole.is_dir()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"history": [1]}, {"epoch": "x"}, {"epoch": 50}, {"history": []}, {"optimizer": 3}, {"trained": {}}],
+    ids=lambda change: str(change),
+)
+def test_a_last_checkpoint_that_contradicts_itself_is_refused(toy, tmp_path, trained, change):
+    shutil.copytree(trained[0], tmp_path / "run")
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    torch.save(torch.load(path, weights_only=True) | change, path)
+    before = (tmp_path / "run" / "best.safetensors").read_bytes()
+    with pytest.raises(LNCLIPError, match="checkpoint"):
+        run(toy, tmp_path / "run", "nEpochs=4", resume=True)
+    assert (tmp_path / "run" / "best.safetensors").read_bytes() == before
+
+
+def test_resuming_without_the_best_weights_says_so(toy, tmp_path, trained):
+    shutil.copytree(trained[0], tmp_path / "run")
+    (tmp_path / "run" / "best.safetensors").unlink()
+    with pytest.raises(LNCLIPError, match=r"best\.safetensors is gone"):
+        run(toy, tmp_path / "run", resume=True)
+
+
+def test_a_file_is_no_folder_to_train_in(toy, tmp_path):
+    (tmp_path / "run").write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(LNCLIPError, match="is a file"):
+            run(toy, tmp_path / "run", resume=resume)
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_a_full_disk_is_one_line(toy, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr("lnclip_df.training.outputs.torch.save", full)
+    with pytest.raises(LNCLIPError, match=r"cannot write .*last\.ckpt"):
+        run(toy, tmp_path / "run")
+    assert not list((tmp_path / "run").rglob(".last*"))
+
+
+def test_a_device_that_is_not_there_is_named(toy, tmp_path, trained):
+    weights = trained[0] / "best.safetensors"
+    for device in ("foo", "cuda:99"):
+        with pytest.raises(LNCLIPError, match=device):
+            testing.test(configured(toy), weights, tmp_path, device=device, progress=False)
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"weights": 3}'])
+def test_a_damaged_metrics_file_is_made_again(toy, tmp_path, trained, damage):
+    options = {"device": "cpu", "progress": False}
+    first = testing.test(configured(toy), trained[0] / "best.safetensors", tmp_path, **options)
+    for path in (tmp_path / "metrics").iterdir():
+        path.write_text(damage)
+    again = testing.test(configured(toy), trained[0] / "best.safetensors", tmp_path, **options)
+    assert {n: r["video"] for n, r in again.items()} == {n: r["video"] for n, r in first.items()}

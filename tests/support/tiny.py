@@ -1,0 +1,63 @@
+"""A data set and a model small enough to train in seconds: smooth videos are real, chequered ones fake."""
+
+import json
+
+import cv2
+import numpy as np
+
+from lnclip_df.config.loading import load_config
+
+TINY = [
+    "lnclip.backbone={name: tiny, pretrained: none, vision: "
+    "{image_size: 32, patch_size: 8, width: 32, layers: 2, head_width: 16}}",
+    "lnclip.slerp.batch_size=32",
+    "lnclip.schedule={warmup_epochs: 1, decay_epochs: 9, lr_min: 1.0e-2, lr_max: 5.0e-2}",
+    "lnclip.precision=fp32",
+    "lnclip.augmentation=none",
+    "lnclip.val_dataset=[toy]",
+    "lnclip.benchmarks=[toy]",
+    "train_dataset=[toy]",
+    "frame_num={train: 2, test: 2}",
+    "resolution=32",
+    "train_batchSize=8",
+    "test_batchSize=8",
+    "workers=0",
+    "nEpochs=2",
+]
+SPLITS = {"train": range(12), "val": range(12, 18), "test": range(18, 24)}
+
+
+def configured(root, *overrides) -> dict:
+    """The tiny configuration on the data below ``root``."""
+    return load_config("lnclip.yaml", [*TINY, f"lnclip.data_root={root}", *overrides])
+
+
+def make_toy(root):
+    """Write the data set ``toy``: two classes; 12, 6 and 6 videos of two frames a class."""
+    classes = {
+        label: {split: {str(n): _video(root, label, n) for n in numbers} for split, numbers in SPLITS.items()}
+        for label in ("demo_real", "demo_fake")
+    }
+    write_dataset(root, "toy", classes)
+    return root
+
+
+def write_dataset(root, name, classes):
+    """Write a dataset JSON where ``configured(root)`` looks for it."""
+    folder = root / "preprocessing" / "dataset_json"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps({name: classes}))
+
+
+def _video(root, label, number):
+    rng = np.random.default_rng(number)
+    paths = []
+    for frame in range(2):
+        image = np.full((32, 32, 3), rng.integers(100, 150, 3)) + rng.normal(0, 8, (32, 32, 3))
+        if label == "demo_fake":
+            image += 14 * (np.indices((32, 32)).sum(axis=0) // 2 % 2 - 0.5)[..., None]
+        path = root / "frames" / label / str(number) / f"{frame:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), image.clip(0, 255).astype(np.uint8))
+        paths.append(f"./{path.relative_to(root)}")
+    return {"label": label, "frames": paths}

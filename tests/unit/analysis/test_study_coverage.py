@@ -1,0 +1,133 @@
+"""Coverage: failures counted by hand, contradictions refused, and the join with preprocessing's manifest."""
+
+import csv
+
+import numpy as np
+import pytest
+import trees
+from sklearn.metrics import roc_auc_score
+
+from lnclip_df.analysis import report
+from lnclip_df.analysis.coverage import COLUMNS, coverage, read_found, treated, write_found
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.datasets.scan import scan_videos
+
+
+def videos(n=80, seed=0):
+    rng = np.random.default_rng(seed)
+    label = np.arange(n) % 2
+    score = np.clip(rng.normal(0.4 + 0.2 * label, 0.2), 0, 1).round(2)
+    found = rng.integers(0, 9, n)
+    return label, score, np.full(n, 8), found
+
+
+def pairs(label, right):
+    """The mean over all pairs of a fake and a real of what ``right`` says of it."""
+    fakes, reals = np.flatnonzero(label == 1), np.flatnonzero(label == 0)
+    return np.mean([[right(f, r) for r in reals] for f in fakes])
+
+
+def order(a, b):
+    return 1.0 if a > b else 0.5 if a == b else 0.0
+
+
+def area(label, score):
+    return report.auroc(label, score, resamples=0).value
+
+
+def test_the_treatments_equal_loops_over_pairs():
+    label, score, asked, found = videos()
+    ours = {name: area(*pair) for name, pair in treated(label, score, asked, found).items()}
+    half = [s if n else 0.5 for s, n in zip(score, found, strict=True)]
+    by_frame = [np.mean([s] * n + [0.5] * (a - n)) if n else 0.5 for s, a, n in zip(score, asked, found, strict=True)]
+    seen = found > 0
+    assert ours["excluded"] == pytest.approx(roc_auc_score(label[seen], score[seen]), abs=1e-12)
+    assert ours["0.5"] == pytest.approx(pairs(label, lambda f, r: order(half[f], half[r])), abs=1e-12)
+    assert ours["0.5 a frame"] == pytest.approx(roc_auc_score(label, by_frame), abs=1e-12)
+    assert ours["missing"] == pytest.approx(
+        pairs(label, lambda f, r: order(score[f], score[r]) if seen[f] and seen[r] else 0.0), abs=1e-12
+    )
+    shares = np.mean(seen[label == 1]) * np.mean(seen[label == 0])
+    assert ours["missing"] == pytest.approx(ours["excluded"] * shares, abs=1e-12)
+
+
+def test_all_treatments_agree_where_every_frame_has_a_face():
+    label, score, asked, _ = videos()
+    values = {area(*pair) for pair in treated(label, score, asked, asked).values()}
+    assert max(values) - min(values) < 1e-12
+
+
+def write(path, rows):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A CSV run of the videos with a face, and the CSV of the frames found of all."""
+    label, score, asked, found = videos()
+    rows = [["toy", f"v{i}", label[i], score[i]] for i in range(len(label)) if found[i]]
+    all_rows = [["toy", f"v{i}", label[i], asked[i], found[i]] for i in range(len(label))]
+    write(tmp_path / "run.csv", [["dataset", "video", "label", "prob"], *rows])
+    return tmp_path / "run.csv", write(tmp_path / "found.csv", [COLUMNS, *all_rows]), all_rows
+
+
+def test_the_study_writes_what_the_functions_say(run, tmp_path):
+    path, found, _ = run
+    text = coverage(path, found, resamples=200, out=tmp_path / "out")
+    rows = {row["part"]: row for row in report.read_csv(tmp_path / "out" / "coverage.csv", ("part",))}
+    for name, (label, score) in treated(*videos()).items():
+        assert float(rows[name]["auroc"]) == pytest.approx(roc_auc_score(label, score), abs=1e-6)
+        assert float(rows[name]["low"]) < float(rows[name]["auroc"]) < float(rows[name]["high"])
+    groups = ["no face", "under half", "half or more", "all frames"]
+    assert sum(int(rows[name][kind]) for name in groups for kind in ("reals", "fakes")) == 80
+    assert rows["no face"]["auroc"] == ""
+    assert "missing" in text
+    assert (tmp_path / "out" / "coverage.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows[3].__setitem__(4, 9), "line 5.*9 of 8 frames"),
+        (lambda rows: rows[3].__setitem__(2, "x"), "line 5.*whole numbers"),
+        (lambda rows: rows.append(list(rows[0])), "is there twice"),
+        (lambda rows: rows.append(["toy", "new", 1, 8, 3]), "new has 3 frames with a face and no prediction"),
+        (lambda rows: rows.pop(next(i for i, r in enumerate(rows) if r[4])), "have no row"),
+        (lambda rows: next(r for r in rows if r[4]).__setitem__(4, 0), "no face.*contradict"),
+        (lambda rows: next(r for r in rows if r[4] and r[2]).__setitem__(2, 0), "label 0.*contradict"),
+        (lambda rows: [row.__setitem__(0, "other") for row in rows], "no rows of a dataset"),
+        (lambda rows: rows.clear(), "holds no rows"),
+    ],
+)
+def test_contradictions_are_one_line(run, tmp_path, change, message):
+    path, found, rows = run
+    change(rows)
+    write(found, [COLUMNS, *rows])
+    with pytest.raises(LNCLIPError, match=message) as error:
+        coverage(path, found, resamples=0, out=tmp_path / "out")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["Celeb-DF-v2", "FaceForensics++"])
+def test_the_manifest_is_joined_by_the_key_that_predictions_have(tmp_path, name):
+    from tiny import configured
+
+    from lnclip_df.datasets.dataset_json import read_videos
+    from lnclip_df.datasets.rearrange import rearrange
+
+    root = trees.build_videos(tmp_path, trees.TREES[name])
+    trees.build_faces(tmp_path, trees.TREES[name])
+    level = "c23" if name == "FaceForensics++" else None
+    items = [item for item in scan_videos(name, root, level=level) if "test" in item.splits]
+    rows = [[item.path, 32, at % 33] for at, item in enumerate(items)]
+    manifest = write(tmp_path / "m.csv", [["video", "asked", "saved"], *rows])
+    found = read_found(write_found(tmp_path / "found.csv", [manifest], name, root, level=level))[name]
+    rearrange(name, root, tmp_path / "preprocessing" / "dataset_json", relative_to=tmp_path, level=level)
+    keys = {video.key: video.label for video in read_videos(configured(tmp_path), [name], "test")}
+    assert dict(zip(found.video, found.label, strict=True)) == keys
+    assert found.found.tolist() == [row[2] for row in rows]
+    write(manifest, [["video", "asked", "saved"], *rows[1:]])
+    with pytest.raises(LNCLIPError, match="is in no manifest"):
+        write_found(tmp_path / "found.csv", [manifest], name, root, level=level)

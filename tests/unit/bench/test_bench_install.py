@@ -1,0 +1,307 @@
+"""Install and uninstall in a DeepfakeBench checkout: nothing of the user's is lost, and every byte comes back."""
+
+import os
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lnclip_df.bench.install import MARK, install, our_files, our_labels, uninstall
+from lnclip_df.config.loading import bench_configs
+from lnclip_df.core.errors import LNCLIPError
+
+REAL = os.environ.get("LNCLIP_DEEPFAKEBENCH")
+DETECTORS = "training/detectors/__init__.py"
+USERS_LINES = (b"# mine\n", b"\r\n", "# öß  \n".encode(), b"# lnclip-df is mine\n")
+CONFIGS = ("training/config/train_config.yaml", "training/config/test_config.yaml")
+
+
+def make_checkout(root, end="\r\n"):
+    """A miniature checkout: the lines that installation looks for, CRLF ends, and a last line without one."""
+    detectors = ["import sys", "", "from metrics.registry import DETECTOR", "", "from .other import Other", ""]
+    config = ["mode: train", "lmdb: False", "label_dict:", "  # a comment", "  FF-real: 0", "  roop_Fake: 1"]
+    texts = {
+        "training/train.py": "",
+        "training/test.py": "",
+        DETECTORS: end.join(detectors),
+        CONFIGS[0]: end.join([*config, ""]),
+        CONFIGS[1]: end.join(config),
+        "training/config/detector/other.yaml": "model_name: other\n",
+    }
+    for name, text in texts.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(text.encode())
+    return root
+
+
+def snapshot(root):
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(params=["\r\n", "\n"], ids=["crlf", "lf"])
+def checkout(request, tmp_path):
+    return make_checkout(tmp_path / "bench", request.param)
+
+
+@pytest.fixture
+def real_checkout(tmp_path):
+    if not REAL:
+        pytest.skip("LNCLIP_DEEPFAKEBENCH names no checkout")
+    subprocess.run(["git", "clone", "-q", REAL, tmp_path / "real"], check=True)
+    return tmp_path / "real"
+
+
+def test_uninstall_restores_every_byte(checkout):
+    before = snapshot(checkout)
+    install(checkout)
+    assert snapshot(checkout) != before
+    uninstall(checkout)
+    assert snapshot(checkout) == before
+
+
+def test_installing_twice_changes_nothing(checkout):
+    assert install(checkout)
+    once = snapshot(checkout)
+    assert install(checkout) == ""
+    assert snapshot(checkout) == once
+
+
+def test_uninstalling_twice_changes_nothing(checkout):
+    install(checkout)
+    assert uninstall(checkout)
+    assert uninstall(checkout) == ""
+
+
+def test_dry_run_writes_nothing_and_says_the_same(checkout):
+    before = snapshot(checkout)
+    plan = install(checkout, dry_run=True)
+    assert snapshot(checkout) == before
+    assert plan == install(checkout)
+    installed = snapshot(checkout)
+    plan = uninstall(checkout, dry_run=True)
+    assert snapshot(checkout) == installed
+    assert plan == uninstall(checkout)
+
+
+def test_the_diff_names_every_file(checkout):
+    plan = install(checkout)
+    for name in (DETECTORS, *CONFIGS, *our_files()):
+        assert name in plan
+    assert "+from .lnclip_detector import LNCLIPDetector" in plan
+
+
+def test_every_training_yaml_is_placed_as_it_is(checkout):
+    install(checkout)
+    placed = {path.name: path for path in (checkout / "training/config/detector").glob("lnclip*.yaml")}
+    ours = {
+        f"lnclip_{path.name}": path for room in ("ablation", "training") for path in (bench_configs() / room).iterdir()
+    }
+    assert set(placed) == {"lnclip.yaml", *ours}
+    assert {"lnclip_ffpp.yaml", "lnclip_ffiw.yaml", "lnclip_dsv2.yaml"} < set(placed)
+    for name, path in ours.items():
+        assert yaml.safe_load(placed[name].read_text()) == yaml.safe_load(path.read_text())
+
+
+def test_labels_are_in_both_dictionaries(checkout):
+    install(checkout)
+    for name in CONFIGS:
+        labels = yaml.safe_load((checkout / name).read_text())["label_dict"]
+        assert our_labels().items() <= labels.items()
+        assert {"FF-real": 0, "roop_Fake": 1}.items() <= labels.items()
+
+
+def test_line_ends_stay_uniform(checkout):
+    crlf = b"\r\n" in (checkout / DETECTORS).read_bytes()
+    install(checkout)
+    for name in (DETECTORS, *CONFIGS):
+        data = (checkout / name).read_bytes()
+        assert data.count(b"\r\n") == (data.count(b"\n") if crlf else 0)
+    assert not (checkout / CONFIGS[1]).read_bytes().endswith(b"\n")
+
+
+def test_file_modes_survive(checkout):
+    (checkout / DETECTORS).chmod(0o755)
+    install(checkout)
+    assert (checkout / DETECTORS).stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_edits_made_in_between_survive(tmp_path, seed):
+    """Any lines that the user adds or drops between install and uninstall: the same edits on a never installed copy."""
+    draw = random.Random(seed)
+    end = draw.choice(["\r\n", "\n"])
+    edited, plain = make_checkout(tmp_path / "edited", end), make_checkout(tmp_path / "plain", end)
+    install(edited)
+    for name in (DETECTORS, *CONFIGS):
+        lines = (edited / name).read_bytes().splitlines(keepends=True)
+        for _ in range(draw.randrange(4)):
+            ours = [line.rstrip().endswith(MARK.strip().encode()) for line in lines]
+            position = draw.randrange(len(lines))
+            action = draw.choice(["add", "drop"])
+            if action == "add":
+                lines.insert(
+                    position, draw.choice([b"# mine\n", b"\r\n", "# öß  \n".encode(), b"# lnclip-df is mine\n"])
+                )
+            elif not ours[position]:
+                del lines[position]
+        (edited / name).write_bytes(b"".join(lines))
+        kept = [line for line in lines if not line.rstrip(b"\r\n").endswith(MARK.encode())]
+        (plain / name).write_bytes(b"".join(kept))
+    uninstall(edited)
+    assert snapshot(edited) == snapshot(plain)
+
+
+def test_an_edited_file_is_kept_and_named(checkout):
+    install(checkout)
+    mine = checkout / "lnclip.yaml"
+    mine.write_text(mine.read_text() + "# mine\n")
+    content = mine.read_bytes()
+    assert install(checkout).splitlines() == [
+        "kept lnclip.yaml: it was edited or is not lnclip-df's (--force overrides)"
+    ]
+    assert "kept lnclip.yaml" in uninstall(checkout)
+    assert mine.read_bytes() == content
+
+
+def test_force_overrides_an_edited_file(checkout):
+    before = snapshot(checkout)
+    install(checkout)
+    fresh = (checkout / "lnclip.yaml").read_bytes()
+    (checkout / "lnclip.yaml").write_text("mine: 1\n")
+    install(checkout, force=True)
+    assert (checkout / "lnclip.yaml").read_bytes() == fresh
+    (checkout / "lnclip.yaml").write_text("mine: 1\n")
+    uninstall(checkout, force=True)
+    assert snapshot(checkout) == before
+
+
+def test_a_file_of_the_users_own_is_kept(checkout):
+    (checkout / "lnclip.yaml").write_text("mine: 1\n")
+    before = snapshot(checkout)
+    assert "kept lnclip.yaml" in install(checkout)
+    assert "kept lnclip.yaml" in uninstall(checkout)
+    assert snapshot(checkout) == before
+
+
+def test_a_copy_of_our_yaml_under_another_name_is_the_users(checkout):
+    install(checkout)
+    copy = checkout / "training/config/detector/lnclip_mine.yaml"
+    shutil.copy(checkout / "lnclip.yaml", copy)
+    assert "kept training/config/detector/lnclip_mine.yaml" in uninstall(checkout, force=True)
+    assert copy.is_file()
+
+
+def test_our_files_with_converted_line_ends_are_still_ours(checkout):
+    before = snapshot(checkout)
+    install(checkout)
+    path = checkout / "lnclip.yaml"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert install(checkout) == ""
+    uninstall(checkout)
+    assert snapshot(checkout) == before
+
+
+def test_a_label_that_is_there_already_is_not_repeated(checkout):
+    path = checkout / CONFIGS[0]
+    path.write_bytes(path.read_bytes().replace(b"  FF-real", b"  FFIW_real: 0\n  FF-real"))
+    before = snapshot(checkout)
+    install(checkout)
+    assert path.read_bytes().count(b"FFIW_real") == 1
+    uninstall(checkout)
+    assert snapshot(checkout) == before
+
+
+def test_missing_labels_are_completed(checkout):
+    install(checkout)
+    path = checkout / CONFIGS[0]
+    whole = path.read_bytes()
+    path.write_bytes(b"".join(line for line in whole.splitlines(keepends=True) if b"FFIW" not in line))
+    assert "FFIW_fake" in install(checkout)
+    assert our_labels().items() <= yaml.safe_load(path.read_text())["label_dict"].items()
+
+
+def spoil(checkout, fault):
+    if fault == "label means something else":
+        path = checkout / CONFIGS[1]
+        path.write_bytes(path.read_bytes().replace(b"FF-real: 0", b"FFIW_real: 1"))
+    elif fault == "foreign shim":
+        (checkout / "training/detectors/lnclip_detector.py").write_text("mine = 1\n")
+    else:
+        name, old = {
+            "no import anchor": (DETECTORS, b"metrics.registry"),
+            "no label_dict": (CONFIGS[0], b"label_dict"),
+            "label_dict without entries": (CONFIGS[1], b"  FF-real: 0"),
+            "not YAML": (CONFIGS[1], b"mode: train"),
+        }[fault]
+        new = {"label_dict without entries": b"other: 1", "not YAML": b"mode: ["}.get(fault, b"something")
+        path = checkout / name
+        path.write_bytes(path.read_bytes().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "no import anchor",
+        "no label_dict",
+        "label_dict without entries",
+        "not YAML",
+        "label means something else",
+        "foreign shim",
+    ],
+)
+def test_an_unfit_checkout_is_left_alone(checkout, fault):
+    spoil(checkout, fault)
+    before = snapshot(checkout)
+    with pytest.raises(LNCLIPError) as error:
+        install(checkout)
+    assert "\n" not in str(error.value) and str(checkout) in str(error.value)
+    assert snapshot(checkout) == before
+
+
+@pytest.mark.parametrize("function", [install, uninstall])
+def test_another_folder_is_refused(tmp_path, function):
+    with pytest.raises(LNCLIPError, match="is not a DeepfakeBench checkout"):
+        function(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_half_way_leaves_nothing(checkout, monkeypatch):
+    from lnclip_df.bench import install as module
+
+    before, put, calls = snapshot(checkout), module._put, []
+
+    def failing(path, data):
+        calls.append(path)
+        if len(calls) == 4:
+            raise LNCLIPError("disk full")
+        put(path, data)
+
+    monkeypatch.setattr(module, "_put", failing)
+    with pytest.raises(LNCLIPError, match="disk full"):
+        install(checkout)
+    assert len(calls) > 4 and snapshot(checkout) == before
+
+
+def test_a_read_only_checkout_is_refused(checkout, monkeypatch):
+    before = snapshot(checkout)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(LNCLIPError, match="read-only"):
+        install(checkout)
+    assert snapshot(checkout) == before
+
+
+def test_a_real_checkout_is_clean_after_uninstall(real_checkout):
+    def status():
+        command = ["git", "status", "--porcelain"]
+        return subprocess.run(command, cwd=real_checkout, capture_output=True, text=True, check=True).stdout
+
+    install(real_checkout)
+    assert "lnclip.yaml" in status()
+    for name in CONFIGS:
+        labels = yaml.safe_load(Path(real_checkout / name).read_text())["label_dict"]
+        assert our_labels().items() <= labels.items()
+    uninstall(real_checkout)
+    assert status() == ""

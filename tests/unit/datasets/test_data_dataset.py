@@ -1,0 +1,299 @@
+"""Frames from PNG and LMDB, the dataset's items and batches, and the order of an epoch."""
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import cv2
+import lmdb
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from lnclip_df.config.loading import load_config
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.datasets.dataset_json import COMPRESSED, read_videos
+from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset, collate
+from lnclip_df.datasets.frames import database_path, frame_path, lmdb_key, read_frame
+
+SIZE = 40
+
+
+def image(seed):
+    noise = np.random.default_rng(seed).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    return cv2.GaussianBlur(noise, (0, 0), 1.5)
+
+
+def png(seed):
+    return cv2.imencode(".png", cv2.cvtColor(image(seed), cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def write_dataset(root, path="./datasets/rgb/UADFV/{label}/frames/{video}/{index:03d}.png", frames=4):
+    """UADFV with two videos a class, as PNG below ``root`` and in its LMDB, all frames different."""
+    content, seed = {"UADFV": {}}, 0
+    database = root / "datasets" / "lmdb" / "UADFV_lmdb"
+    database.mkdir(parents=True)
+    with lmdb.open(str(database), map_size=1 << 24) as environment, environment.begin(write=True) as transaction:
+        for label in ("UADFV_Real", "UADFV_Fake"):
+            videos = content["UADFV"].setdefault(label, {})["test"] = {}
+            for video in ("0000", "0001"):
+                paths = [path.format(label=label, video=video, index=index) for index in range(frames)]
+                videos[video] = {"label": label, "frames": paths}
+                for frame in paths:
+                    target = root / ("" if frame[0] == "." else "datasets/rgb") / frame.replace("\\", "/")
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(png(seed))
+                    transaction.put(lmdb_key(frame).encode(), png(seed))
+                    seed += 1
+            content["UADFV"][label]["train"] = videos
+    folder = root / "preprocessing" / "dataset_json"
+    folder.mkdir(parents=True)
+    (folder / "UADFV.json").write_text(json.dumps(content))
+
+
+def configured(root, *overrides):
+    return load_config("lnclip.yaml", [f"lnclip.data_root={root}", "resolution=32", *overrides])
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("checkout")
+    write_dataset(root)
+    return root
+
+
+def faces(root, *overrides, train=False, frames_per_video=4, **kwargs):
+    config = configured(root, *overrides)
+    videos = read_videos(config, ["UADFV"], "train" if train else "test")
+    return FrameDataset(config, videos, train=train, frames_per_video=frames_per_video, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        ("./datasets/rgb/a/0.png", "ROOT/datasets/rgb/a/0.png"),
+        (".\\datasets\\rgb\\a\\0.png", "ROOT/datasets/rgb/a/0.png"),
+        ("a/0.png", "ROOT/datasets/rgb/a/0.png"),
+        ("a\\0.png", "ROOT/datasets/rgb/a/0.png"),
+        ("/somewhere/0.png", "/somewhere/0.png"),
+    ],
+)
+def test_a_frame_is_found_where_its_path_says(tmp_path, frame, expected):
+    assert frame_path(configured(tmp_path), frame) == Path(expected.replace("ROOT", str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("frame", "key"),
+    [
+        ("./datasets\\UADFV\\0.png", "UADFV\\0.png"),
+        ("./datasets/UADFV/0.png", "./datasets/UADFV/0.png"),
+        ("UADFV\\x\\0.png", "UADFV\\x\\0.png"),
+        ("x/./datasets\\0.png", "x/./datasets\\0.png"),
+    ],
+)
+def test_the_lmdb_key_is_the_path_byte_for_byte(frame, key):
+    assert lmdb_key(frame) == key
+
+
+@pytest.mark.parametrize("name", [*sorted(COMPRESSED), "UADFV", "FF-DF_c40"])
+def test_the_faceforensics_family_shares_a_database(tmp_path, name):
+    expected = "FaceForensics++" if name in COMPRESSED else name
+    assert database_path(configured(tmp_path), name) == tmp_path / f"datasets/lmdb/{expected}_lmdb"
+
+
+@pytest.mark.parametrize("source", ["lmdb=false", "lmdb=true"])
+@pytest.mark.parametrize("path", ["./datasets/rgb/{label}/{video}/{index:03d}.png", "{label}\\{video}\\{index}.png"])
+def test_frames_are_rgb_and_the_ones_asked_for(tmp_path, source, path):
+    write_dataset(tmp_path, path)
+    config = configured(tmp_path, source)
+    fake, *_, last = read_videos(config, ["UADFV"], "test")
+    assert (read_frame(config, "UADFV", fake.frames[1]) == image(9)).all()
+    assert (read_frame(config, "UADFV", last.frames[0]) == image(4)).all()
+
+
+@pytest.mark.parametrize("damage", [b"", b"no image", png(0)[:-30], png(0)[:200]])
+@pytest.mark.parametrize("source", ["lmdb=false", "lmdb=true"])
+def test_broken_frames_are_named(tmp_path, source, damage):
+    write_dataset(tmp_path)
+    config = configured(tmp_path, source)
+    frame = read_videos(config, ["UADFV"], "test")[0].frames[0]
+    (tmp_path / frame).write_bytes(damage)
+    with lmdb.open(str(tmp_path / "datasets/lmdb/UADFV_lmdb")) as environment, environment.begin(write=True) as write:
+        write.put(frame.encode(), damage)
+    with pytest.raises(LNCLIPError, match=r"UADFV_Fake/frames/0000/000.png.*is broken"):
+        read_frame(config, "UADFV", frame)
+
+
+@pytest.mark.parametrize(
+    ("source", "dataset", "message"),
+    [
+        ("lmdb=false", "UADFV", r"cannot read frame .*/rgb/9.png: No such file"),
+        ("lmdb=true", "UADFV", r"no frame ./datasets/rgb/9.png in .*UADFV_lmdb"),
+        ("lmdb=true", "DFDC", r"cannot read frame ./datasets/rgb/9.png in .*DFDC_lmdb: "),
+    ],
+)
+def test_absent_frames_are_named(root, source, dataset, message):
+    with pytest.raises(LNCLIPError, match=message):
+        read_frame(configured(root, source), dataset, "./datasets/rgb/9.png")
+
+
+def test_an_item_is_a_frame_with_its_label_and_video(root):
+    dataset = faces(root, frames_per_video=2)
+    assert len(dataset) == 8
+    item = dataset[5]
+    assert item["image"].shape == (3, 32, 32) and item["image"].dtype == torch.float32
+    assert (item["label"], item["video"], item["index"]) == (0, 2, 5)
+    assert item["frame"] == "./datasets/rgb/UADFV/UADFV_Real/frames/0000/003.png"
+    assert dataset.videos[item["video"]].key == "UADFV/UADFV_Real/0000"
+
+
+def test_without_augmentation_the_epoch_changes_nothing(root):
+    plain = faces(root, "use_data_augmentation=false", train=True)
+    assert torch.equal(faces(root)[3]["image"], plain[7, 3]["image"])
+
+
+@pytest.mark.parametrize("name", ["paper", "deepfakebench"])
+def test_augmentation_varies_with_seed_epoch_and_index(root, name):
+    setting = f"lnclip.augmentation={name}"
+    dataset, other = faces(root, setting, train=True), faces(root, setting, train=True, seed=1)
+    assert torch.equal(dataset[2]["image"], dataset[0, 2]["image"])
+    epochs = [dataset[epoch, 2]["image"] for epoch in range(6)] + [other[epoch, 2]["image"] for epoch in range(6)]
+    assert len({tensor.numpy().tobytes() for tensor in epochs}) >= 11
+
+
+def batches(dataset, epoch=3, **loader):
+    sampler = EpochSampler(len(dataset), seed=7, shuffle=True)
+    sampler.set_epoch(epoch)
+    return list(DataLoader(dataset, batch_size=3, sampler=sampler, collate_fn=collate, **loader))
+
+
+@pytest.mark.parametrize(("source", "method"), [("lmdb=false", "fork"), ("lmdb=true", "fork"), ("lmdb=true", "spawn")])
+def test_results_do_not_depend_on_the_workers(root, source, method):
+    dataset = faces(root, source, train=True)
+    alone = batches(dataset)  # the database is then open in the parent
+    shared = batches(dataset, num_workers=2, multiprocessing_context=method)
+    again = batches(faces(root, source, train=True))
+    for one, two, three in zip(alone, shared, again, strict=True):
+        assert torch.equal(one["image"], two["image"]) and torch.equal(one["image"], three["image"])
+        assert one["frame"] == two["frame"] == three["frame"]
+
+
+def test_png_and_lmdb_give_the_same_tensors(root):
+    for one, two in zip(faces(root), faces(root, "lmdb=true"), strict=True):
+        assert torch.equal(one["image"], two["image"])
+
+
+def test_two_datasets_read_one_database_in_one_process(root):
+    assert torch.equal(faces(root, "lmdb=true")[0]["image"], faces(root, "lmdb=true", train=False)[0]["image"])
+
+
+def _first_pixel(dataset, queue):
+    queue.put(float(dataset[0]["image"][0, 0, 0]))
+
+
+def test_a_forked_process_reopens_the_database(root):
+    dataset = faces(root, "lmdb=true")
+    expected = float(dataset[0]["image"][0, 0, 0])
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=_first_pixel, args=(dataset, queue))
+    process.start()
+    assert queue.get(timeout=30) == expected
+    process.join()
+    assert float(dataset[0]["image"][0, 0, 0]) == expected
+
+
+def test_batches_stack_the_items(root):
+    dataset = faces(root)
+    batch = collate([dataset[1], dataset[15]])
+    assert batch["image"].shape == (2, 3, 32, 32) and torch.equal(batch["image"][1], dataset[15]["image"])
+    assert {key: batch[key].tolist() for key in ("label", "video", "index")} == {
+        "label": [1, 0],
+        "video": [0, 3],
+        "index": [1, 15],
+    }
+    assert all(batch[key].dtype == torch.int64 for key in ("label", "video", "index"))
+    assert batch["frame"] == [dataset.items[1][1], dataset.items[15][1]] and batch["skipped"] == []
+
+
+def test_broken_frames_are_an_error_or_are_left_out_by_name(tmp_path):
+    write_dataset(tmp_path)
+    frame = faces(tmp_path).items[1][1]
+    (tmp_path / frame).unlink()
+    with pytest.raises(LNCLIPError, match=r"0000/001.png"):
+        faces(tmp_path)[1]
+    dataset = faces(tmp_path, "lnclip.missing_frames=skip")
+    batch = collate([dataset[0], dataset[1]])
+    assert batch["skipped"] == [frame] and batch["index"].tolist() == [0] and batch["image"].shape == (1, 3, 32, 32)
+    empty = collate([dataset[1]])
+    assert empty["image"].shape == (0, 3, 32, 32) and empty["image"].dtype == torch.float32
+    assert empty["label"].shape == (0,) and empty["label"].dtype == torch.int64 and empty["skipped"] == [frame]
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 8])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 5])
+def test_ranks_share_an_epoch(length, world_size):
+    for shuffle in (True, False):
+        ranks = [
+            EpochSampler(length, seed=0, shuffle=shuffle, rank=rank, world_size=world_size)
+            for rank in range(world_size)
+        ]
+        shares = [[index for _, index in sampler] for sampler in ranks]
+        assert [len(share) for share in shares] == [len(sampler) for sampler in ranks]
+        assert set().union(*shares) == set(range(length))
+        if shuffle:
+            assert len({len(share) for share in shares}) == 1
+            assert sum(map(len, shares)) - length < world_size
+        else:
+            assert sorted(index for share in shares for index in share) == list(range(length))
+            assert all(share == sorted(share) for share in shares)
+
+
+def test_an_epochs_order_depends_on_seed_and_epoch_alone():
+    sampler = EpochSampler(50, seed=3, shuffle=True)
+    orders = []
+    for epoch in (0, 1, 5):
+        sampler.set_epoch(epoch)
+        assert list(sampler) == list(sampler)
+        assert {pair[0] for pair in sampler} == {epoch}
+        orders.append([index for _, index in sampler])
+    assert orders[0] != orders[1] != orders[2]
+    resumed = EpochSampler(50, seed=3, shuffle=True)
+    resumed.set_epoch(5)
+    assert [index for _, index in resumed] == orders[2]
+    assert [index for _, index in EpochSampler(50, seed=4, shuffle=True)] != orders[0]
+
+
+def test_an_impossible_rank_is_refused():
+    with pytest.raises(ValueError, match=r"rank is 2, not within 0..1"):
+        EpochSampler(4, seed=0, shuffle=True, rank=2, world_size=2)
+
+
+@pytest.mark.parametrize(
+    ("source", "path"),
+    [
+        ("lmdb=false", "./datasets/rgb/{label}/{video}/{index:03d}.png"),
+        ("lmdb=true", "./datasets/rgb/{label}/{video}/{index:03d}.png"),
+        ("lmdb=true", "./datasets\\{label}\\{video}\\{index}.png"),  # their PNGs take a backslash on Windows only
+        ("lmdb=true", "{label}\\{video}\\{index}.png"),
+    ],
+)
+def test_tensors_are_deepfakebenchs(tmp_path, monkeypatch, deepfakebench, source, path):
+    write_dataset(tmp_path, path)
+    monkeypatch.chdir(tmp_path)
+    theirs = _theirs(deepfakebench, {**configured(".", source), "test_dataset": "UADFV"})
+    ours = {item["frame"]: item for item in faces(".", source)}
+    assert set(theirs) == set(ours)
+    for frame, (tensor, label) in theirs.items():
+        assert label == ours[frame]["label"]
+        assert torch.equal(tensor, ours[frame]["image"])
+
+
+def _theirs(kind, config):
+    """Every item of theirs by its path; its handle of the database is closed, for ours to open."""
+    dataset = kind(config, mode="test")
+    items = {dataset.data_dict["image"][i]: dataset[i][:2] for i in range(len(dataset))}
+    if config["lmdb"]:
+        dataset.env.close()
+    return items

@@ -1,0 +1,188 @@
+"""Dataset JSON to videos: what is read, in which order, and what is refused."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lnclip_df.config.loading import load_config
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.datasets.dataset_json import COMPRESSED, evenly_spaced, read_videos
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Write a dataset file and return the configuration that finds it."""
+
+    def write(name, content, **settings):
+        folder = tmp_path / "preprocessing" / "dataset_json"
+        folder.mkdir(parents=True, exist_ok=True)
+        text = content if isinstance(content, str) else json.dumps(content)
+        (folder / f"{name}.json").write_text(text)
+        config = load_config("lnclip.yaml", [f"lnclip.data_root={tmp_path}"])
+        config["lnclip"].update(settings)
+        return config
+
+    return write
+
+
+def video(label, *frames):
+    return {"label": label, "frames": list(frames)}
+
+
+def frames(folder, n=3):
+    return [f"./datasets/rgb/{folder}/{i:03d}.png" for i in range(n)]
+
+
+def test_a_plain_dataset_gives_its_split_only(dataset):
+    celeb = {
+        "Celeb-DF-v2": {
+            "CelebDFv2_real": {"test": {"b": video("CelebDFv2_real", *frames("b"))}, "train": {}},
+            "CelebDFv2_fake": {
+                "test": {"a": video("CelebDFv2_fake", *frames("a"))},
+                "train": {"c": video("CelebDFv2_fake", *frames("c"))},
+            },
+        }
+    }
+    fake, real = read_videos(dataset("Celeb-DF-v2", celeb), ["Celeb-DF-v2"], "test")
+    assert (fake.key, fake.label, fake.compression) == ("Celeb-DF-v2/CelebDFv2_fake/a", 1, None)
+    assert (real.key, real.label, real.split) == ("Celeb-DF-v2/CelebDFv2_real/b", 0, "test")
+    assert real.frames == tuple(frames("b"))
+
+
+@pytest.mark.parametrize("name", sorted(COMPRESSED))
+def test_the_faceforensics_family_has_compression_levels(dataset, name):
+    levels = {"c40": {"000": video("FF-real", *frames("c40"))}, "c23": {"000": video("FF-real", *frames("c23"))}}
+    (only,) = read_videos(dataset(name, {name: {"FF-real": {"val": levels}}}), [name], "val")
+    assert only.key == f"{name}/FF-real/c23/000"
+    assert only.frames == tuple(frames("c23"))
+
+
+def test_compression_levels_are_recognised_in_other_datasets(dataset):
+    content = {"mine": {"FF-real": {"test": {"c23": {"c40": video("FF-real", *frames("x"))}}}}}
+    (only,) = read_videos(dataset("mine", content), ["mine"], "test")
+    assert only.key == "mine/FF-real/c23/c40"
+
+
+def test_videos_named_like_compression_levels_are_videos(dataset):
+    content = {"mine": {"FF-real": {"test": {"c23": video("FF-real", *frames("x"))}}}}
+    (only,) = read_videos(dataset("mine", content), ["mine"], "test")
+    assert (only.name, only.compression) == ("c23", None)
+
+
+def test_a_family_dataset_without_levels_is_read_as_it_is(dataset):
+    content = {"FF-DF": {"FF-DF": {"test": {"000_003": video("FF-DF", *frames("x"))}}}}
+    assert read_videos(dataset("FF-DF", content), ["FF-DF"], "test")[0].key == "FF-DF/FF-DF/000_003"
+
+
+def test_c40_names_give_c40(dataset):
+    levels = {"c40": {"000": video("FF-real", *frames("c40"))}, "c23": {}}
+    config = dataset("FF-NT_c40", {"FF-NT": {"FF-real": {"test": levels}}})
+    assert read_videos(config, ["FF-NT_c40"], "test")[0].key == "FF-NT_c40/FF-real/c40/000"
+
+
+def test_order_does_not_depend_on_the_file(dataset):
+    names = ["10", "9", "a", "B"]
+    for order in (names, names[::-1]):
+        records = {name: video("DFDC_Real", *frames(name)) for name in order}
+        config = dataset("DFDC", {"DFDC": {"DFDC_Real": {"test": records}}})
+        assert [v.name for v in read_videos(config, ["DFDC", "DFDC"], "test")] == ["10", "9", "B", "a"]
+
+
+@given(
+    indices=st.lists(st.integers(0, 99999), min_size=1, max_size=30, unique=True),
+    separator=st.sampled_from(["/", "\\"]),
+    width=st.integers(1, 6),
+)
+def test_frames_are_sorted_by_integer_index(tmp_path_factory, indices, separator, width):
+    folder = tmp_path_factory.mktemp("json")
+    paths = [separator.join((".", "datasets", "v", f"{i:0{width}d}.png")) for i in indices]
+    (folder / "D.json").write_text(json.dumps({"D": {"FF-real": {"test": {"v": video("FF-real", *paths)}}}}))
+    config = load_config("lnclip.yaml", [f"dataset_json_folder={folder}"])
+    (only,) = read_videos(config, ["D"], "test")
+    assert [int(path.split(separator)[-1][:-4]) for path in only.frames] == sorted(indices)
+    assert set(only.frames) == set(paths)
+
+
+@given(count=st.integers(0, 400), n=st.integers(1, 64))
+def test_evenly_spaced_frames_are_distinct_ordered_and_span_the_video(count, n):
+    chosen = evenly_spaced(range(count), n)
+    assert len(chosen) == min(count, n)
+    assert list(chosen) == sorted(set(chosen))
+    if count <= n:
+        assert chosen == tuple(range(count))
+    else:
+        assert chosen[0] == 0
+        assert n == 1 or chosen[-1] == count - 1
+        ideal = [i * (count - 1) / max(n - 1, 1) for i in range(n)]
+        assert np.abs(np.subtract(chosen, ideal)).max() < 0.5 + 1e-9
+
+
+def real(record):
+    return {"D": {"FF-real": {"test": {"v": record}}}}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "no D"),
+        ({"E": {}}, "no D; there is E"),
+        ({"D": []}, r"D is \[\], not a mapping"),
+        ({"D": {"FF-real": {"train": {}}}}, r"no D.FF-real.test; there is train"),
+        ({"D": {"FF-real": {"test": {}}}}, "split test of D holds no video"),
+        ({"D": {}}, "split test of D holds no video"),
+        ({"D": {"FF-real": {"test": {"label": "FF-real", "frames": []}}}}, "D.FF-real.test.label is 'FF-real', not a"),
+        (real({"frames": ["1.png"]}), "D.FF-real.test.v is .*, not a video's label and frames"),
+        (real(video("FF-real", "1.png") | {"method": 3}), "D.FF-real.test.v.method is 3, not a name"),
+        (real(video("FF-reel", "1.png")), r"v.label 'FF-reel' is not in label_dict \(did you mean FF-real\?\)"),
+        (real(video(["FF-real"], "1.png")), "is not in label_dict"),
+        (real({"label": "FF-real", "frames": "1.png"}), "v.frames is '1.png', not a list"),
+        (real(video("FF-real", 7)), "not a list of paths"),
+        (real(video("FF-real")), "v.frames is empty"),
+        (real(video("FF-real", "a/x.png")), "'a/x.png' has no index"),
+        (real(video("FF-real", "./../../etc/1.png")), "climbs out of its folder"),
+        (real(video("FF-real", "a\\..\\..\\1.png")), "climbs out of its folder"),
+        (real(video("FF-real", "../1.png")), "climbs out of its folder"),
+    ],
+)
+def test_faults_are_named_in_one_line_with_the_file(dataset, content, message):
+    with pytest.raises(LNCLIPError, match=message) as caught:
+        read_videos(dataset("D", content), ["D"], "test")
+    assert "D.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_paths_with_dots_that_stay_inside_are_read(dataset):
+    paths = ["./a/../b/0.png", "..a/1.png", "a..b/2.png"]
+    assert read_videos(dataset("D", real(video("FF-real", *paths))), ["D"], "test")[0].frames == tuple(paths)
+
+
+def test_a_missing_level_names_those_there(dataset):
+    config = dataset("FF-DF", {"FF-DF": {"FF-DF": {"test": {"raw": {}, "c40": {}}}}})
+    with pytest.raises(LNCLIPError, match=r"no FF-DF.FF-DF.test.c23; there is raw, c40"):
+        read_videos(config, ["FF-DF"], "test")
+
+
+def test_a_missing_dataset_names_the_nearest(dataset):
+    dataset("Celeb-DF-v1", {})
+    config = dataset("UADFV", {})
+    with pytest.raises(LNCLIPError, match=r"no dataset file .*Celeb-DF-v2.json; there is Celeb-DF-v1$"):
+        read_videos(config, ["Celeb-DF-v2"], "test")
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    config = load_config("lnclip.yaml", [f"lnclip.data_root={tmp_path}"])
+    with pytest.raises(LNCLIPError, match=r"no folder .*dataset_json"):
+        read_videos(config, ["UADFV"], "test")
+
+
+def test_skipping_leaves_out_videos_without_frames_and_says_so(dataset, caplog):
+    content = {"D": {"FF-real": {"test": {"v": video("FF-real"), "w": video("FF-real", "1.png")}}}}
+    with caplog.at_level(logging.WARNING):
+        videos = read_videos(dataset("D", content, missing_frames="skip"), ["D"], "test")
+    assert [v.name for v in videos] == ["w"]
+    assert "D.FF-real.test.v has no frames" in caplog.text

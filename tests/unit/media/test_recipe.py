@@ -1,0 +1,85 @@
+"""The recipe in a crop: what is put in is read back, by Pillow too, the pixels stay, and no bytes make it raise."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+
+from lnclip_df.media.recipe import FOREIGN, HEADER, KEYWORD, count_recipes, fingerprint, read_recipe, tag
+
+RECIPE = {"detector": {"name": "retinaface", "score": 0.9}, "face": "largest", "size": 256, "note": "Ä 顔"}
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def png(seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue(), pixels
+
+
+def test_pillow_reads_the_recipe_and_the_same_pixels():
+    data, pixels = png()
+    with Image.open(io.BytesIO(tag(data, RECIPE))) as image:
+        image.load()
+        np.testing.assert_array_equal(np.asarray(image), pixels)
+        text = json.loads(image.text[KEYWORD.decode()])
+    assert text == RECIPE | {"fingerprint": fingerprint(RECIPE)} == read_recipe(tag(data, RECIPE))
+    cv2 = pytest.importorskip("cv2")
+    decoded = cv2.imdecode(np.frombuffer(tag(data, RECIPE), np.uint8), cv2.IMREAD_COLOR)
+    np.testing.assert_array_equal(decoded[..., ::-1], pixels)
+
+
+def test_the_first_bytes_are_enough_and_others_have_none():
+    data, _ = png()
+    assert read_recipe(tag(data, RECIPE)[:4096]) == read_recipe(tag(data, RECIPE))
+    assert read_recipe(data) is None and read_recipe(b"") is None and read_recipe(tag(data, RECIPE)[:60]) is None
+
+
+@given(st.dictionaries(st.text(), values, max_size=5))
+def test_any_recipe_comes_back(recipe):
+    recipe.pop("fingerprint", None)
+    data, _ = png()
+    assert read_recipe(tag(data, recipe)) == recipe | {"fingerprint": fingerprint(recipe)}
+
+
+@given(st.dictionaries(st.text(), values, min_size=2, max_size=5), st.text())
+def test_the_fingerprint_follows_the_values_and_not_their_order(recipe, other):
+    assert fingerprint(dict(reversed(recipe.items()))) == fingerprint(recipe)
+    assert fingerprint(recipe | {"fingerprint": other}) == fingerprint(recipe)
+    assert len(fingerprint(recipe)) == 10 and int(fingerprint(recipe), 16) >= 0
+    changed = recipe | {"another setting": other}
+    assert changed == recipe or fingerprint(changed) != fingerprint(recipe)
+
+
+def chunk(kind, body):
+    return len(body).to_bytes(4, "big") + kind + body + b"\0\0\0\0"
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"tEXt", b"zTXt", b"IDAT", b"IEND", b"\0\0\0\0"]))
+@example(b'lnclip-recipe\0{"fingerprint": 3}', b"tEXt")
+@example(b"lnclip-recipe\0[]", b"tEXt")
+@example(b"lnclip-recipe\0" + b"[" * 100_000, b"tEXt")
+@example(b'lnclip-recipe\0{"a": "\xff"}', b"tEXt")
+def test_no_bytes_make_it_raise(noise, kind):
+    data, _ = png()
+    assert read_recipe(noise) is None
+    for text in (data[:8] + noise, data[:HEADER] + noise, data[:HEADER] + chunk(kind, noise) + data[HEADER:]):
+        assert read_recipe(text) is None
+
+
+def test_crops_are_counted_by_recipe():
+    data, _ = png()
+    other = RECIPE | {"size": 128}
+    files = [data, tag(data, RECIPE), tag(data, other), tag(data, RECIPE)]
+    counts = count_recipes(files)
+    assert counts == {fingerprint(RECIPE): 2, FOREIGN: 1, fingerprint(other): 1}
+    assert next(iter(counts)) == fingerprint(RECIPE)

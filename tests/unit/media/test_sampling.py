@@ -1,0 +1,112 @@
+"""Which frames are looked at: against DeepfakeBench's formula, a loop that simulates, and whole videos."""
+
+import json
+
+import numpy as np
+import pytest
+from clips import faceless, portrait, run, write_clip
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from lnclip_df.media.sampling import farthest_first, first_indices, frame_indices
+
+pytest.importorskip("retinaface")
+
+
+@given(st.integers(0, 3000), st.integers(1, 64))
+def test_sampled_indices_are_evenly_spaced_and_reach_both_ends(count, frames):
+    indices = frame_indices(count, frames)
+    assert indices == sorted(set(indices)) and len(indices) == min(count, frames)
+    if indices:
+        assert indices[0] == 0 and indices[-1] == (count - 1 if frames > 1 else 0)
+    gaps = np.diff(indices)
+    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
+
+
+@given(st.integers(1, 100_000), st.integers(1, 400))
+@example(300, 32)
+def test_sampled_indices_are_deepfakebenchs(count, frames):
+    reference = np.linspace(0, count - 1, frames, endpoint=True, dtype=int)
+    assert frame_indices(count, frames) == list(dict.fromkeys(reference.tolist()))
+
+
+@given(st.integers(0, 5000), st.integers(1, 6000))
+def test_a_stride_takes_every_nth_frame(count, stride):
+    expected = [index for index in range(count) if index % stride == 0]
+    assert first_indices(count, "fixed_stride", frames=3, stride=stride) == expected
+
+
+def naive_farthest(count, taken):
+    """Each time the frame whose nearest one taken is farthest away; the earliest of several."""
+    taken, order = list(taken), []
+    while len(taken) < count:
+        others = [index for index in range(count) if index not in taken]
+        best = max(others, key=lambda index: (min(abs(index - one) for one in taken), -index))
+        order.append(best)
+        taken.append(best)
+    return order
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1), min_size=1))))
+@example((1, {0}))
+@example((60, {0}))
+@example((60, {59}))
+@example((41, {20}))
+def test_farthest_first_is_the_naive_search(case):
+    count, taken = case
+    assert list(farthest_first(count, sorted(taken))) == naive_farthest(count, taken)
+
+
+WITH_FACE = {3, 4, 5, 17, 30, 31, 38}
+
+
+@pytest.fixture(scope="module")
+def rare(tmp_path_factory):
+    """40 frames, of which those of ``WITH_FACE`` show a face."""
+    frames = [portrait(index) if index in WITH_FACE else faceless() for index in range(40)]
+    return write_clip(tmp_path_factory.mktemp("rare") / "rare.mp4", frames, options={"g": "10", "crf": "12"})
+
+
+@pytest.mark.parametrize("face", ["largest", "track"])
+@pytest.mark.parametrize("wanted", [2, 5, 7, 12])
+def test_at_least_looks_on_until_enough_frames_show_a_face(rare, tmp_path, wanted, face):
+    looked = [*first_indices(40, "at_least", wanted, 0)]
+    for index in naive_farthest(40, looked):
+        if len(WITH_FACE.intersection(looked)) >= wanted:
+            break
+        looked.append(index)
+    found = WITH_FACE.intersection(looked)
+    run(rare, tmp_path, sampling="at_least", frames=wanted, face=face)
+    record = json.loads((tmp_path / "records" / "rare.json").read_text())
+    assert record["asked"] == len(looked) and record["found"] == len(found) and record["decoded"] == 40
+    assert record["saved"] == sorted(found)
+    assert sorted(path.name for path in (tmp_path / "frames" / "rare").iterdir()) == [
+        f"{i:03d}.png" for i in sorted(found)
+    ]
+
+
+def test_at_least_of_a_video_without_a_face_looks_at_everything_once(tmp_path):
+    clip = write_clip(tmp_path / "none.mp4", [faceless(64, 96)] * 50)
+    summary = run(clip, tmp_path / "out", sampling="at_least", frames=4)
+    assert summary.failures == [("none", "no face in 50 frames")]
+
+
+def test_a_stride_and_a_number_choose_other_frames(rare, tmp_path):
+    for options, saved in (
+        ({"sampling": "fixed_stride", "stride": 17}, [17]),
+        ({"sampling": "fixed_num_frames", "frames": 40}, sorted(WITH_FACE)),
+    ):
+        summary = run(rare, tmp_path / options["sampling"], **options)
+        assert summary.results[0].saved == saved
+
+
+def test_what_does_not_fit_into_memory_is_decoded_again(rare, tmp_path, monkeypatch):
+    from lnclip_df.faces import pipeline as look
+
+    whole = run(rare, tmp_path / "whole", sampling="at_least", frames=5, face="track")
+    monkeypatch.setattr(look, "HELD", 2 * portrait().nbytes)
+    again = run(rare, tmp_path / "again", sampling="at_least", frames=5, face="track")
+    assert again.results[0].saved == whole.results[0].saved
+    for one, other in zip(whole.frame_paths()["rare"], again.frame_paths()["rare"], strict=True):
+        assert one.read_bytes() == other.read_bytes()

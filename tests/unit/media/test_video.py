@@ -1,0 +1,401 @@
+"""Frames of videos and images: those asked for are those of a full decode in turn, whatever the container says."""
+
+import os
+import struct
+
+import numpy as np
+import pytest
+from clips import av, every_frame, noise, write_clip, write_sound
+from PIL import Image
+
+from lnclip_df.media import video
+from lnclip_df.media.video import Miscounted, Stills, UnreadableVideo, images_of, open_frames, to_rgb
+
+FRAMES = noise(48)
+OPEN_GOP = {"x264-params": "open-gop=1:keyint=10:min-keyint=5:log-level=none", "bf": "3"}
+KINDS = {  # file: codec, and what else the encoder is told
+    "closed.mp4": ("libx264", {"g": "12", "bf": "3"}),
+    "one-key.mkv": ("libx264", {"g": "250", "bf": "3"}),
+    "intra.mov": ("libx264", {"g": "1"}),
+    "pairs.mp4": ("libx264", {"g": "2", "bf": "1"}),
+    "open.mp4": ("libx264", OPEN_GOP),
+    "open.mkv": ("libx264", OPEN_GOP),
+    "refresh.mp4": ("libx264", {"x264-params": "intra-refresh=1:keyint=10:log-level=none"}),
+    "interlaced.mp4": ("libx264", {"x264-params": "interlaced=1:keyint=10:log-level=none"}),
+    "unordered.avi": ("libx264", {"g": "12", "bf": "3"}),
+    "part2.mp4": ("mpeg4", {"g": "12", "bf": "2"}),
+    "part2.avi": ("mpeg4", {"g": "12", "bf": "2"}),
+    "vp8.webm": ("libvpx", {"g": "20", "auto-alt-ref": "1", "lag-in-frames": "16"}),
+    "vp9.webm": ("libvpx-vp9", {"g": "20", "auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "8"}),
+    "hevc.mp4": ("libx265", {"x265-params": "keyint=12:bframes=3:log-level=none"}),
+    "open-hevc.mkv": ("libx265", {"x265-params": "keyint=12:bframes=3:open-gop=1:log-level=none"}),
+    "layers.mp4": ("libx265", {"x265-params": "keyint=24:bframes=3:temporal-layers=3:log-level=none"}),
+    "av1.mp4": ("libsvtav1", {"g": "12", "preset": "12"}),
+    "jpegs.mov": ("mjpeg", {}),
+    "jpegs.avi": ("mjpeg", {}),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder, files = tmp_path_factory.mktemp("kinds"), {}
+
+    def make(name):
+        if name not in files:
+            codec, options = KINDS[name]
+            try:
+                av.codec.Codec(codec, "w")
+            except ValueError:
+                pytest.skip(f"this PyAV does not encode {codec}")
+            pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            files[name] = write_clip(folder / name, FRAMES, codec, options=options, pix_fmt=pix_fmt)
+        return files[name]
+
+    return make
+
+
+def draws(count, seed, times=6):
+    """Index lists to ask for: sorted, from one to nine."""
+    rng = np.random.default_rng(seed)
+    for _ in range(times):
+        yield sorted(rng.choice(count, min(count, int(rng.integers(1, 10))), replace=False).tolist())
+
+
+def read(frames, indices):
+    """What the preprocessing does: ask, and where frames were miscounted, count again and ask again."""
+    try:
+        return list(frames.read(indices))
+    except Miscounted:
+        frames.recount()
+        return list(frames.read([index for index in indices if index < frames.count]))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", KINDS)
+def test_frames_asked_for_are_those_of_a_full_decode(made, name, threads):
+    reference = every_frame(made(name))
+    assert len(reference) == len(FRAMES)
+    for indices in [*draws(len(FRAMES), 0), [], [0], [47], list(range(48))]:
+        frames = open_frames(made(name), threads)
+        assert frames.count == len(FRAMES)
+        found = read(frames, indices)
+        assert [index for index, _ in found] == indices
+        for index, frame in found:
+            np.testing.assert_array_equal(frame, reference[index])
+
+
+@pytest.mark.parametrize("name", ["closed.mp4", "open.mkv", "hevc.mp4", "jpegs.mov", "interlaced.mp4", "vp9.webm"])
+def test_usual_videos_are_never_decoded_twice(made, name):
+    for indices in draws(len(FRAMES), 1):
+        list(open_frames(made(name)).read(indices))  # Miscounted is not raised
+
+
+def test_irregular_times_change_nothing(tmp_path):
+    times = np.cumsum(np.random.default_rng(2).integers(1, 40, len(FRAMES))).tolist()
+    for name in ("variable.mp4", "variable.mkv"):
+        path = write_clip(tmp_path / name, FRAMES, times=times, options={"g": "10", "bf": "3"})
+        reference = every_frame(path)
+        assert len(reference) == len(FRAMES)
+        for indices in draws(len(FRAMES), 3):
+            for index, frame in read(open_frames(path), indices):
+                np.testing.assert_array_equal(frame, reference[index])
+
+
+@pytest.mark.parametrize("name", ["variable.mp4", "variable.mkv", "even.avi"])
+def test_frames_say_when_they_are_shown(tmp_path, name):
+    times = np.cumsum(np.random.default_rng(2).integers(1, 40, len(FRAMES))).tolist()
+    if name == "even.avi":
+        times = list(range(len(FRAMES)))
+    path = write_clip(tmp_path / name, FRAMES, "mpeg4", times=times, options={"g": "10", "bf": "0"})
+    frames = open_frames(path)
+    shown = [(time - times[0]) / 25 for time in times]
+    whole = shown[-1] * len(shown) / (len(shown) - 1)
+    for _ in range(2):
+        assert [frames.time(index) for index in range(len(FRAMES))] == pytest.approx(shown, abs=6e-4)
+        assert frames.seconds == pytest.approx(whole, abs=1e-3)
+        assert all(float(frames.moment(index)) == frames.time(index) for index in (0, 5, 47))
+        frames.recount()  # the frames that decode say the same
+
+
+def test_frames_that_do_not_say_when_they_are_shown_follow_at_the_average_rate(made, monkeypatch):
+    monkeypatch.setattr(video, "_time", lambda decoder, packet: None)
+    frames = open_frames(made("closed.mp4"))
+    assert [frames.time(index) for index in (0, 1, 47)] == [0, 0.04, 1.88] and frames.seconds == 1.92
+    frames.rate = None
+    assert frames.time(3) is None and frames.moment(3) is None and frames.seconds == 1.92
+
+
+def test_frames_before_an_edit_lists_start_are_not_counted(tmp_path):
+    path = write_clip(tmp_path / "cut.mp4", FRAMES, options={"g": "12", "bf": "2"})
+    data = bytearray(path.read_bytes())
+    place = data.index(b"elst") + 4 + 4 + 4  # version and flags, entries; then duration, start
+    duration, start = struct.unpack_from(">Ii", data, place)
+    scale = struct.unpack_from(">I", data, data.index(b"mdhd") + 4 + 4 + 8)[0]
+    struct.pack_into(">Ii", data, place, duration, start + scale * 17 // 25)
+    path.write_bytes(data)
+    reference = every_frame(path)
+    assert len(reference) == len(FRAMES) - 17
+    for indices in draws(len(reference), 4):
+        frames = open_frames(path)
+        assert frames.count == len(reference)
+        for index, frame in read(frames, indices):
+            np.testing.assert_array_equal(frame, reference[index])
+
+
+def test_an_invisible_vp8_packet_is_no_frame(made, tmp_path):
+    whole, path = made("vp8.webm").read_bytes(), tmp_path / "hidden.webm"
+    with av.open(str(made("vp8.webm"))) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    hidden = packets[10]
+    assert hidden[0] & 16 and whole.count(hidden) == 1
+    path.write_bytes(whole.replace(hidden, bytes([hidden[0] & ~16]) + hidden[1:]))
+    reference = every_frame(path)
+    assert len(reference) == len(FRAMES) - 1
+    for indices in ([3, 9, 10, 30], [3, 30]):
+        for index, frame in read(open_frames(path), indices):
+            np.testing.assert_array_equal(frame, reference[index])
+
+
+def test_what_no_wanted_frame_needs_is_not_decoded(made, monkeypatch, tmp_path):
+    decoded = []
+    original = video._decoded
+
+    def counted(*args):
+        for frame in original(*args):
+            decoded.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(video, "_decoded", counted)
+    path = write_clip(tmp_path / "long.mp4", noise(600), options={"g": "10", "bf": "2"})
+    frames = open_frames(path)
+    assert frames.count == 600 and decoded == []
+    indices = list(range(0, 600, 100))
+    assert [index for index, _ in frames.read(indices)] == indices
+    assert len(decoded) <= 5 * len(indices)
+    decoded.clear()
+    list(open_frames(made("one-key.mkv")).read([47]))
+    assert 1 <= len(decoded) < 36  # of 48: B-frames that nothing refers to are passed over
+
+
+@pytest.mark.parametrize("name", ["closed.mp4", "open.mkv", "part2.mp4", "vp9.webm", "hevc.mp4", "unordered.avi"])
+def test_damaged_files_give_no_wrong_frame_and_no_other_error(made, tmp_path, name):
+    whole, rng, outcomes = made(name).read_bytes(), np.random.default_rng(7), set()
+    path = tmp_path / name
+    for trial in range(24):
+        data = bytearray(whole)
+        if trial % 3 == 0:
+            del data[int(rng.integers(1, len(data))) :]
+        for _ in range(int(rng.integers(1, 6)) if trial % 3 else 0):
+            place, size = int(rng.integers(0, len(data))), int(rng.integers(1, 30))
+            data[place : place + size] = rng.bytes(min(size, len(data) - place))
+        path.write_bytes(data)
+        try:
+            frames = open_frames(path, threads=1 + trial % 2)
+            by_time, damaged = full_decode(path)
+            indices = sorted(set(rng.integers(0, frames.count, 6).tolist())) if frames.count else []
+            try:
+                times = frames._times
+                for index, frame in frames.read(indices):
+                    assert times is None or damaged or any(np.array_equal(frame, one) for one in by_time[times[index]])
+                outcomes.add("read")
+            except Miscounted:
+                outcomes.add("miscounted")
+            frames.recount()
+            reference = every_frame(path)
+            assert frames.count == len(reference)
+            indices = [index for index in indices if index < frames.count]
+            found = list(frames.read(indices))
+            assert [index for index, _ in found] == indices
+            for index, frame in found:
+                assert damaged or np.array_equal(frame, reference[index])
+        except UnreadableVideo as error:
+            assert str(error) and "\n" not in str(error)
+            outcomes.add("unreadable")
+    assert len(outcomes) > 1
+
+
+def full_decode(path):
+    """``{time: frames}`` of everything in turn, and whether a fault was concealed (which has no one right result)."""
+    by_time, damaged = {}, False
+    with av.open(str(path), metadata_errors="ignore") as container:
+        if not container.streams.video or container.streams.video[0].codec_context is None:
+            return by_time, damaged
+        container.streams.video[0].codec_context.thread_count = 1
+        packets = container.demux(video=0)
+        while True:
+            try:
+                if (packet := next(packets, None)) is None:
+                    return by_time, damaged
+            except av.error.FFmpegError:
+                return by_time, damaged
+            try:
+                for frame in packet.decode():
+                    by_time.setdefault(frame.pts, []).append(frame.to_ndarray(format="rgb24"))
+                    damaged |= frame.is_corrupt
+            except av.error.FFmpegError:
+                damaged |= path.suffix == ".mp4" and container.streams.video[0].codec_context.name == "mpeg4"
+
+
+def test_a_packet_that_does_not_decode_is_counted_out(made, tmp_path):
+    path = tmp_path / "hole.mov"
+    with av.open(str(made("jpegs.mov"))) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    path.write_bytes(made("jpegs.mov").read_bytes().replace(packets[20], bytes(len(packets[20]))))
+    frames, reference = open_frames(path), every_frame(path)
+    assert frames.count == 48 and len(reference) == 47
+    with pytest.raises(Miscounted):
+        list(frames.read([0, 20, 40]))
+    frames.recount()
+    assert frames.count == 47
+    for index, frame in frames.read([0, 20, 40]):
+        np.testing.assert_array_equal(frame, reference[index])
+
+
+def test_a_file_that_changes_between_readings_is_miscounted(tmp_path):
+    path = write_clip(tmp_path / "a.avi", FRAMES[:20], "mpeg4")
+    frames = open_frames(path)
+    frames.recount()
+    write_clip(path, FRAMES[:9], "mpeg4")
+    with pytest.raises(Miscounted):
+        list(frames.read([0, 15]))
+
+
+def test_what_is_no_video_is_named(tmp_path):
+    write_sound(tmp_path / "sound.mp4")
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.webm").write_text("not a video")
+    for name, reason in (("sound.mp4", "no video stream"), ("empty.mp4", "cannot be opened"), ("text.webm", "cannot")):
+        with pytest.raises(UnreadableVideo, match=reason):
+            open_frames(tmp_path / name)
+    for name, reason in (("absent.mp4", "No such file"), ("x" * 300 + ".mp4", "name too long")):
+        with pytest.raises(UnreadableVideo, match=reason):
+            open_frames(tmp_path / name)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.mp4")
+        with pytest.raises(UnreadableVideo, match="not a regular file"):
+            open_frames(tmp_path / "pipe.mp4")
+
+
+def test_a_name_with_a_colon_and_a_title_that_is_not_utf8_are_read(made, tmp_path, monkeypatch):
+    path = tmp_path / "12:30.mkv"
+    with av.open(str(path), "w") as container, av.open(str(made("closed.mp4"))) as source:
+        container.metadata["title"] = "TITLE HERE"
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                container.mux(packet)
+    data = path.read_bytes()
+    assert data.count(b"TITLE HERE") == 1
+    path.write_bytes(data.replace(b"TITLE HERE", b"TITLE \xff\xfe\xfd\xfc"))
+    monkeypatch.chdir(tmp_path)
+    assert len(list(open_frames(path.name).read([0, 5]))) == 2
+
+
+@pytest.mark.parametrize("quarter", [1, 2, 3])
+def test_rotated_videos_are_turned_upright(tmp_path, quarter):
+    ramp = np.zeros((48, 64, 3), np.uint8)
+    ramp[:24, :32] = 255
+    path = write_clip(tmp_path / "turned.mp4", [ramp] * 2)
+    cosine, sine = [(1, 0), (0, 1), (-1, 0), (0, -1)][quarter]
+    matrix = struct.pack(">9i", cosine << 16, sine << 16, 0, -sine << 16, cosine << 16, 0, 0, 0, 1 << 30)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"tkhd") + 4 + 40
+    data[place : place + 36] = matrix
+    path.write_bytes(data)
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+    if not hasattr(frame, "rotation"):
+        pytest.skip("this PyAV does not say a frame's rotation")
+    upright = np.rot90(ramp, -quarter)  # the matrix turns clockwise
+    [(_, pixels)] = open_frames(path).read([0])
+    np.testing.assert_array_equal(pixels, to_rgb(frame))
+    assert pixels.shape == upright.shape
+    assert np.abs(pixels.astype(int) - upright).mean() < 10
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+def picture(value):
+    return Image.fromarray(np.full((6, 8, 3), value, np.uint8))
+
+
+def test_the_images_of_a_folder_are_frames_in_numeric_order(tmp_path):
+    for number in (10, 9, 2, 100, 1):
+        picture(number).save(tmp_path / f"frame_{number}.png")
+    (tmp_path / ".frame_3.png").touch()
+    (tmp_path / "frame_4.txt").touch()
+    (tmp_path / "frame_5.png").mkdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "frame_6.png")  # would be waited for
+    assert [path.name for path in images_of(tmp_path)] == [f"frame_{number}.png" for number in (1, 2, 9, 10, 100)]
+    frames = open_frames(tmp_path, longest=0.1)
+    assert frames.count == 5 and frames.seconds is None and frames.time(0) is None
+    assert [(index, image[0, 0, 0]) for index, image in frames.read([0, 2, 4])] == [(0, 1), (2, 9), (4, 100)]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_turned_upright_as_exif_says(tmp_path, orientation):
+    upright = np.zeros((20, 30, 3), np.uint8)
+    upright[:10, :15] = 255  # the corner at the top left, which each orientation stores elsewhere
+    stored = {
+        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
+        5: upright.transpose(1, 0, 2), 6: np.rot90(upright), 7: np.rot90(upright, 2).transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
+    [(_, image)] = open_frames(tmp_path / "a.png").read([0])
+    np.testing.assert_array_equal(image, upright)
+
+
+def test_other_modes_become_rgb(tmp_path):
+    for mode in ("L", "RGBA", "P", "1", "CMYK"):
+        suffix = "tif" if mode == "CMYK" else "png"
+        picture(255).convert(mode).save(tmp_path / f"{mode}.{suffix}")
+        [(_, image)] = open_frames(tmp_path / f"{mode}.{suffix}").read([0])
+        assert image.dtype == np.uint8 and (image == np.full((6, 8, 3), 255)).all()
+
+
+def test_a_broken_image_among_good_ones_is_counted_out(tmp_path):
+    for number in range(5):
+        picture(number).save(tmp_path / f"{number}.png")
+    (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:-30])
+    frames = open_frames(tmp_path)
+    with pytest.raises(Miscounted):
+        list(frames.read([0, 2]))
+    frames.recount()
+    assert frames.count == 4
+    assert [image[0, 0, 0] for _, image in frames.read([0, 1, 2, 3])] == [0, 1, 3, 4]
+
+
+def test_bombs_and_other_files_are_counted_out(tmp_path, monkeypatch):
+    picture(7).save(tmp_path / "good.png")
+    picture(7).resize((40, 40)).save(tmp_path / "bomb.png")
+    (tmp_path / "text.png").write_text("not an image")
+    (tmp_path / "empty.png").touch()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    frames = Stills([tmp_path / name for name in ("bomb.png", "empty.png", "good.png", "text.png", "absent.png")])
+    frames.recount()
+    assert [path.name for path in frames.paths] == ["good.png"]
+
+
+def test_damaged_images_raise_nothing_else(tmp_path):
+    rng = np.random.default_rng(0)
+    for suffix in ("png", "jpg", "bmp", "webp", "tif"):
+        picture(99).resize((64, 48)).save(tmp_path / f"whole.{suffix}")
+        whole, path = (tmp_path / f"whole.{suffix}").read_bytes(), tmp_path / f"broken.{suffix}"
+        for _ in range(60):
+            data = bytearray(whole)
+            for place in rng.integers(0, len(data), 3):
+                data[place] = rng.integers(256)
+            path.write_bytes(data[: rng.integers(1, len(data) + 1)])
+            frames = Stills([path])
+            try:
+                frames.recount()
+            except UnreadableVideo as error:
+                assert "\n" not in str(error)
+                continue
+            assert all(image.dtype == np.uint8 and image.shape[2] == 3 for _, image in frames.read(range(frames.count)))

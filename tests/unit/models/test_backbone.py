@@ -1,0 +1,201 @@
+"""The tower's output and gradients equal open_clip's own forward and transformers' CLIP; other shapes are refused."""
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from open_clip.transformer import QuickGELU, VisionTransformer
+from torch import nn
+
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.models.backbones.clip import VisionSpec, build_tower, open_clip_names, open_clip_spec
+
+transformers = pytest.importorskip("transformers")
+
+SHAPES = {
+    "patch 8": VisionSpec(32, 8, 64, 3, 4, 256, quick_gelu=True),
+    "patch 16, gelu": VisionSpec(48, 16, 96, 2, 3, 200, quick_gelu=False),
+    "one layer": VisionSpec(28, 14, 64, 1, 1, 128, quick_gelu=True),
+    "deep, no ln_pre": VisionSpec(32, 16, 48, 6, 2, 192, quick_gelu=False, ln_pre=False),
+    "layer scale": VisionSpec(32, 16, 48, 2, 2, 192, quick_gelu=True, layer_scale=True),
+}
+
+
+@pytest.fixture(params=SHAPES.values(), ids=SHAPES.keys())
+def spec(request):
+    return request.param
+
+
+def random_tower(spec, seed=0):
+    """A tower whose every parameter, LayerNorms and biases included, is random."""
+    tower = build_tower(spec)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in tower.named_parameters():
+            noise = torch.empty(parameter.shape).normal_(0, 0.15, generator=generator)
+            parameter.copy_(1 + noise if ".ln_" in f".{name}" and name.endswith("weight") else noise)
+    return tower
+
+
+def images(spec, batch=3, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(batch, 3, spec.image_size, spec.image_size, generator=generator).to(dtype)
+
+
+def open_clip_twin(tower):
+    spec = tower.spec
+    twin = VisionTransformer(
+        spec.image_size, spec.patch_size, spec.width, spec.layers, spec.heads, spec.mlp / spec.width,
+        ls_init_value=1e-4 if spec.layer_scale else None, no_ln_pre=not spec.ln_pre,
+        act_layer=QuickGELU if spec.quick_gelu else nn.GELU, output_dim=spec.width,
+    )  # fmt: skip
+    twin.load_state_dict(tower.state_dict() | {"proj": torch.eye(spec.width)})
+    return twin
+
+
+def transformers_twin(tower):
+    spec = tower.spec
+    config = transformers.CLIPVisionConfig(
+        hidden_size=spec.width, intermediate_size=spec.mlp, num_hidden_layers=spec.layers,
+        num_attention_heads=spec.heads, image_size=spec.image_size, patch_size=spec.patch_size,
+        hidden_act="quick_gelu" if spec.quick_gelu else "gelu",
+    )  # fmt: skip
+    twin = transformers.CLIPVisionModel(config)
+    model = getattr(twin, "vision_model", twin)
+    own = dict(tower.named_parameters())
+
+    def copy(target, source):
+        target.data.copy_(own[source].data if isinstance(source, str) else source.data)
+
+    copy(model.embeddings.class_embedding, "class_embedding")
+    copy(model.embeddings.patch_embedding.weight, "conv1.weight")
+    copy(model.embeddings.position_embedding.weight, "positional_embedding")
+    norms = {"ln_pre": model.pre_layrnorm, "ln_post": model.post_layernorm}
+    for i, layer in enumerate(model.encoder.layers):
+        block = f"transformer.resblocks.{i}."
+        norms |= {block + "ln_1": layer.layer_norm1, block + "ln_2": layer.layer_norm2}
+        for part, weight, bias in zip(
+            "qkv", own[block + "attn.in_proj_weight"].chunk(3), own[block + "attn.in_proj_bias"].chunk(3), strict=True
+        ):
+            copy(getattr(layer.self_attn, part + "_proj").weight, weight)
+            copy(getattr(layer.self_attn, part + "_proj").bias, bias)
+        for theirs, ours in (
+            (layer.self_attn.out_proj, "attn.out_proj"), (layer.mlp.fc1, "mlp.c_fc"), (layer.mlp.fc2, "mlp.c_proj")
+        ):  # fmt: skip
+            copy(theirs.weight, f"{block}{ours}.weight")
+            copy(theirs.bias, f"{block}{ours}.bias")
+    for ours, theirs in norms.items():
+        copy(theirs.weight, ours + ".weight")
+        copy(theirs.bias, ours + ".bias")
+    return twin, norms
+
+
+def test_output_and_gradients_equal_open_clips_own_forward(spec):
+    tower = random_tower(spec)
+    twin = open_clip_twin(tower)
+    x = images(spec)
+    ours, theirs = tower(x), twin(x)
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+    direction = torch.randn(ours.shape, generator=torch.Generator().manual_seed(2))
+    (ours * direction).sum().backward()
+    (theirs * direction).sum().backward()
+    reference = dict(twin.named_parameters())
+    for name, parameter in tower.named_parameters():
+        torch.testing.assert_close(
+            parameter.grad, reference[name].grad, atol=1e-4, rtol=1e-3, msg=lambda m, n=name: n + m
+        )
+
+
+@pytest.mark.parametrize("name", ["patch 8", "patch 16, gelu", "one layer"])
+def test_output_and_layernorm_gradients_equal_transformers(name):
+    tower = random_tower(SHAPES[name])
+    twin, norms = transformers_twin(tower)
+    x = images(tower.spec)
+    ours, theirs = tower(x), twin(pixel_values=x).pooler_output
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+    ours.square().sum().backward()
+    theirs.square().sum().backward()
+    modules = dict(tower.named_modules())
+    for ours, theirs in norms.items():
+        torch.testing.assert_close(modules[ours].weight.grad, theirs.weight.grad, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(modules[ours].bias.grad, theirs.bias.grad, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_any_floating_input_is_taken(dtype):
+    tower = random_tower(SHAPES["patch 8"])
+    x = images(tower.spec, dtype=dtype)
+    torch.testing.assert_close(tower(x), tower(x.float()))
+
+
+def test_autocast_stays_close_to_float32():
+    tower = random_tower(SHAPES["patch 8"])
+    x = images(tower.spec)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = tower(x)
+    similarity = torch.cosine_similarity(half.float(), tower(x), dim=1)
+    assert similarity.min() > 0.99
+
+
+def test_activation_checkpointing_changes_no_gradient():
+    plain = random_tower(SHAPES["patch 8"]).train()
+    saving = build_tower(plain.spec, activation_checkpointing=True).train()
+    saving.load_state_dict(plain.state_dict())
+    x = images(plain.spec)
+    for tower in (plain, saving):
+        tower(x).square().sum().backward()
+    for a, b in zip(plain.parameters(), saving.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_torch_compile_gives_the_same_features():
+    tower = random_tower(SHAPES["one layer"]).eval()
+    x = images(tower.spec)
+    compiled = torch.compile(tower, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), tower(x), atol=1e-5, rtol=1e-5)
+
+
+def test_the_papers_backbone_has_its_shape():
+    spec = open_clip_spec("ViT-L-14-quickgelu")
+    assert spec == VisionSpec(224, 14, 1024, 24, 16, 4096, quick_gelu=True)
+    assert not open_clip_spec("ViT-L-14").quick_gelu
+
+
+def test_every_supported_open_clip_name_has_the_shape_that_open_clip_builds():
+    names = open_clip_names()
+    assert {"ViT-L-14-quickgelu", "ViT-B-32", "ViT-H-14", "ViT-bigG-14"} <= set(names)
+    for name in ("ViT-B-32", "ViT-S-16", "ViT-M-16-alt"):
+        spec = names[name]
+        visual = open_clip.create_model(name, pretrained=None).visual
+        expected = {k: tuple(v.shape) for k, v in visual.state_dict().items() if k != "proj"}
+        with torch.device("meta"):
+            own = {k: tuple(v.shape) for k, v in build_tower(spec).state_dict().items()}
+        assert own == expected, name
+
+
+@pytest.mark.parametrize("name", ["RN50", "ViT-L-14-CLIPA", "coca_ViT-B-32", "ViT-B-16-SigLIP", "no-such-model"])
+def test_models_without_a_cls_token_are_refused_by_name(name):
+    with pytest.raises(LNCLIPError, match=name):
+        open_clip_spec(name)
+
+
+def test_wrong_images_are_refused():
+    tower = random_tower(SHAPES["patch 8"])
+    for bad in (torch.zeros(1, 3, 64, 64), torch.zeros(3, 32, 32), torch.zeros(1, 3, 32, 32, dtype=torch.uint8)):
+        with pytest.raises(ValueError, match="image"):
+            tower(bad)
+
+
+def test_random_weights_keep_the_variance_and_follow_the_seed():
+    spec = VisionSpec(64, 8, 128, 12, 4, 512, quick_gelu=True)
+    towers = [build_tower(spec) for _ in range(3)]
+    for tower, seed in zip(towers, (0, 0, 1), strict=True):
+        tower.init_weights(seed)
+    stream = {}
+    towers[0].transformer.resblocks[-1].register_forward_hook(lambda m, a, out: stream.update(out=out))
+    out = [tower(images(spec)).detach().numpy() for tower in towers]
+    np.testing.assert_array_equal(out[0], out[1])
+    assert np.abs(out[0] - out[2]).max() > 0.1
+    assert 0.3 < stream["out"].var() < 4

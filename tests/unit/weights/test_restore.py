@@ -1,0 +1,67 @@
+"""The configuration of a file of weights: one rule, and every command that takes weights keeps to it."""
+
+import pytest
+import yaml
+from released import tiny_config, tiny_detector
+from tiny import configured, make_toy
+from typer.testing import CliRunner
+
+from lnclip_df import LNCLIPDetector, LNCLIPError, cli
+from lnclip_df.weights import save_weights
+from lnclip_df.weights.restore import config_for
+
+
+def call(*arguments):
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def test_the_configuration_is_given_beside_or_within(tmp_path):
+    detector, weights = tiny_detector(), tmp_path / "trained.safetensors"
+    save_weights(detector, weights, {"config": tiny_config()})
+    assert config_for(weights) == tiny_config()
+    assert config_for(weights, overrides=["lnclip.backbone.seed=9"])["lnclip"]["backbone"]["seed"] == 9
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tiny_config(seed=5)))
+    assert config_for(weights)["lnclip"]["backbone"]["seed"] == 5
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(tiny_config(seed=6)))
+    assert config_for(weights, tmp_path / "mine.yaml")["lnclip"]["backbone"]["seed"] == 6
+    (tmp_path / "config.yaml").unlink()
+    save_weights(detector, weights, {"config": {"lnclip": {"tune": "nonsense"}}})
+    with pytest.raises(LNCLIPError, match=r"the configuration saved in .*trained\.safetensors: lnclip\.tune"):
+        config_for(weights)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Weights of a detector of the toy data, in a folder that has no config.yaml."""
+    root = make_toy(tmp_path_factory.mktemp("toy"))
+    weights = root / "alone" / "best.safetensors"
+    save_weights(LNCLIPDetector(configured(root)), weights, {"config": configured(root)})
+    return weights
+
+
+def test_commands_take_the_configuration_that_the_weights_hold(alone):
+    """lnclip.yaml would ask for another backbone and for data sets that are not there."""
+    for command in (
+        ["test", "--weights", alone],
+        ["calibrate", alone.parent, "--set", "test_batchSize=4"],
+        ["robustness", "--weights", alone, "--datasets", "toy", "--corruptions", "blur", "--attacks", "none"],
+    ):
+        result = call(*command, "--device", "cpu", "--quiet")
+        assert result.exit_code == 0, result.output
+    assert (alone.parent / "predictions" / "toy.parquet").is_file()
+    assert (alone.parent / "calibration.json").is_file()
+    assert (alone.parent / "studies" / "robustness" / "robustness.md").is_file()
+
+
+def test_a_folder_of_weights_gets_the_results_itself(alone):
+    result = call("test", "--weights", alone.parent, "--device", "cpu", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert not (alone.parents[1] / "predictions").exists()
+
+
+def test_stored_predictions_of_the_validation_set_need_no_weights(tmp_path):
+    rows = [f"toy,{kind}{v},{label},{0.1 * v:.1f}" for label, kind in enumerate(("real", "fake")) for v in range(5)]
+    (tmp_path / "run.csv").write_text("\n".join(["dataset,video,label,prob", *rows]))
+    options = ["--validation", tmp_path / "run.csv", "--out", tmp_path / "out", "--set", "lnclip.val_dataset=[toy]"]
+    result = call("calibrate", tmp_path / "run.csv", *options)
+    assert result.exit_code == 0, result.output
