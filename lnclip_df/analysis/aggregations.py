@@ -9,11 +9,11 @@ from lnclip_df.analysis import report
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_text
 from lnclip_df.core.plots import new_figure, save_figure
+from lnclip_df.core.tables import p_text
 from lnclip_df.evaluation.calibration import logit
 from lnclip_df.evaluation.features import features_file, read_features
 from lnclip_df.evaluation.runs import Scores, read_run
 from lnclip_df.evaluation.statistics import delong
-from lnclip_df.leaderboard.text import p_text
 
 MEAN = "mean"
 MOVEMENT = "movement"

@@ -1,15 +1,13 @@
 """What the studies share: intervals, tables, plots, and reading small CSV files."""
 
-import csv
-import io
 import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import write_text
+from lnclip_df.core.tables import aligned_markdown as markdown_table  # noqa: F401
+from lnclip_df.core.tables import percent, read_csv, write_csv  # noqa: F401
 from lnclip_df.evaluation.statistics import auroc_interval
-from lnclip_df.leaderboard.text import MISSING, aligned_markdown, percent
 
 RESAMPLES = 10_000
 
@@ -53,46 +51,6 @@ def wilson(hits: int, n: int, level: float = 0.95) -> Estimate:
 def seed_of(seed: int, *names) -> list[int]:
     """A seed for each name, so that two groups of one size are not drawn alike."""
     return [seed, *(zlib.crc32(str(name).encode()) for name in names)]
-
-
-def markdown_table(rows: list[list]) -> str:
-    """Rows of cells, the first the header, as a Markdown table that lines up in a terminal."""
-    return aligned_markdown([[MISSING if cell is None else str(cell) for cell in row] for row in rows])
-
-
-def write_csv(path, rows: list[list]):
-    """Write rows of cells, the first the header; floats with six digits, None empty."""
-    text = io.StringIO()
-    cells = ([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row] for row in rows)
-    csv.writer(text, lineterminator="\n").writerows(cells)
-    write_text(path, text.getvalue())
-
-
-def read_csv(path, needed) -> list[dict]:
-    """Read a CSV with a header.
-
-    Returns:
-        Its rows, cells without surrounding blanks.
-
-    Raises:
-        LNCLIPError: it is absent, no CSV, lacks one of the columns ``needed``, holds a row of another length, or none.
-    """
-    try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, restkey="", strict=True))
-    except OSError as error:
-        raise LNCLIPError(f"cannot read {path}: {error.strerror or error}") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise LNCLIPError(f"{path} is not a CSV file: {error}") from error
-    if not rows:
-        raise LNCLIPError(f"{path} holds no rows; needed are the columns {', '.join(needed)}")
-    missing = [name for name in needed if name not in rows[0]]
-    if missing:
-        raise LNCLIPError(f"{path}: no column {', '.join(missing)}; it has {', '.join(filter(None, rows[0]))}")
-    for number, row in enumerate(rows, 2):
-        if "" in row or None in row.values():
-            raise LNCLIPError(f"{path}: line {number} has not as many cells as the header")
-    return [{name: cell.strip() for name, cell in row.items()} for row in rows]
 
 
 def chosen(run, names) -> dict:

@@ -4,13 +4,14 @@ from html import escape
 
 import numpy as np
 
+from lnclip_df.core.tables import MISSING, p_text, percent
 from lnclip_df.evaluation.reference import column_of, reference
 from lnclip_df.evaluation.runs import columns_of
 from lnclip_df.leaderboard.assets import SCRIPT, STYLE
 from lnclip_df.leaderboard.charts import colour, histogram, roc_chart
 from lnclip_df.leaderboard.figures import METRICS, ordered, published, published_mean
 from lnclip_df.leaderboard.record import summary
-from lnclip_df.leaderboard.text import CROSSED, IN_DATASET, MISSING, notes, p_text, percent, published_rows
+from lnclip_df.leaderboard.text import CROSSED, IN_DATASET, notes, published_rows
 
 WORST = 5  # videos of each class and run
 TEXT = {  # columns of words

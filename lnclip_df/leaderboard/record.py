@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError, printable
+from lnclip_df.core.nested import flatten
+from lnclip_df.core.tables import MISSING, aligned_lines, percent, show
 from lnclip_df.evaluation.reference import Row, column_of, recipe, reference
 from lnclip_df.evaluation.runs import Run, columns_of, read_run
 from lnclip_df.leaderboard.figures import cell, compare_two, line, ordered, published, published_mean
@@ -41,7 +43,7 @@ def record(run: Run, dataset: str) -> dict:
     fields |= {key: trained.get(key) for key in ("seed", "selection")}
     weights = facts.get("weights") or {}
     fields |= {"epoch": weights.get("epoch"), "weights": weights.get("sha256")}
-    fields |= {f"test.{key}": value for key, value in _flat(facts.get("predicted") or {}) if key not in PLACES}
+    fields |= {f"test.{key}": value for key, value in _recorded(facts.get("predicted") or {}) if key not in PLACES}
     fields |= {
         "test settings": facts.get("config_sha256"),
         "crops": sorted(facts.get("crops") or {}) or None,
@@ -76,7 +78,7 @@ def summary(run: Run, dataset: str) -> dict[str, str]:
         "faces missing": _short(fields.get("faces missing")),
         "test settings": _short(fields.get("test settings")),
         "metric definition": _short(fields.get("metric")),
-        "versions": ", ".join(versions) or "–",
+        "versions": ", ".join(versions) or MISSING,
     }
 
 
@@ -106,7 +108,7 @@ class Report:
     figures: list[list[str]]
 
     def __str__(self):
-        return "\n".join(map(printable, [*self._causes(), "", *_aligned(self.figures)]))
+        return "\n".join(map(printable, [*self._causes(), "", *aligned_lines(self.figures)]))
 
     def _causes(self):
         if self.departures:
@@ -199,11 +201,11 @@ def _figures_of_runs(a, b, names):
     yield ["column", *names, "difference", "p (DeLong)", "videos of both"]
     for name in ordered(columns[0].keys() | columns[1].keys()):
         values = [_auroc(sets.get(name)) for sets in columns]
-        row = [column_of(name), *(_percent(value) for value in values)]
+        row = [column_of(name), *(percent(value, 2) for value in values)]
         both = name in columns[0] and name in columns[1]
         for found in compare_two(*names, name, columns[0][name], columns[1][name]) if both else []:
-            row += [f"{100 * found.test.difference:+.2f}", _p(found.test.p), str(found.videos)]
-        yield row + ["–"] * (6 - len(row))
+            row += [f"{100 * found.test.difference:+.2f}", show(found.test.p, ".2g"), str(found.videos)]
+        yield row + [MISSING] * (6 - len(row))
 
 
 def _figures_of_row(run, name, row: Row):
@@ -213,19 +215,17 @@ def _figures_of_row(run, name, row: Row):
         value = of_run.cells[dataset].auroc if dataset in of_run.cells else None
         figure, difference = published(row, column_of(dataset), value)
         if value is not None or figure is not None:
-            source = row.figure(column_of(dataset)).source if figure is not None else "–"
-            yield [column_of(dataset), _percent(value), _plain(figure), _signed(difference), source]
+            source = row.figure(column_of(dataset)).source if figure is not None else MISSING
+            yield [column_of(dataset), percent(value, 2), show(figure, ".1f"), show(difference, "+.2f"), source]
     figure, difference = published_mean(row, of_run.crossed)
     if figure is not None:
         counted = f" ({len(of_run.crossed.datasets)} of {of_run.crossed.of})" if of_run.crossed.short else ""
-        yield [
-            "cross-dataset mean", _percent(of_run.crossed.value) + counted, _plain(figure), _signed(difference),
-            row.figure("mean").source,
-        ]  # fmt: skip
+        value, shown, sign = percent(of_run.crossed.value, 2) + counted, show(figure, ".1f"), show(difference, "+.2f")
+        yield ["cross-dataset mean", value, shown, sign, row.figure("mean").source]
 
 
 def _training(config):
-    flat = {key: value for key, value in _flat(config) if key not in NO_CAUSE}
+    flat = {key: value for key, value in _recorded(config) if key not in NO_CAUSE}
     if flat.get("lnclip.augmentation") != "deepfakebench":
         flat = {key: value for key, value in flat.items() if not key.startswith("data_aug")}
     return dict(sorted(flat.items(), key=lambda item: _rank(item[0])))
@@ -238,12 +238,9 @@ def _rank(key):
     return ORDER.index("")
 
 
-def _flat(value, prefix=""):
-    for key, item in value.items():
-        if isinstance(item, dict):
-            yield from _flat(item, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", "none" if item is None else item
+def _recorded(settings):
+    """The dotted keys of nested settings and their values; None, which is a setting too, as a word."""
+    return [(key, "none" if value is None else value) for key, value in flatten(settings).items()]
 
 
 def _without_dataset(fields):
@@ -258,34 +255,12 @@ def _auroc(scores):
     return None if scores is None else cell(scores, resamples=0, seed=0).auroc
 
 
-def _percent(value):
-    return "–" if value is None else f"{100 * value:.2f}"
-
-
-def _plain(value):
-    return "–" if value is None else f"{value:.1f}"
-
-
-def _signed(value):
-    return "–" if value is None else f"{value:+.2f}"
-
-
-def _p(value):
-    return "–" if value is None else f"{value:.2g}"
-
-
 def _short(value) -> str:
     """A value as a table shows it; a hash in ten digits."""
     if value is None:
-        return "–"
+        return MISSING
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     text = str(value)
     is_hash = len(text) == 64 and not set(text) - set("0123456789abcdef")
     return text[:10] if is_hash else text
-
-
-def _aligned(rows):
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    for row in rows:
-        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()

@@ -1,14 +1,11 @@
 """The leaderboard as Markdown, CSV and LaTeX."""
 
-import csv
-import io
-
+from lnclip_df.core.tables import MISSING, aligned_markdown, csv_text, markdown_table, p_text, percent
 from lnclip_df.evaluation.metrics import VIDEO_SCORE
 from lnclip_df.evaluation.reference import MEAN, column_of, reference
 from lnclip_df.leaderboard.figures import METRICS, common_means, ordered, published, published_mean
 from lnclip_df.leaderboard.record import summary
 
-MISSING = "–"
 IN_DATASET, CROSSED = "in-dataset mean", "cross-dataset mean"
 WIDE = 8  # more columns than this and a terminal shows the table turned
 
@@ -37,7 +34,7 @@ def table_csv(board) -> str:
     for row in board.lines:
         values = [row.cells[name].auroc if name in row.cells else None for name in board.datasets]
         rows.append([row.run.name, *map(percent, [*values, row.in_dataset.value, row.crossed.value])])
-    return _csv(rows)
+    return csv_text(rows)
 
 
 def latex(board) -> str:
@@ -83,12 +80,12 @@ def figures_csv(board) -> str:
             values = {"video AUROC": found.auroc} | {METRICS[name]: value for name, value in found.more.items()}
             for metric, value in values.items():
                 bounds = [found.low, found.high, figure and figure / 100, difference and difference / 100]
-                beside = [_number(bound) for bound in bounds] if metric == "video AUROC" else [""] * 4
+                beside = bounds if metric == "video AUROC" else [None] * 4
                 rows.append(
-                    [row.run.name, column_of(dataset), dataset, method, metric, _number(value), *beside,
+                    [row.run.name, column_of(dataset), dataset, method, metric, value, *beside,
                      found.reals, found.fakes, found.frames, *made.values()]
                 )  # fmt: skip
-    return _csv([[*header, *counts, *(name.replace(" ", "_") for name in made)], *rows])
+    return csv_text([[*header, *counts, *(name.replace(" ", "_") for name in made)], *rows])
 
 
 def notes(board) -> list[str]:
@@ -122,18 +119,6 @@ def mean_text(mean, figure=None, difference=None) -> str:
         return MISSING
     counted = f" ({len(mean.datasets)} of {mean.of})" if mean.short else ""
     return f"{percent(mean.value)}{_bounds(mean)}{counted}{_beside(figure, difference)}"
-
-
-def percent(value) -> str:
-    """In % with one decimal; a dash where there is none."""
-    return MISSING if value is None else f"{100 * value:.1f}"
-
-
-def p_text(p) -> str:
-    """A p-value in two digits, very small ones as a bound."""
-    if p is None:
-        return MISSING
-    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
 def published_rows(board) -> list[tuple[str, list]]:
@@ -249,30 +234,6 @@ def _beside(figure, difference):
     return f" ({figure:.1f})" if difference is None else f" ({figure:.1f}, {difference:+.1f})"
 
 
-def _number(value):
-    return "" if value is None else f"{value:.6f}"
-
-
-def markdown_table(rows) -> str:
-    """A Markdown table of text cells, the first row its head; the first column is flush left, the others right."""
-    header, *rows = [[_markdown_cell(cell) for cell in row] for row in rows]
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *rows))
-
-
-def aligned_markdown(rows):
-    """A Markdown table whose columns line up in a terminal."""
-    rows = [[_markdown_cell(cell) for cell in row] for row in rows]
-    widths = [max(3, *(len(row[at]) for row in rows)) for at in range(len(rows[0]))]
-    rows.insert(1, ["-" * width for width in widths])
-    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
-    return "".join(f"| {' | '.join(row)} |\n" for row in padded)
-
-
-def _markdown_cell(cell):
-    return " ".join(cell.split()).replace("|", "\\|")
-
-
 def _caption(board):
     """What the figures are; of what is published, where it stands (differences are left to the other forms)."""
     sources = f" Sources of what is published: {_sources(board)}." if board.shows_published else ""
@@ -297,9 +258,3 @@ def _latex(text):
         "×": "$\\times$",
     }
     return "".join(signs.get(sign, f"\\{sign}" if sign in "&%$#_{}" else sign) for sign in text)
-
-
-def _csv(rows):
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

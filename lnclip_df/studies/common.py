@@ -15,7 +15,7 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256, write_json, write_text
 from lnclip_df.core.names import split_names
 from lnclip_df.core.plots import new_figure, save_figure
-from lnclip_df.leaderboard.text import markdown_table
+from lnclip_df.core.tables import markdown_table
 
 MEASURES = ("auroc", "ap", "eer", "accuracy")
 DEMO = "LNCLIP-demo"

@@ -135,8 +135,8 @@ def test_unfit_options_are_one_line(run, options, message):
     [
         ("video,sex\nv1,f\nv1,m\n", "line 3.*other values"),
         ("video,sex\nx1,f\n", "names no video of run; a key there is such as v0"),
-        ("video,sex\nv1\n", "line 2 has not as many cells"),
-        ("video,sex\n", "holds no rows"),
+        ("video,sex\nv1\n", "line 2 has more or fewer cells than the header"),
+        ("video,sex\n", "has no rows"),
     ],
 )
 def test_attributes_that_do_not_fit_are_one_line(run, text, message):
