@@ -846,11 +846,13 @@ DemoFolder = Annotated[Path, typer.Option(help="With --demo: the demo's folder; 
 Accelerator = Annotated[str, typer.Option(help="Lightning's: auto, gpu, cpu, …; each training uses one device.")]
 
 
-def _run_study(study, seeds, out, demo, demo_data, quiet, **options):
+def _run_study(study, seeds, out, demo, demo_folder, quiet, **options):
+    from lnclip_df.demo.for_studies import demo_data
     from lnclip_df.studies.common import parse_seeds
 
-    demo_data = demo_data if demo else None
-    study(out, seeds=parse_seeds(seeds), demo=demo_data, progress=not quiet, **options)
+    seeds = parse_seeds(seeds)
+    data = demo_data(demo_folder, out, progress=not quiet) if demo else None
+    study(out, seeds=seeds, demo=data, progress=not quiet, **options)
     typer.echo((out / "summary.md").read_text(encoding="utf-8") + f"\nLook at: {out}")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lnclip_df.core.plots import new_figure
 from lnclip_df.studies import common
-from lnclip_df.studies.common import Trial
+from lnclip_df.studies.common import DemoData, Trial
 
 STEPS = {
     "1-linear-probe": "linear probe",
@@ -15,7 +15,6 @@ STEPS = {
     "5-slerp": "+ slerp",
 }
 ABLATED = ("tune", "normalize", "loss", "slerp.enabled")  # below lnclip: what the demo's steps take from the YAMLs
-DEMO_TRAINING = {"train": common.DEMO_METHODS["swap"], "val": common.DEMO_METHODS["swap"], "epochs": 10, "frames": 4}
 
 
 def study_ablation(
@@ -24,7 +23,7 @@ def study_ablation(
     seeds: Iterable[int] = (0, 1, 2),
     overrides: Iterable[str] = (),
     datasets: Iterable[str] = (),
-    demo=None,
+    demo: DemoData | None = None,
     accelerator: str = "auto",
     progress: bool = True,
 ) -> dict:
@@ -36,8 +35,7 @@ def study_ablation(
         seeds: of the trainings (``manualSeed``).
         overrides: as for ``load_config``, of every step.
         datasets: what is tested; ``lnclip.benchmarks`` by default.
-        demo: instead of real data, the folder of the demo (made where it is not): its backbone and data, with the
-            ablated keys of the same YAMLs.
+        demo: the demo's data and backbone instead of real data, with the ablated keys of the same YAMLs.
         accelerator: Lightning's.
         progress: show progress bars.
 
@@ -47,30 +45,30 @@ def study_ablation(
     Raises:
         LNCLIPError: see ``common.run_trials``.
     """
-    seeds, data = tuple(seeds), None if demo is None else common.demo_data(demo, out, progress=progress)
     trials = []
-    for seed in seeds:
+    for seed in tuple(seeds):
         for step in STEPS:
-            config = _config(step, seed, overrides, data)
-            default = [*common.DEMO_METHODS.values()] if data else []
+            config = _config(step, seed, overrides, demo)
+            default = demo.by_method if demo else ()
             trials.append(Trial(step, seed, config, common.sets_to_test(config, datasets or default)))
 
     def report(results):
         return _report(out, results, len(trials), demo is not None)
 
-    return common.run_trials(trials, out, report, accelerator="cpu" if data else accelerator, progress=progress)
+    return common.run_trials(trials, out, report, accelerator="cpu" if demo else accelerator, progress=progress)
 
 
-def _config(step, seed, overrides, data):
+def _config(step, seed, overrides, demo):
     from lnclip_df.config.loading import load_config
 
     yaml = f"ablation/{step}.yaml"
     last = [*overrides, f"manualSeed={seed}"]
-    if data is None:
+    if demo is None:
         return load_config(yaml, last)
     ours = load_config(yaml)["lnclip"]
     ablated = [f"lnclip.{key}={_at(ours, key)}" for key in ABLATED]
-    return load_config("demo.yaml", [*data, *common.demo_training(**DEMO_TRAINING), *ablated, *last])
+    swap = demo.by_method[0]
+    return load_config(demo.config, [*demo.overrides(train=swap, val=swap), *ablated, *last])
 
 
 def _at(section, key):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256, write_json, write_text
@@ -18,15 +19,32 @@ from lnclip_df.core.plots import new_figure, save_figure
 from lnclip_df.core.tables import markdown_table
 
 MEASURES = ("auroc", "ap", "eer", "accuracy")
-DEMO = "LNCLIP-demo"
-DEMO_METHODS = {"swap": f"{DEMO}-swap", "reenact": f"{DEMO}-reenact"}
-PARTS = {"FaceForensics++": {"FF-DF", "FF-F2F", "FF-FS", "FF-NT"}, DEMO: set(DEMO_METHODS.values())}
+PARTS = {
+    "FaceForensics++": {"FF-DF", "FF-F2F", "FF-FS", "FF-NT"},
+    "LNCLIP-demo": {"LNCLIP-demo-swap", "LNCLIP-demo-reenact"},
+}
 DEMO_NOTE = (
     "Made with --demo: synthetic videos of one photograph, and a small backbone of random weights. These figures show "
     "that the study works. They say nothing about real deepfakes, and nothing about what the paper found."
 )
 
 logger = logging.getLogger(__name__)
+
+
+class DemoData(Protocol):
+    """Data on which a study runs in minutes, instead of those of its YAMLs: ``lnclip_df.demo.for_studies`` makes them.
+
+    ``config`` is a YAML, ``whole`` a data set with two kinds of fakes, and ``by_method`` are two with one kind each.
+    ``overrides`` name the training and the validation data in ``config``, with a short training.
+    """
+
+    @property
+    def config(self) -> str: ...
+    @property
+    def whole(self) -> str: ...
+    @property
+    def by_method(self) -> tuple[str, ...]: ...
+    def overrides(self, train: str, val: str) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -396,68 +414,3 @@ def draw_matrix(panel, cells: list[list[dict | None]], rows: list[str], columns:
     panel.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
     panel.set_yticks(range(len(rows)), rows)
     return image
-
-
-# --- the demo's data --------------------------------------------------------------------------------------------------
-
-
-def demo_data(folder, out, *, progress: bool = True) -> list[str]:
-    """The demo's faces, made once, and its data sets for the studies.
-
-    Args:
-        folder: the demo's folder (``lnclip-df demo --out``), whose videos and faces are used or made.
-        out: the study's folder, which gets ``dataset_json/``: ``LNCLIP-demo`` as it is and with the fakes of one
-            method alone, and each of the three paired and unpaired (``lnclip_df.datasets.pairs``).
-        progress: show progress bars.
-
-    Returns:
-        Overrides of ``demo.yaml`` that name these data and a training short enough for a study.
-    """
-    from lnclip_df.datasets.pairs import write_pairs
-    from lnclip_df.demo.run import check_packages, make_data
-
-    check_packages()
-    folder, jsons = Path(folder), Path(out) / "dataset_json"
-    make_data(folder, 0, None, progress)
-    classes = read_json(folder / "dataset_json" / f"{DEMO}.json")[DEMO]
-    for name, methods in ((DEMO, tuple(DEMO_METHODS)), *((name, (method,)) for method, name in DEMO_METHODS.items())):
-        part = _of_methods(classes, methods)
-        write_json(jsons / f"{name}.json", {name: part})
-        write_pairs(jsons / f"{name}.json", _demo_items(part))
-    return [
-        f"lnclip.data_root={quoted(folder.resolve())}",
-        f"dataset_json_folder={quoted(jsons.resolve())}",
-    ]
-
-
-def demo_training(train: str, val: str, epochs: int, frames: int) -> list[str]:
-    """Overrides of ``demo.yaml``: the two data sets, the epochs with one cycle of the learning rate, frames a video."""
-    return [
-        f"train_dataset=[{train}]",
-        f"lnclip.val_dataset=[{val}]",
-        f"nEpochs={epochs - 1}",
-        f"lnclip.schedule.decay_epochs={epochs - 1}",
-        f"frame_num={{train: {frames}, test: {frames}}}",
-    ]
-
-
-def _of_methods(classes, methods):
-    """The reals, and the fakes whose name ends in one of the methods."""
-
-    def kept(videos):
-        return {name: videos[name] for name in videos if "_" not in name or name.rpartition("_")[2] in methods}
-
-    return {label: {split: kept(videos) for split, videos in splits.items()} for label, splits in classes.items()}
-
-
-def _demo_items(classes):
-    """The demo's training videos as ``write_pairs`` takes them: their names tell the sources."""
-    from lnclip_df.datasets.schema import Item
-    from lnclip_df.demo.videos import FAKE, REAL
-
-    for name in classes[REAL]["train"]:
-        yield Item(f"{REAL}/{name}", REAL, False, ("train",), name, ids=(name,))
-    for name in classes[FAKE]["train"]:
-        *sources, method = name.split("_")
-        pair = f"{REAL}/{sources[0]}"
-        yield Item(f"{FAKE}/{name}", FAKE, True, ("train",), name, method=method, pair=pair, ids=tuple(sources))

@@ -8,11 +8,9 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.names import split_names
 from lnclip_df.core.plots import new_figure
 from lnclip_df.studies import common
-from lnclip_df.studies.common import Trial
+from lnclip_df.studies.common import DemoData, Trial
 from lnclip_df.studies.training_set import YAMLS
 
-DEMO_STEPS = tuple(common.DEMO_METHODS.values())
-DEMO_TRAINING = {"epochs": 10, "frames": 4}
 MEASURES = {"average": "average AUROC", "forgetting": "forgetting", "backward_transfer": "backward transfer"}
 
 
@@ -24,7 +22,7 @@ def study_continual(
     seeds: Iterable[int] = (0, 1, 2),
     overrides: Iterable[str] = (),
     datasets: Iterable[str] = (),
-    demo=None,
+    demo: DemoData | None = None,
     accelerator: str = "auto",
     progress: bool = True,
 ) -> dict:
@@ -50,10 +48,9 @@ def study_continual(
         LNCLIPError: too few steps, data in two steps, a share outside 0 to 1, or see ``common.run_trials``.
     """
     shares = _checked(shares)
-    data = None if demo is None else common.demo_data(demo, out, progress=progress)
     trials, steps = [], []
     for seed in tuple(seeds):
-        loaded = list(_configs(DEMO_STEPS if data else configs, seed, overrides, data))
+        loaded = list(_configs(demo.by_method if demo else configs, seed, overrides, demo))
         steps = _steps([config for config, _ in loaded])
         tests = tuple(dict.fromkeys([*(name for step in steps for name in step), *split_names(datasets)]))
         trials += _trials(out, [load for _, load in loaded], steps, shares, seed, tests)
@@ -61,7 +58,7 @@ def study_continual(
     def report(results):
         return _report(out, results, len(trials), steps, shares, demo is not None)
 
-    return common.run_trials(trials, out, report, accelerator="cpu" if data else accelerator, progress=progress)
+    return common.run_trials(trials, out, report, accelerator="cpu" if demo else accelerator, progress=progress)
 
 
 def _checked(shares):
@@ -74,13 +71,13 @@ def _checked(shares):
     return shares
 
 
-def _configs(steps, seed, overrides, data):
+def _configs(steps, seed, overrides, demo):
     """A step's configuration, and the function that makes it with further overrides."""
     from lnclip_df.config.loading import load_config
 
     for step in steps:
-        ours = [] if data is None else [*data, *common.demo_training(train=step, val=step, **DEMO_TRAINING)]
-        yaml = step if data is None else "demo.yaml"
+        ours = [] if demo is None else demo.overrides(train=step, val=step)
+        yaml = step if demo is None else demo.config
 
         def load(*further, yaml=yaml, ours=ours):
             return load_config(yaml, [*ours, *overrides, *further, f"manualSeed={seed}"])

@@ -6,11 +6,10 @@ from pathlib import Path
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.plots import new_figure
 from lnclip_df.studies import common
-from lnclip_df.studies.common import Trial
+from lnclip_df.studies.common import DemoData, Trial
 
 KINDS = ("paired", "unpaired")
 COLOURS = {"paired": "C0", "unpaired": "C3"}
-DEMO_TRAINING = {"val": common.DEMO, "epochs": 10, "frames": 4}
 
 
 def study_pairing(
@@ -21,7 +20,7 @@ def study_pairing(
     seeds: Iterable[int] = (0, 1, 2),
     overrides: Iterable[str] = (),
     datasets: Iterable[str] = (),
-    demo=None,
+    demo: DemoData | None = None,
     accelerator: str = "auto",
     progress: bool = True,
 ) -> dict:
@@ -45,27 +44,26 @@ def study_pairing(
     Raises:
         LNCLIPError: a subset is missing, or see ``common.run_trials``.
     """
-    data = None if demo is None else common.demo_data(demo, out, progress=progress)
     trials = []
     for seed in tuple(seeds):
         for kind in KINDS:
-            loaded = _config(config, dataset, kind, seed, overrides, data)
-            default = [common.DEMO, *common.DEMO_METHODS.values()] if data else []
+            loaded = _config(config, dataset, kind, seed, overrides, demo)
+            default = (demo.whole, *demo.by_method) if demo else ()
             trials.append(Trial(kind, seed, loaded, common.sets_to_test(loaded, datasets or default)))
     _check_subsets(trials)
 
     def report(results):
         return _report(out, results, len(trials), demo is not None)
 
-    return common.run_trials(trials, out, report, accelerator="cpu" if data else accelerator, progress=progress)
+    return common.run_trials(trials, out, report, accelerator="cpu" if demo else accelerator, progress=progress)
 
 
-def _config(yaml, dataset, kind, seed, overrides, data):
+def _config(yaml, dataset, kind, seed, overrides, demo):
     from lnclip_df.config.loading import load_config
 
-    if data is not None:
-        yaml = "demo.yaml"
-        overrides = [*data, *common.demo_training(train=common.DEMO, **DEMO_TRAINING), *overrides]
+    if demo is not None:
+        yaml = demo.config
+        overrides = [*demo.overrides(train=demo.whole, val=demo.whole), *overrides]
     named = load_config(yaml, overrides)["train_dataset"] if dataset is None else [dataset]
     if len(named) != 1:
         raise LNCLIPError(f"{yaml} trains on {len(named)} data sets; name with --dataset the one with the two subsets")

@@ -6,11 +6,9 @@ from pathlib import Path
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.plots import new_figure
 from lnclip_df.studies import common
-from lnclip_df.studies.common import Trial
+from lnclip_df.studies.common import DemoData, Trial
 
 YAMLS = ("training/ffpp.yaml", "training/ffiw.yaml", "training/dsv2.yaml")
-DEMO_TRAININGS = (*common.DEMO_METHODS.values(), common.DEMO)
-DEMO_TRAINING = {"val": common.DEMO, "epochs": 10, "frames": 4}
 
 
 def study_training_set(
@@ -20,7 +18,7 @@ def study_training_set(
     seeds: Iterable[int] = (0, 1, 2),
     overrides: Iterable[str] = (),
     datasets: Iterable[str] = (),
-    demo=None,
+    demo: DemoData | None = None,
     accelerator: str = "auto",
     progress: bool = True,
 ) -> dict:
@@ -40,11 +38,10 @@ def study_training_set(
     Raises:
         LNCLIPError: two YAMLs train on the same data, or see ``common.run_trials``.
     """
-    data = None if demo is None else common.demo_data(demo, out, progress=progress)
     trials = []
     for seed in tuple(seeds):
-        loaded = list(_configs(configs, seed, overrides, data))
-        tests = common.sets_to_test(loaded[0], datasets or (DEMO_TRAININGS if data else ()))
+        loaded = list(_configs(configs, seed, overrides, demo))
+        tests = common.sets_to_test(loaded[0], datasets or (_demo_sets(demo) if demo else ()))
         groups = [" + ".join(config["train_dataset"]) for config in loaded]
         if len(set(groups)) < len(groups):
             raise LNCLIPError(f"two YAMLs train on the same data: {', '.join(groups)}; leave one out of --configs")
@@ -53,18 +50,22 @@ def study_training_set(
     def report(results):
         return _report(out, results, len(trials), demo is not None)
 
-    return common.run_trials(trials, out, report, accelerator="cpu" if data else accelerator, progress=progress)
+    return common.run_trials(trials, out, report, accelerator="cpu" if demo else accelerator, progress=progress)
 
 
-def _configs(yamls, seed, overrides, data):
+def _configs(yamls, seed, overrides, demo):
     from lnclip_df.config.loading import load_config
 
     last = [*overrides, f"manualSeed={seed}"]
-    if data is None:
+    if demo is None:
         yield from (load_config(yaml, last) for yaml in yamls)
     else:
-        for name in DEMO_TRAININGS:
-            yield load_config("demo.yaml", [*data, *common.demo_training(train=name, **DEMO_TRAINING), *last])
+        for name in _demo_sets(demo):
+            yield load_config(demo.config, [*demo.overrides(train=name, val=demo.whole), *last])
+
+
+def _demo_sets(demo):
+    return *demo.by_method, demo.whole
 
 
 def _report(out, results, total, demo):

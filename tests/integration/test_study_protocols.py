@@ -411,42 +411,6 @@ def test_continual_training_starts_each_step_where_the_last_ended_and_replays(ro
         study_continual(tmp_path, configs=yamls, shares=(2,), seeds=(0,), **QUIET)
 
 
-# --- the demo's data --------------------------------------------------------------------------------------------------
-
-
-def test_the_demos_data_sets_are_its_methods_and_its_pairs(tmp_path, monkeypatch):
-    from lnclip_df.demo import run
-
-    def videos(first, count, label):
-        names = [f"{n:03d}" for n in range(first, first + count)]
-        forged = [f"{name}_reenact" for name in names] + [f"{name}_{names[0]}_swap" for name in names]
-        return {
-            name: {"label": label, "frames": [f"./{name}/0.png"]}
-            for name in (names if label == "demo_real" else forged)
-        }
-
-    spans = {"train": (0, 4), "val": (4, 2), "test": (6, 2)}
-    classes = {label: {s: videos(*span, label) for s, span in spans.items()} for label in ("demo_real", "demo_fake")}
-    (tmp_path / "demo/dataset_json").mkdir(parents=True)
-    (tmp_path / "demo/dataset_json/LNCLIP-demo.json").write_text(json.dumps({"LNCLIP-demo": classes}))
-    monkeypatch.setattr(run, "check_packages", lambda: None)
-    monkeypatch.setattr(run, "make_data", lambda *arguments: 0)
-    config = load_config("demo.yaml", common.demo_data(tmp_path / "demo", tmp_path / "a: study", progress=False))
-    for name, fakes in (
-        ("LNCLIP-demo-swap", {"swap"}),
-        ("LNCLIP-demo-reenact", {"reenact"}),
-        ("LNCLIP-demo", {"swap", "reenact"}),
-    ):
-        for split, (_, count) in spans.items():
-            found = read_videos(config, [name], split)
-            assert {video.name.rpartition("_")[2] for video in found if video.label} == fakes
-            assert sum(not video.label for video in found) == count
-        paired, unpaired = (read_videos(config, [f"{name}-{kind}"], "train") for kind in ("paired", "unpaired"))
-        targets = {video.name[:3] for video in paired if video.label}
-        assert {video.name for video in paired if not video.label} == targets
-        assert targets.isdisjoint(video.name for video in unpaired if not video.label)
-
-
 # --- the command line -------------------------------------------------------------------------------------------------
 
 
