@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # which onnxruntime 1.29 and newer have on by default
 
 _PUBLIC = {
+    "build_detector": "weights",
     "load_config": "config.loading",
     "LNCLIPDetector": "models.detector",
     "LNCLIPError": "core.errors",

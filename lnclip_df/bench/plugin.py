@@ -1,18 +1,25 @@
-"""The detector as DeepfakeBench's scripts drive it: its learning rate is set from inside, train.py stays untouched."""
+"""The detector under DeepfakeBench's detector contract: its metrics, and the learning rate set from inside."""
 
 import logging
+from collections import deque
 
-from torch import distributed
+from torch import distributed, nn
 
 from lnclip_df.bench.dataset_json import steps_per_epoch
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.evaluation.metrics import frame_metrics, video_metrics
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.models.schedule import cyclic_lr, drive_optimizer
+from lnclip_df.weights.pretrained import pretrained_backbone
+
+# get_test_metrics() keeps at most this many frames (DFDC's test set has 160,000); the oldest go first.
+MAX_TEST_FRAMES = 1 << 20
 
 _logger = logging.getLogger(__name__)
 
 
 class BenchDetector(LNCLIPDetector):
-    """``LNCLIPDetector`` with the cyclic learning rate, for a training loop that steps no scheduler.
+    """``LNCLIPDetector`` with DeepfakeBench's metrics, and the cyclic learning rate for a loop that steps no scheduler.
 
     The rate is set before every step of the optimizer that owns the parameters, in every process. What it needs of the
     data is read at the first step, so that testing asks for no training set.
@@ -21,11 +28,12 @@ class BenchDetector(LNCLIPDetector):
         config: the configuration that ``training/train.py`` or ``training/test.py`` has merged.
 
     Raises:
-        LNCLIPError: the ``lnclip`` section is wrong.
+        LNCLIPError: the ``lnclip`` section is invalid, or the pretrained weights cannot be had or do not fit.
     """
 
     def __init__(self, config: dict):
-        super().__init__(config)
+        super().__init__(config, self.build_backbone(config))
+        self._forget_predictions()
         schedule = _EpochSchedule(config, self.settings.schedule)
         drive_optimizer(self, schedule.rate, schedule.log)
         _log(
@@ -33,11 +41,77 @@ class BenchDetector(LNCLIPDetector):
             "lnclip.resize and lnclip.augmentation have no say"
         )
 
+    @staticmethod
+    def build_backbone(config: dict) -> nn.Module:
+        """The backbone with its pretrained weights."""
+        return pretrained_backbone(config)
+
+    @staticmethod
+    def build_loss(config: dict) -> nn.Module:
+        """Cross-entropy over the two logits; ``get_losses`` adds the sphere's terms, which have no state."""
+        return nn.CrossEntropyLoss()
+
+    def forward(self, data_dict: dict, inference: bool = False) -> dict:
+        """As ``LNCLIPDetector.forward``; with ``inference`` predictions are collected for ``get_test_metrics``.
+
+        ``data_dict`` may hold ``name``, the video of each image.
+        """
+        predictions = super().forward(data_dict, inference)
+        if inference and data_dict.get("label") is not None:
+            label = (data_dict["label"] != 0).long().tolist()
+            names = data_dict.get("name")
+            names = [None] * len(label) if names is None else map(str, names)
+            self._predicted.extend(zip(names, label, predictions["prob"].detach().float().tolist(), strict=True))
+            self._count += len(label)
+        return predictions
+
+    def get_train_metrics(self, data_dict: dict, pred_dict: dict) -> dict:
+        """Metrics of the given batch: ``acc``, ``auc``, ``eer``, ``ap``; None where a single class defines none."""
+        label = (data_dict["label"] != 0).long().detach().cpu().numpy()
+        return _as_deepfakebench(frame_metrics(label, pred_dict["prob"].detach().float().cpu().numpy()))
+
+    def get_test_metrics(self) -> dict:
+        """Metrics of everything predicted with ``inference=True`` since the last call, which are then forgotten.
+
+        Returns:
+            ``acc``, ``auc``, ``eer``, ``ap`` over frames, ``pred`` and ``label`` as lists; where every data_dict held
+            ``name``, also ``video_auc``, ``video_eer``, ``video_ap``, ``video_acc``. Of more than
+            ``MAX_TEST_FRAMES`` frames the last ones count; ``dropped`` is the number of the others.
+
+        Raises:
+            LNCLIPError: nothing was predicted.
+            ValueError: a video has both labels, or a probability is NaN.
+        """
+        if not self._predicted:
+            raise LNCLIPError("get_test_metrics: nothing was predicted with inference=True since the last call")
+        names, labels, probs = (list(column) for column in zip(*self._predicted, strict=True))
+        dropped = self._count - len(self._predicted)
+        self._forget_predictions()
+        metrics = _as_deepfakebench(frame_metrics(labels, probs)) | {"pred": probs, "label": labels, "dropped": dropped}
+        if None not in names:
+            metrics |= _as_deepfakebench(video_metrics(names, labels, probs), "video_")
+        return metrics
+
+    def _forget_predictions(self):
+        self._predicted: deque = deque(maxlen=MAX_TEST_FRAMES)
+        self._count = 0
+
+    def train(self, mode: bool = True):
+        """Set training or evaluation mode; training mode forgets what a test loop had collected."""
+        if mode:
+            self._forget_predictions()
+        return super().train(mode)
+
     def load_state_dict(self, state_dict, *args, **kwargs):
         """As ``Module.load_state_dict``; also takes a checkpoint that DeepfakeBench saved from its DDP wrapper."""
         if state_dict and all(key.startswith("module.") for key in state_dict):
             state_dict = {key.removeprefix("module."): value for key, value in state_dict.items()}
         return super().load_state_dict(state_dict, *args, **kwargs)
+
+
+def _as_deepfakebench(metrics, prefix=""):
+    names = {"acc": "accuracy", "auc": "auroc", "eer": "eer", "ap": "ap"}
+    return {prefix + theirs: metrics[ours] for theirs, ours in names.items()}
 
 
 class _EpochSchedule:

@@ -112,11 +112,10 @@ def _save_untrained(config, path):
     """The detector as training finds it: the baseline of the comparison."""
     import torch
 
-    from lnclip_df.models.detector import LNCLIPDetector
-    from lnclip_df.weights import save_weights
+    from lnclip_df.weights import build_detector, save_weights
 
     torch.manual_seed(config["manualSeed"])
-    save_weights(LNCLIPDetector(config), path, {"config": config})
+    save_weights(build_detector(config), path, {"config": config})
     return path
 
 

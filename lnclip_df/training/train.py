@@ -19,10 +19,9 @@ from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset, share_of
 from lnclip_df.datasets.frames import crop_recipes
 from lnclip_df.evaluation.predict import one_line_errors
-from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.training.module import LNCLIPModule, best_epoch
 from lnclip_df.training.outputs import Outputs, check_folder, read_last
-from lnclip_df.weights import load_weights
+from lnclip_df.weights import build_detector, load_weights
 from lnclip_df.weights.delta import frozen_sha256
 from lnclip_df.weights.formats import read_facts
 from lnclip_df.weights.hub import find_weights
@@ -90,7 +89,7 @@ def train(
         )
         val_frames = FrameDataset(config, val_videos, train=False, frames_per_video=_val_frames(config))
         torch.manual_seed(seed)
-        detector = LNCLIPDetector(config)
+        detector = build_detector(config)
         if state is None and config["lnclip"]["start_from"]:
             started_from = _start_from(detector, config)
             if trainer.is_global_zero:

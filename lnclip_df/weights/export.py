@@ -6,12 +6,11 @@ from lnclip_df.config.loading import validate
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_text
-from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.weights.delta import frozen_sha256
 from lnclip_df.weights.load import load_weights
 from lnclip_df.weights.model_card import model_card, read_metrics
 from lnclip_df.weights.onnx import export_onnx
-from lnclip_df.weights.restore import restore_detector
+from lnclip_df.weights.restore import build_detector, restore_detector
 from lnclip_df.weights.save import facts_of, save_weights
 from lnclip_df.weights.test_vectors import make_vectors
 from lnclip_df.weights.transformers import export_transformers
@@ -95,7 +94,7 @@ def _check_out(out, format):
 
 def _on_its_backbone(config, weights):
     """The detector, made sure that its frozen weights are those that its configuration builds."""
-    detector = LNCLIPDetector(config)
+    detector = build_detector(config)
     before = frozen_sha256(detector)
     facts = load_weights(detector, weights)
     if frozen_sha256(detector) != before:

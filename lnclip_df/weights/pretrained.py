@@ -4,7 +4,11 @@ import logging
 import re
 from pathlib import Path
 
+from torch import nn
+
+from lnclip_df.config.loading import settings
 from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.models.backbones import build_backbone
 from lnclip_df.models.backbones.clip import VisionTower
 from lnclip_df.weights.compatibility import check_activation, check_shape, fitting, read_mapping
 from lnclip_df.weights.hub import in_hub_cache, require_hub
@@ -18,6 +22,20 @@ _CLIP_EXTRAS = re.compile(
     r"(transformer\.|token_embedding\.|positional_embedding$|ln_final\.|text|logit_scale$|logit_bias$|proj$"
     r"|visual_projection\.|input_resolution$|context_length$|vocab_size$|.*position_ids$)"
 )
+
+
+def pretrained_backbone(config: dict) -> nn.Module:
+    """Build the backbone of a configuration with its pretrained weights, or random ones for ``pretrained: none``.
+
+    Raises:
+        LNCLIPError: see :func:`load_pretrained`.
+    """
+    backbone, wanted = build_backbone(config), settings(config).backbone
+    if wanted.pretrained == "none":
+        backbone.init_weights(wanted.seed)
+    else:
+        load_pretrained(backbone, wanted.name, wanted.pretrained)
+    return backbone
 
 
 def load_pretrained(tower: VisionTower, name: str, pretrained: str):

@@ -7,10 +7,12 @@ import yaml
 
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.models.backbones import build_backbone
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.weights.formats import read_facts
 from lnclip_df.weights.hub import find_weights
 from lnclip_df.weights.load import load_weights
+from lnclip_df.weights.pretrained import pretrained_backbone
 from lnclip_df.weights.read import read_metadata
 
 
@@ -34,6 +36,15 @@ def config_for(weights, config=None, overrides=()) -> dict:
     return load_config(config or (beside if beside.is_file() else "lnclip.yaml"), overrides)
 
 
+def build_detector(config: dict) -> LNCLIPDetector:
+    """Build a detector with the pretrained (or random) backbone that its configuration names, in training mode.
+
+    Raises:
+        LNCLIPError: the configuration is invalid, or the pretrained weights cannot be had or do not fit.
+    """
+    return LNCLIPDetector(config, pretrained_backbone(config))
+
+
 def restore_detector(config: dict, weights) -> tuple[LNCLIPDetector, dict]:
     """Build a detector and load its weights.
 
@@ -52,19 +63,14 @@ def restore_detector(config: dict, weights) -> tuple[LNCLIPDetector, dict]:
     """
     path = find_weights(weights)
     if read_facts(read_metadata(path), path).get("format") != "delta":
-        detector = LNCLIPDetector(_without_pretrained(config))
+        detector = LNCLIPDetector(config, build_backbone(config))
     else:
         try:
-            detector = LNCLIPDetector(config)
+            detector = build_detector(config)
         except LNCLIPError as error:
             raise LNCLIPError(f"{path} is a delta and needs its backbone's weights: {error}") from error
     facts = load_weights(detector, path)
     return detector.eval(), facts
-
-
-def _without_pretrained(config):
-    backbone = config["lnclip"]["backbone"] | {"pretrained": "none"}
-    return config | {"lnclip": config["lnclip"] | {"backbone": backbone}}
 
 
 def _saved_config(path, saved, overrides):

@@ -5,7 +5,7 @@ Parameters carry open_clip's names, so that its state dicts load as they are.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from lnclip_df.config.schema import Settings
 from lnclip_df.core.errors import LNCLIPError
 
 
@@ -152,7 +153,7 @@ class MLP(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """A learnt factor a channel."""
+    """One learnt factor per channel."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -190,6 +191,9 @@ class VisionTower(nn.Module):
         activation_checkpointing: recompute each block in the backward pass; less memory for a third more time.
     """
 
+    mean = (0.48145466, 0.4578275, 0.40821073)
+    std = (0.26862954, 0.26130258, 0.27577711)
+
     def __init__(self, spec: VisionSpec, activation_checkpointing: bool = False):
         super().__init__()
         self.spec = spec
@@ -201,6 +205,20 @@ class VisionTower(nn.Module):
         self.transformer = nn.Module()
         self.transformer.resblocks = nn.ModuleList(Block(spec) for _ in range(spec.layers))
         self.ln_post = nn.LayerNorm(spec.width)
+
+    @property
+    def width(self) -> int:
+        """Channels of a feature."""
+        return self.spec.width
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of an image in pixels."""
+        return self.spec.image_size
+
+    def identity(self) -> dict:
+        """Shape and activation, which a file of weights must agree with."""
+        return asdict(self.spec)
 
     def embed(self, image: torch.Tensor) -> torch.Tensor:
         """Tokens B×N×D of images B×3×H×W: the CLS token, then the patches, with their positions, after ``ln_pre``."""
@@ -270,3 +288,17 @@ def build_tower(spec: VisionSpec, activation_checkpointing: bool = False) -> Vis
     with torch.device("meta"):
         tower = VisionTower(spec, activation_checkpointing)
     return tower.to_empty(device="cpu")
+
+
+def build(settings: Settings) -> VisionTower:
+    """The tower that ``lnclip.backbone`` describes or names; its weights are allocated but not set.
+
+    Raises:
+        LNCLIPError: open_clip has no such vision transformer.
+    """
+    backbone = settings.backbone
+    if backbone.vision is None:
+        spec = open_clip_spec(backbone.name)
+    else:
+        spec = VisionSpec.from_cfg(backbone.vision.model_dump(), backbone.vision.quick_gelu)
+    return build_tower(spec, settings.activation_checkpointing)

@@ -5,8 +5,10 @@ import json
 import logging
 import weakref
 
+import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from lnclip_df.bench.plugin import BenchDetector
 from lnclip_df.config.loading import load_config
@@ -98,3 +100,62 @@ def test_it_stands_beside_an_abstract_detector(config):
         pass
 
     assert isinstance(Detector(config), Abstract)
+
+
+# ---- metrics
+
+
+def batch(n=16, seed=1, **more):
+    generator = torch.Generator().manual_seed(seed)
+    return {"image": torch.randn(n, 3, 32, 32, generator=generator), "label": torch.arange(n) % 2, **more}
+
+
+def test_train_metrics_equal_sklearn_and_are_none_for_one_class(config):
+    model = BenchDetector(config)
+    data = batch()
+    out = model(data)
+    metrics = model.get_train_metrics(data, out)
+    assert metrics["auc"] == pytest.approx(roc_auc_score(data["label"], out["prob"].detach()))
+    single = data | {"label": torch.zeros(16, dtype=torch.long)}
+    assert model.get_train_metrics(single, out)["auc"] is None
+
+
+def test_test_metrics_are_of_everything_since_the_last_call(config):
+    model = BenchDetector(config).eval()
+    parts = [batch(6, seed) for seed in (1, 2)]
+    probs = [model(part, inference=True)["prob"].tolist() for part in parts]
+    metrics = model.get_test_metrics()
+    labels = [0, 1, 0, 1, 0, 1] * 2
+    assert metrics["auc"] == pytest.approx(roc_auc_score(labels, probs[0] + probs[1]))
+    assert metrics["label"] == labels and "video_auc" not in metrics
+    with pytest.raises(LNCLIPError, match="nothing was predicted"):
+        model.get_test_metrics()
+
+
+def test_video_metrics_appear_where_names_are_known(config):
+    model = BenchDetector(config).eval()
+    names = ["a", "b", "a", "b", "c", "d"]
+    prob = model(batch(6, name=names), inference=True)["prob"].detach().numpy()
+    score = [np.mean(prob[[0, 2]]), np.mean(prob[[1, 3]]), prob[4], prob[5]]
+    assert model.get_test_metrics()["video_auc"] == pytest.approx(roc_auc_score([0, 1, 0, 1], score))
+
+
+def test_accumulators_are_bounded_and_reset_by_training(config, monkeypatch):
+    monkeypatch.setattr("lnclip_df.bench.plugin.MAX_TEST_FRAMES", 8)
+    model = BenchDetector(config).eval()
+    for seed in range(3):
+        model(batch(6, seed), inference=True)
+    metrics = model.get_test_metrics()
+    assert len(metrics["pred"]) == 8 and metrics["dropped"] == 10
+    model(batch(6), inference=True)
+    model.train()
+    with pytest.raises(LNCLIPError, match="nothing was predicted"):
+        model.get_test_metrics()
+
+
+def test_deepfakebenchs_merged_config_is_accepted(config):
+    config = config | {"ddp": False, "local_rank": 0, "anything": 1}
+    assert BenchDetector(config).settings.tune == "layernorm"
+    config["lnclip"]["tune"] = "everything"
+    with pytest.raises(LNCLIPError, match=r"lnclip\.tune"):
+        BenchDetector(config)

@@ -1,15 +1,13 @@
-"""The detector keeps DeepfakeBench's contract, trains what the paper trains, and computes the paper's loss."""
+"""The detector trains what the paper trains, and computes the paper's loss."""
 
 import json
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import roc_auc_score
 
-import lnclip_df.models.detector
 from lnclip_df import LNCLIPDetector, LNCLIPError, load_config
+from lnclip_df.models.backbones import BACKBONES
 from lnclip_df.models.sphere import alignment, uniformity
 
 VISION = {"image_size": 32, "patch_size": 16, "width": 64, "layers": 2, "head_width": 32}
@@ -90,7 +88,7 @@ def test_each_ablation_is_one_yaml(step, tuned, normalised, terms, grows):
     assert ("cls_grown" in predictions) == grows
 
 
-# ---- the contract
+# ---- forward pass and loss
 
 
 def test_training_returns_the_original_batch_and_the_grown_one_apart():
@@ -179,16 +177,6 @@ def test_bf16_keeps_parameters_losses_and_features_in_float32():
     assert torch.cosine_similarity(out["feat"], reference).min() > 0.999
 
 
-def test_train_metrics_equal_sklearn_and_are_none_for_one_class():
-    model = detector()
-    data = batch()
-    out = model(data)
-    metrics = model.get_train_metrics(data, out)
-    assert metrics["auc"] == pytest.approx(roc_auc_score(data["label"], out["prob"].detach()))
-    single = data | {"label": torch.zeros(16, dtype=torch.long)}
-    assert model.get_train_metrics(single, out)["auc"] is None
-
-
 def test_the_compiled_detector_trains_at_every_batch_size():
     model = detector("lnclip.backbone.vision.layers=1").train()
     compiled = torch.compile(model, backend="aot_eager")
@@ -199,42 +187,6 @@ def test_the_compiled_detector_trains_at_every_batch_size():
         loss = model.get_losses(batch(n), compiled(batch(n)))["overall"]
         torch.testing.assert_close(loss, eager, atol=1e-5, rtol=1e-5)
         loss.backward()
-
-
-# ---- test metrics
-
-
-def test_test_metrics_are_of_everything_since_the_last_call():
-    model = detector().eval()
-    parts = [batch(6, seed) for seed in (1, 2)]
-    probs = [model(part, inference=True)["prob"].tolist() for part in parts]
-    metrics = model.get_test_metrics()
-    labels = [0, 1, 0, 1, 0, 1] * 2
-    assert metrics["auc"] == pytest.approx(roc_auc_score(labels, probs[0] + probs[1]))
-    assert metrics["label"] == labels and "video_auc" not in metrics
-    with pytest.raises(LNCLIPError, match="nothing was predicted"):
-        model.get_test_metrics()
-
-
-def test_video_metrics_appear_where_names_are_known():
-    model = detector().eval()
-    names = ["a", "b", "a", "b", "c", "d"]
-    prob = model(batch(6, name=names), inference=True)["prob"].detach().numpy()
-    score = [np.mean(prob[[0, 2]]), np.mean(prob[[1, 3]]), prob[4], prob[5]]
-    assert model.get_test_metrics()["video_auc"] == pytest.approx(roc_auc_score([0, 1, 0, 1], score))
-
-
-def test_accumulators_are_bounded_and_reset_by_training(monkeypatch):
-    monkeypatch.setattr(lnclip_df.models.detector, "MAX_TEST_FRAMES", 8)
-    model = detector().eval()
-    for seed in range(3):
-        model(batch(6, seed), inference=True)
-    metrics = model.get_test_metrics()
-    assert len(metrics["pred"]) == 8 and metrics["dropped"] == 10
-    model(batch(6), inference=True)
-    model.train()
-    with pytest.raises(LNCLIPError):
-        model.get_test_metrics()
 
 
 # ---- bad input
@@ -254,9 +206,46 @@ def test_a_resolution_that_is_not_the_backbones_is_refused():
         LNCLIPDetector(load_config("lnclip.yaml", ["resolution=256", "lnclip.backbone.pretrained=none"]))
 
 
-def test_deepfakebenchs_merged_config_is_accepted():
-    config = load_config("lnclip.yaml", TINY) | {"ddp": False, "local_rank": 0, "anything": 1}
-    assert LNCLIPDetector(config).settings.tune == "layernorm"
-    config["lnclip"]["tune"] = "everything"
-    with pytest.raises(LNCLIPError, match=r"lnclip\.tune"):
-        LNCLIPDetector(config)
+def test_pretrained_weights_are_loaded_by_build_detector_alone():
+    with pytest.raises(LNCLIPError, match=r"pretrained is openai.*use lnclip_df\.build_detector\(config\)"):
+        LNCLIPDetector(load_config("lnclip.yaml"))
+
+
+# ---- the backbone
+
+
+def test_there_are_no_buffers_for_ddp_to_broadcast():
+    for options in ([], ["lnclip.activation_checkpointing=true"], ["lnclip.tune=all"]):
+        assert list(detector(*options).named_buffers()) == []
+
+
+def test_a_backbone_of_one_file_is_one_entry(monkeypatch):
+    class Mean(torch.nn.Module):
+        """The mean of each channel."""
+
+        width, image_size, mean, std = 3, 32, (0, 0, 0), (1, 1, 1)
+
+        def forward(self, image):
+            return image.mean(dim=(2, 3))
+
+        def init_weights(self, seed):
+            pass
+
+        def layer_norms(self):
+            return []
+
+        def identity(self):
+            return {"width": 3}
+
+    monkeypatch.setitem(BACKBONES, "mean", lambda settings: Mean())
+    model = detector("lnclip.backbone={name: 'mean:any', pretrained: none}").train()
+    assert model(batch())["feat"].shape == (16, 3)
+    assert model.backbone_identity() == {"width": 3, "normalize": True}
+    with pytest.raises(LNCLIPError, match="no backbone family 'meen' \\(did you mean mean\\?\\)"):
+        detector("lnclip.backbone={name: 'meen:any', pretrained: none}")
+
+
+def test_the_yamls_normalise_as_the_backbone_asks():
+    model, config = detector(), load_config("lnclip.yaml")
+    assert tuple(config["mean"]) == pytest.approx(model.backbone.mean, abs=1e-8)
+    assert tuple(config["std"]) == pytest.approx(model.backbone.std, abs=1e-8)

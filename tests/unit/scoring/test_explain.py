@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from released import images, tiny_detector
+from released import images, tiny_config, tiny_detector
 from test_backbone import SHAPES, random_tower
 from test_backbone import images as images_of
 from torch import nn
 from torch.nn import functional as F
 
+from lnclip_df.bench.plugin import BenchDetector
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.scoring.explain import OPACITY, overlay, rollout
 from lnclip_df.weights.tensor_names import to_transformers
@@ -129,7 +130,7 @@ def test_what_is_trained_does_not_matter_and_gets_no_gradient(tune):
 
 
 def test_a_detector_in_training_stays_so_and_keeps_what_it_collected():
-    detector = tiny_detector("lnclip.activation_checkpointing=true").train()
+    detector = BenchDetector(tiny_config("lnclip.activation_checkpointing=true")).train()
     batch = {"image": images(4), "label": torch.tensor([0, 1, 0, 1])}
     prob = detector(batch, inference=True)["prob"]
     explained = rollout(detector, images(4))

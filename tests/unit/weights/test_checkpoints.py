@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lnclip_df import LNCLIPDetector, LNCLIPError, load_config
+from lnclip_df import LNCLIPDetector, LNCLIPError, build_detector, load_config
 from lnclip_df.models.backbones.clip import build_tower, open_clip_spec
 from lnclip_df.weights import load_pretrained, load_weights, read_state_dict, save_weights
 
@@ -133,7 +133,7 @@ def test_half_precision_weights_become_float32(tmp_path):
 
 def test_the_openai_tag_is_refused_for_the_gelu_model():
     with pytest.raises(LNCLIPError, match=r"QuickGELU.*Use ViT-L-14-quickgelu"):
-        LNCLIPDetector(load_config("lnclip.yaml", ["lnclip.backbone.name=ViT-L-14"]))
+        build_detector(load_config("lnclip.yaml", ["lnclip.backbone.name=ViT-L-14"]))
 
 
 def test_weights_that_cannot_be_fetched_say_which_file_to_put_where(monkeypatch, tmp_path):
@@ -143,14 +143,14 @@ def test_weights_that_cannot_be_fetched_say_which_file_to_put_where(monkeypatch,
     monkeypatch.setattr(open_clip.pretrained, "download_pretrained", unreachable)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a: None)
     with pytest.raises(LNCLIPError) as caught:
-        LNCLIPDetector(load_config("lnclip.yaml"))
+        build_detector(load_config("lnclip.yaml"))
     for part in ("openai", "open_clip_model.safetensors", "vit_large_patch14_clip_224", "lnclip.backbone.pretrained"):
         assert part in str(caught.value)
 
 
 def test_an_unknown_tag_names_the_known_ones():
     with pytest.raises(LNCLIPError, match="metaclip_400m"):
-        LNCLIPDetector(load_config("lnclip.yaml", ["lnclip.backbone.pretrained=no-such-tag"]))
+        build_detector(load_config("lnclip.yaml", ["lnclip.backbone.pretrained=no-such-tag"]))
 
 
 @pytest.mark.parametrize("layout", ["transformers", "OpenAI", "open_clip"])

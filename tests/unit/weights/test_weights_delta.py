@@ -8,7 +8,7 @@ from released import logits_of, tiny_config, tiny_detector
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from lnclip_df import LNCLIPDetector, LNCLIPError
+from lnclip_df import LNCLIPDetector, LNCLIPError, build_detector
 from lnclip_df.models.backbones.clip import build_tower, open_clip_spec
 from lnclip_df.weights import load_weights, save_weights
 from lnclip_df.weights.delta import delta_names, frozen_sha256
@@ -86,7 +86,7 @@ def test_a_backbone_whose_file_has_changed_is_refused(tmp_path):
     clip = tmp_path / "clip.pt"
     torch.save(tiny_detector(seed=5).backbone.state_dict(), clip)
     config = tiny_config(pretrained=clip)
-    save_weights(LNCLIPDetector(config), tmp_path / "delta.safetensors", delta=True)
+    save_weights(build_detector(config), tmp_path / "delta.safetensors", delta=True)
     torch.save(tiny_detector(seed=6).backbone.state_dict(), clip)
     with pytest.raises(LNCLIPError, match="those weights were other ones in training"):
         restore_detector(config, tmp_path / "delta.safetensors")
@@ -96,7 +96,7 @@ def test_the_backbone_of_a_delta_is_built_and_that_of_full_weights_is_not(tmp_pa
     clip = tmp_path / "clip.pt"
     torch.save(tiny_detector(seed=5).backbone.state_dict(), clip)
     config = tiny_config(pretrained=clip)
-    detector = LNCLIPDetector(config).eval()
+    detector = build_detector(config).eval()
     save_weights(detector, tmp_path / "delta.safetensors", delta=True)
     save_weights(detector, tmp_path / "full.safetensors")
     restored, _ = restore_detector(config, tmp_path / "delta.safetensors")
