@@ -1,26 +1,39 @@
-# `make demo`, `make test` and `make docs` each make their own virtual environment, install, and run.
-# PIP_OPTIONS adds options to pip, such as an index of your own.
+# Each target makes the virtual environment .venv, installs what it needs into it, and runs.
+# PYTHON names the interpreter, PIP_OPTIONS adds options to pip (for example an index of your own).
 PYTHON ?= python3
 PIP_OPTIONS ?=
 CONSTRAINTS = constraints/tested.txt
 
-.PHONY: demo test docs clean
+.DEFAULT_GOAL := help
+.PHONY: help lint typecheck test-fast test docs demo clean
 
-demo: .venv/demo
-	.venv/bin/lnclip-df demo --out runs/demo
+help:       ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-test: .venv/test
+lint: .venv/test ## ruff, its formatter, and the import contract
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports --no-logo
+
+typecheck: .venv/dev ## mypy over the package
+	.venv/bin/mypy
+
+test-fast: .venv/test ## the tests that take less than a minute in all
+	.venv/bin/python -m pytest -n 2 -m "not slow" tests/unit
+
+test: lint ## lint and the whole test suite
 	.venv/bin/python -m pytest -n 2 tests
 
-docs: .venv/docs
+docs: .venv/docs ## build the documentation into site/, and fail on a broken link
 	.venv/bin/mkdocs build
+
+demo: .venv/demo ## videos, faces, training, test and leaderboard, offline on a CPU
+	.venv/bin/lnclip-df demo --out runs/demo
 
 .venv/%: setup.py $(CONSTRAINTS)
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install $(PIP_OPTIONS) --quiet --constraint $(CONSTRAINTS) --editable '.[$*]'
 	touch $@
 
-clean:
-	rm -rf .venv build dist site *.egg-info
+clean: ## remove .venv and what was built
+	rm -rf .venv build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

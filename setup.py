@@ -23,6 +23,25 @@ APP = [*PREPROCESS, "gradio>=6.31,<7", "matplotlib>=3.7"]
 # The exporter of PyTorch 2.6 and newer.
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.2", "torch>=2.6"]
 
+TEST = [
+    *APP,
+    *CLUSTER,
+    *DLIB,
+    *ONNX,
+    *ROBUSTNESS,
+    *DOCS,
+    "build",
+    "hypothesis>=6",
+    "import-linter>=2",
+    "peft>=0.10",
+    "pytest>=8",
+    "pytest-xdist>=3",
+    "ruff>=0.5",
+    "scikit-image>=0.22",
+    "selenium>=4.11",
+    "transformers>=4.40",
+]
+
 setup(
     name="lnclip-df",
     version=VERSION,
@@ -33,7 +52,7 @@ setup(
     python_requires=">=3.10",
     packages=[*find_packages(include=["lnclip_df", "lnclip_df.*"]), "lnclip_df.bench_configs"],
     package_dir={"lnclip_df.bench_configs": "bench_configs"},
-    package_data={"lnclip_df.bench_configs": ["*.yaml", "*/*.yaml"]},
+    package_data={"lnclip_df": ["py.typed"], "lnclip_df.bench_configs": ["*.yaml", "*/*.yaml"]},
     install_requires=[
         "albumentations>=1.3,<3",
         "lightning>=2.2",
@@ -61,24 +80,8 @@ setup(
         "robustness": ROBUSTNESS,
         "docs": DOCS,
         "demo": [*PREPROCESS, "matplotlib>=3.7", "scikit-image>=0.22"],
-        "test": [
-            *APP,
-            *CLUSTER,
-            *DLIB,
-            *ONNX,
-            *ROBUSTNESS,
-            *DOCS,
-            "build",
-            "hypothesis>=6",
-            "matplotlib>=3.7",
-            "peft>=0.10",
-            "pytest>=8",
-            "pytest-xdist>=3",
-            "ruff>=0.5",
-            "scikit-image>=0.22",
-            "selenium>=4.11",
-            "transformers>=4.40",
-        ],
+        "test": TEST,
+        "dev": [*TEST, "mypy>=1.11", "pre-commit>=3.5", "pytest-cov>=5", "types-PyYAML", "types-tqdm"],
     },
     entry_points={"console_scripts": ["lnclip-df = lnclip_df.cli:main"]},
     classifiers=["License :: OSI Approved :: MIT License", "Programming Language :: Python :: 3"],

@@ -1,15 +1,24 @@
-"""Two threads at most, whatever the machine's cores, and DeepfakeBench's dataset class, for the tests that share it."""
+"""Settings and fixtures of the whole suite."""
 
 import importlib.util
 import os
+import signal
 import sys
 import types
 from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")  # the suite runs in parallel, and results must not depend on their number
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # and a waiting thread must not keep a core from the others
+os.environ.setdefault("OMP_NUM_THREADS", "2")  # the suite runs in parallel; results must not depend on this number
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a waiting thread leaves its core to others
+
+
+@pytest.fixture
+def sigint():
+    """Ctrl-C interrupts this process and its children, also where the suite itself ignores it (nohup, background)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

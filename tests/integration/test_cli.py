@@ -218,6 +218,7 @@ main()
 """
 
 
+@pytest.mark.usefixtures("sigint")
 def test_ctrl_c_says_how_to_go_on(toy_yaml, tmp_path):
     options = ["train", "--config", toy_yaml, "--out", tmp_path / "run", "--accelerator", "cpu", "--quiet"]
     result = subprocess.run([sys.executable, "-c", INTERRUPTED, *options], capture_output=True, text=True)

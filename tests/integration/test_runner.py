@@ -228,6 +228,7 @@ def test_a_used_folder_is_refused(toy, trained):
         run(toy, trained[0])
 
 
+@pytest.mark.usefixtures("sigint")
 def test_ctrl_c_keeps_the_finished_epochs(toy, tmp_path, monkeypatch):
     step = LNCLIPModule.training_step
 
