@@ -1,4 +1,4 @@
-"""The one error that users see: what is wrong, the value, and the mend, in one line."""
+"""The one error that users see: what is wrong, the value, and the fix, in one line."""
 
 
 def printable(text: str) -> str:
@@ -16,7 +16,7 @@ def one_line(error: Exception) -> str:
 
 
 class LNCLIPError(Exception):
-    """A fault that the user can mend: a wrong key, a missing file, an unfit checkpoint.
+    """A fault that the user can fix: a wrong key, a missing file, an invalid checkpoint.
 
     The message is one line that names the file or key, the value received and what to do; the command line prints
     it without a traceback and exits with status 1. Names from data may hold line breaks and terminal escapes: they are

@@ -8,18 +8,18 @@ Status = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: its name, how it stands, what was found, and the mend (empty where none is needed).
+    """One checked point: its name, its status, what was found, and how to fix it (empty where no fix is needed).
 
-    Where it can be counted, ``count`` says how often, and ``examples`` names a few.
+    ``count`` says how often it was found, where that can be counted, and ``examples`` names a few cases.
     """
 
     name: str
     status: Status
     found: str
-    mend: str = ""
+    fix: str = ""
     count: int = 0
     examples: tuple[str, ...] = ()
 
     def __str__(self):
         line = f"{self.status:7} {self.name}: {self.found}"
-        return f"{line}; {self.mend}" if self.mend else line
+        return f"{line}; {self.fix}" if self.fix else line

@@ -101,7 +101,7 @@ def test_another_folder_is_the_only_finding(tmp_path):
 def test_the_environment(checkout, monkeypatch, values, name, status):
     probe(monkeypatch, **values)
     (finding,) = faults(checkout).values()
-    assert (finding.name, finding.status) == (name, status) and finding.mend
+    assert (finding.name, finding.status) == (name, status) and finding.fix
 
 
 def test_the_absent_predictor(checkout):
