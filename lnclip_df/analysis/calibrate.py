@@ -104,7 +104,7 @@ def _predict(weights, config, out, device, progress):
     loaded = load(config, weights, device)
     for name in names:
         videos = read_videos(config, [name], "val")
-        frames = FrameDataset(config, videos, train=False, frames_per_video=config["frame_num"]["test"])
+        frames = FrameDataset(config, videos, frames_per_video=config["frame_num"]["test"])
         facts = identity(loaded, frames) | {"dataset": name, "split": "val"}
         path = out / "predictions" / f"{name}.parquet"
         predict(loaded, frames, path, facts, title=f"{name} (val)", progress=progress)

@@ -48,13 +48,13 @@ class CorruptedFrames(FrameDataset):
     """
 
     def __init__(self, config, videos, *, frames_per_video: int, level: Level, corruption_seed: int):
-        super().__init__(config, videos, train=False, frames_per_video=frames_per_video)
+        super().__init__(config, videos, frames_per_video=frames_per_video)
         self.level, self.corruption_seed, self.most = level, corruption_seed, frames_per_video
         self._last = None, {}
 
-    def _read(self, video, frame):
+    def read(self, video, frame):
         if self.level.kind not in CORRUPTIONS:
-            return super()._read(video, frame)
+            return super().read(video, frame)
         if self._last[0] != video.key:
             self._last = video.key, self._corrupted(video)
         found = self._last[1][frame]
@@ -71,12 +71,12 @@ class CorruptedFrames(FrameDataset):
 
     def _or_error(self, video, frame):
         try:
-            return super()._read(video, frame)
+            return super().read(video, frame)
         except LNCLIPError as error:
             return error
 
     def __getstate__(self):
-        return {**super().__getstate__(), "_last": (None, {})}
+        return {**self.__dict__, "_last": (None, {})}
 
 
 def levels_of(corruptions, attacks) -> list[Level]:

@@ -1,7 +1,7 @@
 """Frames of videos as a PyTorch dataset, its batches, and the order of an epoch."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -10,71 +10,71 @@ from torch.utils.data import Dataset, Sampler
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.dataset_json import Video, evenly_spaced
 from lnclip_df.datasets.frames import read_frame
-from lnclip_df.training.transforms import normalize, resize, train_transform
+from lnclip_df.models.input import model_input
 
 
 class FrameDataset(Dataset):
-    """Evenly spaced frames of some videos, one item a frame.
+    """Evenly spaced frames of some videos, one item per frame.
 
     An item is ``{"image": float32 3×R×R, "label": int, "video": int, "frame": str, "index": int}``, ``video`` being
-    the place in ``videos``. Where a frame is broken and ``lnclip.missing_frames`` is ``skip`` it is
+    the index in ``videos``. For a broken frame, with ``lnclip.missing_frames: skip``, it is
     ``{"skipped": path, "size": R}``.
 
     Args:
         config: see ``lnclip_df.config.loading.load_config``.
         videos: see ``lnclip_df.datasets.dataset_json.read_videos``.
-        train: augment, as the configuration says.
-        seed: together with epoch and index it determines an item's augmentation; worker and process do not.
-        frames_per_video: how many frames a video gives; all it has where it has fewer.
+        frames_per_video: number of frames of each video; all frames of a video with fewer.
+        transform: (uint8 H×W×3 frame, int seed) → float32 3×R×R; ``lnclip_df.models.input.model_input`` by default.
+        seed: an item's seed follows from this one, the epoch and the index; worker and process do not matter.
     """
 
-    def __init__(self, config: dict, videos: list[Video], *, train: bool, seed: int = 0, frames_per_video: int):
+    def __init__(
+        self,
+        config: dict,
+        videos: list[Video],
+        *,
+        frames_per_video: int,
+        transform: Callable[[np.ndarray, int], torch.Tensor] | None = None,
+        seed: int = 0,
+    ):
         self.config = config
         self.videos = videos
-        self.train = train
+        self.transform = transform
         self.seed = seed
         self.items = [
-            (video, frame)
-            for video in range(len(videos))
-            for frame in evenly_spaced(videos[video].frames, frames_per_video)
+            (index, frame)
+            for index, video in enumerate(videos)
+            for frame in evenly_spaced(video.frames, frames_per_video)
         ]
-        self._transform = None
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, item: int | tuple[int, int]) -> dict:
-        """One frame, by its index or by (epoch, index); the epoch, 0 where it is not given, varies the augmentation.
+        """One frame, by its index or by (epoch, index); the epoch (default 0) varies the augmentation.
 
         Raises:
             LNCLIPError: the frame is absent or broken, unless ``lnclip.missing_frames`` is ``skip``.
         """
         epoch, index = item if isinstance(item, tuple) else (0, item)
-        place, frame = self.items[index]
-        video = self.videos[place]
+        video_index, frame = self.items[index]
+        video = self.videos[video_index]
         try:
-            image = self._read(video, frame)
+            image = self.read(video, frame)
         except LNCLIPError:
             if self.config["lnclip"]["missing_frames"] == "error":
                 raise
             return {"skipped": frame, "size": self.config["resolution"]}
-        image = self._resized(image, epoch, index)
-        tensor = normalize(image, self.config["mean"], self.config["std"])
-        return {"image": tensor, "label": video.label, "video": place, "frame": frame, "index": index}
+        if self.transform is None:
+            tensor = model_input(image, self.config)
+        else:
+            seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1, np.uint64)[0]
+            tensor = self.transform(image, int(seed))
+        return {"image": tensor, "label": video.label, "video": video_index, "frame": frame, "index": index}
 
-    def _read(self, video, frame):
+    def read(self, video: Video, frame: str) -> np.ndarray:
+        """Read a frame of a video; see ``lnclip_df.datasets.frames.read_frame``."""
         return read_frame(self.config, video.dataset, frame)
-
-    def _resized(self, image, epoch, index):
-        if not self.train:
-            return resize(image, self.config["resolution"], self.config["lnclip"]["resize"])
-        if self._transform is None:
-            self._transform = train_transform(self.config)
-        seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1, np.uint64)[0]
-        return self._transform(image, int(seed))
-
-    def __getstate__(self):
-        return {**self.__dict__, "_transform": None}
 
 
 def share_of(videos: list[Video], share: float, seed: int) -> list[Video]:

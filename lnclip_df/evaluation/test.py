@@ -93,7 +93,7 @@ def test(
 def _test_one(config, detector, videos, out, identity, device, progress, save_features):
     started = time.monotonic()
     name = identity["dataset"]
-    frames = FrameDataset(config, videos, train=False, frames_per_video=config["frame_num"]["test"])
+    frames = FrameDataset(config, videos, frames_per_video=config["frame_num"]["test"])
     order = EpochSampler(len(frames), seed=0, shuffle=False)
     loader = make_loader(frames, order, batch_size=config["test_batchSize"], workers=config["workers"])
     table = score(detector, loader, device=device, title=name, progress=progress, features=save_features)

@@ -63,7 +63,7 @@ def make_bank(scorer, out, *, datasets=(), split: str = "train", frames: int = 8
     if frames < 1:
         raise LNCLIPError(f"--frames {frames}: at least 1 is needed")
     videos = read_videos(scorer.config, names, split)
-    table = _scored(scorer, FrameDataset(scorer.config, videos, train=False, frames_per_video=frames), names, progress)
+    table = _scored(scorer, FrameDataset(scorer.config, videos, frames_per_video=frames), names, progress)
     bank = Bank(
         features=table["features"],
         video=np.asarray(table["video"], np.int32),

@@ -16,13 +16,13 @@ from lnclip_df.evaluation.calibration import FILE as CALIBRATION
 from lnclip_df.evaluation.calibration import scaled
 from lnclip_df.faces.pipeline import ahead, groups
 from lnclip_df.media.recipe import fingerprint
+from lnclip_df.models.input import model_input
 from lnclip_df.preprocess.run import usable_cores
 from lnclip_df.preprocess.settings import Settings
 from lnclip_df.preprocess.video_job import detector_of
 from lnclip_df.scoring.find_faces import largest_faces, read_image, see, see_crops
 from lnclip_df.scoring.inputs import find_media
 from lnclip_df.scoring.results import FrameScore, Person, Result
-from lnclip_df.training.transforms import normalize, resize
 from lnclip_df.weights.hub import find_weights
 from lnclip_df.weights.restore import config_for, restore_detector
 
@@ -92,9 +92,7 @@ class Scorer:
 
     def tensor(self, crops: list[np.ndarray]) -> torch.Tensor:
         """What the detector takes of aligned faces: float32 B×3×R×R, resized and normalised as in a test."""
-        size, how = self.config["resolution"], self.config["lnclip"]["resize"]
-        mean, std = self.config["mean"], self.config["std"]
-        return torch.stack([normalize(resize(crop, size, how), mean, std) for crop in crops])
+        return torch.stack([model_input(crop, self.config) for crop in crops])
 
     def results(
         self, paths, *, all_faces: bool = False, aligned: bool = False, batch_size: int = 32,

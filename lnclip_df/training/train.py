@@ -19,6 +19,7 @@ from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset, share_of
 from lnclip_df.datasets.frames import crop_recipes
 from lnclip_df.evaluation.predict import one_line_errors
+from lnclip_df.training.augmentation import TrainTransform
 from lnclip_df.training.module import LNCLIPModule, best_epoch
 from lnclip_df.training.outputs import Outputs, check_folder, read_last
 from lnclip_df.weights import build_detector, load_weights
@@ -85,9 +86,13 @@ def train(
         if trainer.is_global_zero:
             _announce(out, resume, state, epoch)
         train_frames = FrameDataset(
-            config, train_videos, train=True, seed=seed, frames_per_video=config["frame_num"]["train"]
+            config,
+            train_videos,
+            frames_per_video=config["frame_num"]["train"],
+            transform=TrainTransform(config),
+            seed=seed,
         )
-        val_frames = FrameDataset(config, val_videos, train=False, frames_per_video=_val_frames(config))
+        val_frames = FrameDataset(config, val_videos, frames_per_video=_val_frames(config))
         torch.manual_seed(seed)
         detector = build_detector(config)
         if state is None and config["lnclip"]["start_from"]:

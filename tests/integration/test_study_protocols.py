@@ -154,10 +154,10 @@ def trained_on(monkeypatch, config, out):
     seen = []
 
     class Recorded(FrameDataset):
-        def __init__(self, config, videos, *, train, **options):
-            if train:
+        def __init__(self, config, videos, *, transform=None, **options):
+            if transform:
                 seen.extend(videos)
-            super().__init__(config, videos, train=train, **options)
+            super().__init__(config, videos, transform=transform, **options)
 
     monkeypatch.setattr(training, "FrameDataset", Recorded)
     train(config, out, **QUIET)

@@ -75,7 +75,7 @@ def test_saved_features_are_the_detectors_in_the_predictions_order(run):
     import torch
 
     from lnclip_df.datasets.frames import read_frame
-    from lnclip_df.training.transforms import normalize, resize
+    from lnclip_df.models.input import normalize, resize
     from lnclip_df.weights import load_weights
 
     config, weights = run

@@ -177,7 +177,7 @@ def test_attacked_scores_repeat_themselves_and_leave_everything_as_it_was(toy):
 
     config, _ = toy
     detector = LNCLIPDetector(config).train()
-    frames = FrameDataset(config, read_videos(config, ["toy"], "test"), train=False, frames_per_video=2)
+    frames = FrameDataset(config, read_videos(config, ["toy"], "test"), frames_per_video=2)
     loader = make_loader(frames, EpochSampler(len(frames), seed=0, shuffle=False), batch_size=8, workers=0)
     before, wanted = np.random.get_state()[1].copy(), [p.requires_grad for p in detector.parameters()]
     options = {"device": torch.device("cpu"), "title": "", "progress": False}

@@ -16,6 +16,7 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.dataset_json import COMPRESSED, read_videos
 from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset, collate
 from lnclip_df.datasets.frames import database_path, frame_path, lmdb_key, read_frame
+from lnclip_df.training.augmentation import TrainTransform
 
 SIZE = 40
 
@@ -66,7 +67,8 @@ def root(tmp_path_factory):
 def faces(root, *overrides, train=False, frames_per_video=4, **kwargs):
     config = configured(root, *overrides)
     videos = read_videos(config, ["UADFV"], "train" if train else "test")
-    return FrameDataset(config, videos, train=train, frames_per_video=frames_per_video, **kwargs)
+    transform = TrainTransform(config) if train else None
+    return FrameDataset(config, videos, frames_per_video=frames_per_video, transform=transform, **kwargs)
 
 
 @pytest.mark.parametrize(

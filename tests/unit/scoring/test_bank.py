@@ -17,8 +17,8 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256
 from lnclip_df.datasets.frames import read_frame
 from lnclip_df.models.detector import LNCLIPDetector
+from lnclip_df.models.input import normalize, resize
 from lnclip_df.scoring.feature_bank import Bank, make_bank, nearest, read_bank
-from lnclip_df.training.transforms import normalize, resize
 from lnclip_df.weights import save_weights
 
 

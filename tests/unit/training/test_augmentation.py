@@ -1,4 +1,4 @@
-"""Resize, normalisation and augmentation, against references of others and as functions of image and seed."""
+"""Augmentation, as a function of image and seed, and against the references of others."""
 
 import random
 
@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from lnclip_df.config.loading import load_config
-from lnclip_df.training.transforms import Augmentation, _blur, augmentation, normalize, resize, train_transform
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.models.input import model_input, normalize, resize
+from lnclip_df.training.augmentation import AUGMENTATIONS, Augmentation, SeededCompose, TrainTransform, opencv_blur
 
 NAMES = ["paper", "deepfakebench"]
 
@@ -19,43 +21,17 @@ def config(name="paper", **keys):
     return {**settings, **keys}
 
 
+def augmentation(settings):
+    """The augmentation that a configuration names, without resize and normalisation."""
+    return TrainTransform(settings).augment
+
+
 @pytest.fixture(scope="module")
 def face():
     """A smooth image with detail: noise, blurred, asymmetric."""
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     image = cv2.GaussianBlur(noise, (0, 0), 2)
     return cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX)
-
-
-def test_clip_resize_is_clips_own_processor(face):
-    """Equal to the Pillow one; the torchvision one rounds differently, by 2/255 in one value of 100,000."""
-    transformers = pytest.importorskip("transformers")
-    ours = resize(face, 224, "clip").transpose(2, 0, 1) / 255
-    for name, most in {"CLIPImageProcessorPil": 0, "CLIPImageProcessor": 2}.items():
-        if not hasattr(transformers, name):
-            continue
-        processor = getattr(transformers, name)(do_normalize=False)
-        apart = np.abs(processor(face, return_tensors="np")["pixel_values"][0] - ours)
-        assert apart.max() <= most / 255 + 1e-6
-        assert (apart <= 1 / 255 + 1e-6).mean() > 0.9999
-
-
-def test_deepfakebench_resize_is_opencvs_bicubic(face):
-    assert (resize(face, 224, "deepfakebench") == cv2.resize(face, (224, 224), interpolation=cv2.INTER_CUBIC)).all()
-
-
-def test_an_unknown_resize_is_refused(face):
-    with pytest.raises(ValueError, match="'nearest'"):
-        resize(face, 224, "nearest")
-
-
-def test_normalize_is_torchvisions(face):
-    transforms = pytest.importorskip("torchvision.transforms")
-    mean, std = config()["mean"], config()["std"]
-    theirs = transforms.Normalize(mean, std)(transforms.ToTensor()(face))
-    ours = normalize(face, mean, std)
-    assert ours.dtype == torch.float32 and ours.is_contiguous()
-    assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -87,7 +63,7 @@ def test_no_augmentation_is_the_identity(face):
 
 def test_transforms_are_drawn_independently():
     """With one generator each, all seeded alike, one flip would always bring the other."""
-    augment = Augmentation([A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)])
+    augment = SeededCompose([A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)])
     corner = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     seen = [int(augment(corner, seed)[0, 0, 0]) for seed in range(400)]
     assert all(60 <= seen.count(value) <= 140 for value in (0, 3, 6, 9))
@@ -141,7 +117,7 @@ def test_deepfakebench_rotation_mirrors_the_border_and_the_papers_fills_it_black
 
 @pytest.mark.parametrize("kernel", [3, 5, 7])
 def test_deepfakebench_blur_is_opencvs_of_its_kernel_size(face, kernel):
-    ours = Augmentation([_blur(kernel, kernel, p=1.0)])(face, 0).astype(int)
+    ours = SeededCompose([opencv_blur(kernel, kernel, p=1.0)])(face, 0).astype(int)
     sigma = 0.3 * ((kernel - 1) * 0.5 - 1) + 0.8
     assert np.abs(ours - cv2.GaussianBlur(face, (kernel, kernel), sigma)).max() <= 1
     assert np.abs(ours - cv2.GaussianBlur(face, (kernel, kernel), 0)).max() <= 3
@@ -149,10 +125,19 @@ def test_deepfakebench_blur_is_opencvs_of_its_kernel_size(face, kernel):
 
 def test_paper_augments_the_crop_and_then_resizes(face):
     settings = config("paper")
-    assert (train_transform(settings)(face, 5) == resize(augmentation(settings)(face, 5), 224, "deepfakebench")).all()
+    expected = model_input(augmentation(settings)(face, 5), settings)
+    assert torch.equal(TrainTransform(settings)(face, 5), expected)
 
 
 def test_deepfakebench_resizes_and_then_augments(face):
     settings = config("deepfakebench")
-    expected = augmentation(settings)(resize(face, 224, "deepfakebench"), 5)
-    assert (train_transform(settings)(face, 5) == expected).all()
+    augmented = augmentation(settings)(resize(face, 224, "deepfakebench"), 5)
+    assert torch.equal(TrainTransform(settings)(face, 5), normalize(augmented, settings["mean"], settings["std"]))
+
+
+def test_an_augmentation_is_one_entry(face, monkeypatch):
+    monkeypatch.setitem(AUGMENTATIONS, "paper", Augmentation(lambda config: [A.VerticalFlip(p=1.0)]))
+    assert (augmentation(config("paper"))(face, 0) == face[::-1]).all()
+    monkeypatch.delitem(AUGMENTATIONS, "deepfakebench")
+    with pytest.raises(LNCLIPError, match=r"no augmentation 'deepfakebench'; accepted: paper, none"):
+        TrainTransform(config("deepfakebench"))

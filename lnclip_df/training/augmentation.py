@@ -1,0 +1,136 @@
+"""Augmentation of training frames: the lists of transforms by name, as functions of image and seed."""
+
+import inspect
+import os
+import random
+from collections.abc import Callable
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+
+from lnclip_df.core.registry import Registry
+from lnclip_df.models.input import model_input, normalize, resize
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise its import asks the network for a newer version
+import albumentations as A
+
+
+class Augmentation(NamedTuple):
+    """A list of transforms and where it stands.
+
+    Attributes:
+        transforms: from the configuration to a list of albumentations transforms.
+        resize_first: whether a frame is resized before it is augmented, not after.
+    """
+
+    transforms: Callable[[dict], list]
+    resize_first: bool = False
+
+
+class SeededCompose:
+    """Albumentations transforms as a function (uint8 H×W×3, int seed) → uint8 H×W×3 of image and seed alone."""
+
+    def __init__(self, transforms: list):
+        self.compose = A.Compose(transforms)
+
+    def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
+        if not self.compose.transforms:
+            return image
+        # Compose.set_random_seed would give every transform the same numbers: a flipped face would always be blurred.
+        if hasattr(self.compose, "set_random_state"):
+            self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+            return self.compose(image=image)["image"]
+        state = random.getstate()  # older releases draw from the global generator
+        try:
+            random.seed(seed)
+            return self.compose(image=image)["image"]
+        finally:
+            random.setstate(state)
+
+
+class TrainTransform:
+    """From a frame and a seed to the model's input: augmentation, resize and normalisation.
+
+    ``paper`` augments the stored 256-px crop and then resizes, as the authors' released code does: what JPEG and blur
+    leave behind is resampled with the face, as in the test videos. ``deepfakebench`` resizes first, then augments.
+
+    Args:
+        config: ``lnclip.augmentation`` names the augmentation; there is none if ``use_data_augmentation`` is false.
+    """
+
+    def __init__(self, config: dict):
+        self.config = config
+        name = config["lnclip"]["augmentation"] if config["use_data_augmentation"] else "none"
+        augmentation = AUGMENTATIONS.choose(name)
+        self.augment = SeededCompose(augmentation.transforms(config))
+        self.resize_first = augmentation.resize_first
+
+    def __call__(self, image: np.ndarray, seed: int) -> torch.Tensor:
+        """Augment a uint8 H×W×3 frame; returns float32 3×R×R, R being ``resolution``."""
+        config = self.config
+        if not self.resize_first:
+            return model_input(self.augment(image, seed), config)
+        image = resize(image, config["resolution"], config["lnclip"]["resize"])
+        return normalize(self.augment(image, seed), config["mean"], config["std"])
+
+
+def paper(config: dict) -> list:
+    """The paper's list; kernel, sigma and probabilities (1 for all but the flip) are those of the released code."""
+    shift = (-0.1, 0.1)
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.Affine(
+            rotate=(-10, 10), translate_percent={"x": shift, "y": shift}, scale=(0.9, 1.1), keep_ratio=True, p=1.0
+        ),
+        A.GaussianBlur(blur_limit=(3, 7), sigma_limit=(0.1, 2.0), p=1.0),
+        A.ColorJitter(brightness=(0.9, 1.1), contrast=(0.9, 1.1), saturation=(1.0, 1.0), hue=(0.0, 0.0), p=1.0),
+        _jpeg(40, 100, p=1.0),
+    ]
+
+
+def deepfakebench(config: dict) -> list:
+    """DeepfakeBench's training augmentation from ``data_aug``; as there, ``brightness_prob`` is not read."""
+    data_aug = config["data_aug"]
+    return [
+        A.HorizontalFlip(p=data_aug["flip_prob"]),
+        A.Rotate(limit=tuple(data_aug["rotate_limit"]), border_mode=cv2.BORDER_REFLECT_101, p=data_aug["rotate_prob"]),
+        opencv_blur(*data_aug["blur_limit"], p=data_aug["blur_prob"]),
+        A.OneOf(
+            [
+                A.RandomBrightnessContrast(
+                    brightness_limit=tuple(data_aug["brightness_limit"]),
+                    contrast_limit=tuple(data_aug["contrast_limit"]),
+                ),
+                A.FancyPCA(),
+                A.HueSaturationValue(),
+            ],
+            p=0.5,
+        ),
+        _jpeg(data_aug["quality_lower"], data_aug["quality_upper"], p=0.5),
+    ]
+
+
+def opencv_blur(low: int, high: int, p: float):
+    """Gaussian blur whose sigma follows from its kernel size by OpenCV's rule, as in albumentations 1."""
+    sizes = [size + 1 - size % 2 for size in range(low, high + 1)]
+    kernels = [(size, 0.3 * ((size - 1) * 0.5 - 1) + 0.8, sizes.count(size) / len(sizes)) for size in sorted({*sizes})]
+    blurs = [A.GaussianBlur(blur_limit=(k, k), sigma_limit=(sigma, sigma), p=weight) for k, sigma, weight in kernels]
+    return A.OneOf(blurs, p=p)
+
+
+def _jpeg(low: int, high: int, p: float):
+    if "quality_range" in inspect.signature(A.ImageCompression.__init__).parameters:
+        return A.ImageCompression(quality_range=(low, high), p=p)
+    return A.ImageCompression(quality_lower=low, quality_upper=high, p=p)
+
+
+AUGMENTATIONS: Registry[Augmentation] = Registry(
+    "augmentation",
+    {
+        "paper": Augmentation(paper),
+        "deepfakebench": Augmentation(deepfakebench, resize_first=True),
+        "none": Augmentation(lambda config: []),
+    },
+)

@@ -1,0 +1,56 @@
+"""Resize and normalisation, against the references of others."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from lnclip_df.config.loading import load_config
+from lnclip_df.models.input import model_input, normalize, resize
+
+
+@pytest.fixture(scope="module")
+def face():
+    """A smooth image with detail: noise, blurred, asymmetric."""
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    image = cv2.GaussianBlur(noise, (0, 0), 2)
+    return cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX)
+
+
+def test_clip_resize_is_clips_own_processor(face):
+    """Equal to the Pillow one; the torchvision one rounds differently, by 2/255 in one value of 100,000."""
+    transformers = pytest.importorskip("transformers")
+    ours = resize(face, 224, "clip").transpose(2, 0, 1) / 255
+    for name, most in {"CLIPImageProcessorPil": 0, "CLIPImageProcessor": 2}.items():
+        if not hasattr(transformers, name):
+            continue
+        processor = getattr(transformers, name)(do_normalize=False)
+        apart = np.abs(processor(face, return_tensors="np")["pixel_values"][0] - ours)
+        assert apart.max() <= most / 255 + 1e-6
+        assert (apart <= 1 / 255 + 1e-6).mean() > 0.9999
+
+
+def test_deepfakebench_resize_is_opencvs_bicubic(face):
+    assert (resize(face, 224, "deepfakebench") == cv2.resize(face, (224, 224), interpolation=cv2.INTER_CUBIC)).all()
+
+
+def test_an_unknown_resize_is_refused(face):
+    with pytest.raises(ValueError, match="'nearest'"):
+        resize(face, 224, "nearest")
+
+
+def test_normalize_is_torchvisions(face):
+    transforms = pytest.importorskip("torchvision.transforms")
+    config = load_config("lnclip.yaml")
+    mean, std = config["mean"], config["std"]
+    theirs = transforms.Normalize(mean, std)(transforms.ToTensor()(face))
+    ours = normalize(face, mean, std)
+    assert ours.dtype == torch.float32 and ours.is_contiguous()
+    assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("how", ["deepfakebench", "clip"])
+def test_the_models_input_is_resized_and_normalised_as_configured(face, how):
+    config = load_config("lnclip.yaml", ["resolution=32", f"lnclip.resize={how}"])
+    expected = normalize(resize(face, 32, how), config["mean"], config["std"])
+    assert torch.equal(model_input(face, config), expected)
