@@ -348,24 +348,22 @@ def preprocess(
     holds a table of all videos, what made them, and a sheet of random crops to look at. Started again, it goes on.
     Crops of other settings are never mixed in.
     """
-    from lnclip_df.preprocess import preprocess, preprocess_dataset
+    from lnclip_df.preprocess import CropSettings, RunOptions, preprocess, preprocess_dataset
 
-    options = {
-        "frames": frames, "sampling": sampling, "stride": stride, "detector": detector, "size": size, "scale": scale,
-        "predictor": None if predictor is None else str(predictor), "second_detection": second_detection,
-        "workers": workers, "scheduler": scheduler, "shard": shard, "progress": not quiet,
-    }  # fmt: skip
-    options |= {} if face is None else {"face": face}
+    settings = CropSettings(
+        sampling=sampling, frames=frames, stride=stride, detector=detector, second_detection=second_detection,
+        predictor=None if predictor is None else str(predictor), face=face, size=size, scale=scale,
+    )  # fmt: skip
+    run = RunOptions(workers, scheduler, shard, progress=not quiet)
     if (source is None) == (dataset is None):
         raise LNCLIPError("name either a video or folder, or --dataset NAME with --root DIR")
     if dataset is not None:
         _required(root, "--root")
-        summary = preprocess_dataset(
-            dataset, root, out, splits=split, level=level, folders=_folders(folders), **options
-        )
+        how = {"splits": split, "level": level, "folders": _folders(folders)}
+        summary = preprocess_dataset(dataset, root, out, settings, run, **how)
     else:
         _required(out, "--out")
-        summary = preprocess(source, out, **options)
+        summary = preprocess(source, out, settings, run)
     typer.echo(summary)
     for line in _report(summary):
         typer.echo(line)

@@ -1,20 +1,29 @@
-"""Where to compute, and in which precision."""
+"""Where to compute, in which precision, and on how many cores; torch is imported only where it is needed."""
 
+import os
 import time
 from functools import lru_cache
-
-import torch
-import torch.nn.functional as F
+from typing import TYPE_CHECKING
 
 from lnclip_df.core.errors import LNCLIPError, one_line
 
+if TYPE_CHECKING:
+    import torch
 
-def choose_device(name: str | None = None) -> torch.device:
+
+def usable_cores() -> int:
+    """Number of cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose_device(name: str | None = None) -> "torch.device":
     """A device by torch's name; without one the GPU, or the CPU where there is none.
 
     Raises:
         LNCLIPError: torch has no such device here.
     """
+    import torch
+
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.zeros(1, device=device).item()
@@ -26,14 +35,18 @@ def choose_device(name: str | None = None) -> torch.device:
 @lru_cache(maxsize=1)
 def cpu_is_faster_in_bf16() -> bool:
     """Whether this CPU multiplies matrices of ViT-L/14's MLP faster in bf16 than in fp32, by trying (under 2 s)."""
+    import torch
+
     x, weight = torch.ones(257, 1024), torch.ones(4096, 1024)
     return _seconds(x.bfloat16(), weight.bfloat16()) < _seconds(x, weight)
 
 
 def _seconds(x, weight):
+    from torch.nn.functional import linear
+
     times = []
     for _ in range(3):
         started = time.perf_counter()
-        F.linear(x, weight)
+        linear(x, weight)
         times.append(time.perf_counter() - started)
     return min(times)

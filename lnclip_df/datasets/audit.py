@@ -9,6 +9,7 @@ from statistics import median
 
 import numpy as np
 
+from lnclip_df.core.devices import usable_cores
 from lnclip_df.core.errors import LNCLIPError, printable
 from lnclip_df.core.files import write_json
 from lnclip_df.core.findings import Finding
@@ -113,7 +114,7 @@ def audit(dataset, items, *, videos=None, frames=32, size=256, quick=False, work
     faces = [item for item in items if len(item.frames)]
     used = [item for item in faces if item.splits]
     chosen = [_chosen(item.frames, quick) for item in used]
-    looks = look_through(chosen, size, workers=_workers(workers), progress=progress)
+    looks = look_through(chosen, size, workers=workers or usable_cores(), progress=progress)
     recipes = sum((look.recipes for look in looks), Counter())
     lengths = [len(item.frames) for item in used] or [0]
     findings = [
@@ -139,12 +140,6 @@ def audit(dataset, items, *, videos=None, frames=32, size=256, quick=False, work
 def _chosen(frames, quick) -> Sequence[Path]:
     middle = len(frames) // 2
     return frames[middle : middle + 1] if quick else frames
-
-
-def _workers(workers) -> int:
-    from lnclip_df.preprocess.run import usable_cores
-
-    return workers or usable_cores()
 
 
 def _finding(name, status, found, cases: Sequence[str], mend="") -> Finding:

@@ -77,7 +77,7 @@ def make_data(out, seed, workers, progress):
     """Videos, face crops and the dataset JSON below ``out``; returns the number of crops."""
     from lnclip_df.datasets import Entry, write_dataset_json
     from lnclip_df.demo.videos import make_videos
-    from lnclip_df.preprocess import preprocess
+    from lnclip_df.preprocess import CropSettings, RunOptions, preprocess
 
     made = out / "videos.json"
     if made.is_file():
@@ -92,7 +92,8 @@ def make_data(out, seed, workers, progress):
         write_json(made, facts)
 
     logger.info("2/6 finding and aligning faces in %d videos …", len(facts["videos"]))
-    summary = preprocess(out / "videos", out / "faces", frames=FRAMES, workers=workers, progress=progress)
+    options = RunOptions(workers=workers, progress=progress)
+    summary = preprocess(out / "videos", out / "faces", CropSettings(frames=FRAMES), options)
     if summary.failures:
         raise LNCLIPError(f"preprocessing failed on the demo's own videos: {summary}")
     crops = summary.frame_paths()

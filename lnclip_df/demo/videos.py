@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from lnclip_df.core.devices import usable_cores
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import atomic_path, inside
 from lnclip_df.media.opencv import one_thread
-from lnclip_df.preprocess.run import usable_cores
 
 IDENTITIES = {"train": 40, "val": 16, "test": 24}
 METHODS = ("swap", "reenact")

@@ -3,7 +3,9 @@
 from lnclip_df.core.lazy import lazily
 
 _PUBLIC = {
-    "Summary": "run",
+    "CropSettings": "options",
+    "RunOptions": "options",
+    "Summary": "summary",
     "preprocess": "run",
     "preprocess_dataset": "run",
     "preprocess_sources": "run",

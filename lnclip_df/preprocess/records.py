@@ -7,8 +7,7 @@ from pathlib import Path
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json
 from lnclip_df.media.recipe import FOREIGN, HEAD, read_recipe
-from lnclip_df.preprocess.file_names import FACE
-from lnclip_df.preprocess.paths import Source, face_name
+from lnclip_df.preprocess.paths import FACE, Source, face_name
 from lnclip_df.preprocess.video_job import UNREADABLE, Record
 
 
@@ -16,7 +15,7 @@ def read_record(source: Source, out) -> Record | None:
     """The record of a video, whatever made it; None where there is none that can be read."""
     names = {field.name for field in fields(Record)}
     try:
-        found = read_json(source.record(out))
+        found = read_json(source.record_path(out))
         record = Record(**{key: value for key, value in found.items() if key in names})
         return record if record.key == source.key and isinstance(record.saved, list) else None
     except (LNCLIPError, AttributeError, TypeError):
@@ -68,7 +67,7 @@ def _refuse_other_crops(source, out, recipe):
 def _faces(source, out, kind):
     """The files of a video's faces among its ``frames`` or ``landmarks``."""
     try:
-        with os.scandir(source.place(out, kind)) as entries:
+        with os.scandir(source.folder_of(out, kind)) as entries:
             return [Path(entry.path) for entry in entries if FACE.fullmatch(entry.name) and entry.is_file()]
     except (OSError, LNCLIPError):  # nothing there, or a name that process_video will refuse
         return []

@@ -1,110 +1,42 @@
-"""Preprocess many videos: resumable, in parallel or on a cluster, a broken video never stops the others."""
+"""Preprocess many videos: resumable, in parallel or on a cluster; a broken video never stops the others."""
 
 import os
-import re
 import stat
 import time
-from collections import Counter, deque
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
-from multiprocessing import get_context, parent_process
-from numbers import Integral
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from threading import Thread
 
-from lnclip_df.core.errors import LNCLIPError, one_line, printable
+from lnclip_df.core.devices import usable_cores
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.faces.settings import CropSettings
 from lnclip_df.media.discover import find_videos
 from lnclip_df.media.recipe import fingerprint
-from lnclip_df.preprocess.file_names import unfit_names
-from lnclip_df.preprocess.manifest import worst, write_contact_sheet, write_manifest
-from lnclip_df.preprocess.paths import Source, face_name
+from lnclip_df.preprocess.manifest import write_contact_sheet, write_manifest
+from lnclip_df.preprocess.options import RunOptions
+from lnclip_df.preprocess.paths import Source, invalid_names
 from lnclip_df.preprocess.records import finished, read_record
-from lnclip_df.preprocess.settings import Settings, check_number
-from lnclip_df.preprocess.video_job import DONE, UNREADABLE, Job, Record, detector_of, give_up, process_video
+from lnclip_df.preprocess.summary import Summary
+from lnclip_df.preprocess.video_job import UNREADABLE, Job, Record, detector_of
+from lnclip_df.preprocess.workers import work_off
 
-DIED = "its process died (a fault of the decoder, or no memory)"
-SHOWN = 20  # failures in the summary's text; the manifest has all
 WAITING = "waiting"  # for another shard
 
 
-@dataclass
-class Summary:
-    """What became of every video of a run.
-
-    Attributes:
-        out: the output folder.
-        results: one :class:`~lnclip_df.preprocess.video_job.Record` a video, in the order of the keys.
-        seconds: wall time.
-        recipe: of the crops, with its ``fingerprint``.
-        places: ``{key: folder of its crops}``.
-        manifest: the CSV with a row a video.
-        sheet: the PNG with random crops, None where there is none.
-    """
-
-    out: Path
-    results: list[Record] = field(default_factory=list)
-    seconds: float = 0.0
-    recipe: dict = field(default_factory=dict)
-    places: dict[str, Path] = field(default_factory=dict)
-    manifest: Path | None = None
-    sheet: Path | None = None
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Videos by outcome: ``done``, ``no face``, ``unreadable``."""
-        return dict(Counter(result.outcome for result in self.results))
-
-    @property
-    def resumed(self) -> int:
-        """Videos that an earlier run had finished."""
-        return sum(result.resumed for result in self.results)
-
-    @property
-    def faces(self) -> int:
-        """Faces on disk."""
-        return sum(len(result.saved) for result in self.results)
-
-    @property
-    def failures(self) -> list[tuple[str, str]]:
-        """``(key, reason)`` of every video without a face on disk."""
-        return [(result.key, result.reason) for result in self.results if result.outcome != DONE]
-
-    @property
-    def worst(self) -> list[Record]:
-        """The ten videos with the fewest faces for the frames looked at, of those that have any."""
-        return worst([result for result in self.results if result.outcome == DONE])
-
-    def frame_paths(self) -> dict[str, list[Path]]:
-        """``{key: paths of its faces, in time order}`` of every video that has any."""
-        return {
-            result.key: [self.places[result.key] / face_name(index) for index in result.saved]
-            for result in self.results
-            if result.outcome == DONE
-        }
-
-    def __str__(self):
-        counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self.counts.items()))
-        head = f"{len(self.results)} videos: {counts} ({self.resumed} from before), {self.faces} faces"
-        failures = [printable(f"  {key}: {reason}") for key, reason in self.failures[:SHOWN]]
-        more = [f"  and {len(self.failures) - SHOWN} more: see {self.manifest}"] if self.failures[SHOWN:] else []
-        return "\n".join([f"{head}, {self.seconds:.1f} s", *failures, *more])
-
-
-def preprocess(source, out, **options) -> Summary:
+def preprocess(source, out, settings: CropSettings | None = None, run: RunOptions | None = None) -> Summary:
     """Cut aligned faces out of videos.
 
-    Of every video, frames are chosen as ``sampling`` says; a face of each goes to
+    Of every video, frames are chosen as ``settings.sampling`` says; a face of each goes to
     ``out/frames/<video>/<frame index, 3 digits>.png`` (lossless, its recipe in a text chunk) and its landmarks, in
     pixels of the crop, to ``out/landmarks/<video>/<index>.npy``. ``out/records/<video>.json`` is written last and says
-    that the video is finished: a later run passes over it. ``out/manifests/`` gets a row a video, the parameters and
+    that the video is finished: a later run skips it. ``out/manifests/`` gets one row per video, the parameters and
     versions, and a sheet of random crops.
 
     Args:
         source: a video, an image, or a folder; below a folder, ``<video>`` keeps the relative folder.
         out: the output folder.
-        **options: those of :func:`preprocess_sources`.
+        settings: how faces are found and cut.
+        run: where the run works, and on which part of the videos.
 
     Returns:
         The :class:`Summary`; videos without a face, and those that cannot be read or must be renamed, are in its
@@ -116,10 +48,13 @@ def preprocess(source, out, **options) -> Summary:
     source = Path(source)
     sources = [Source(key, str(path)) for key, path in find_videos(source).items()]
     name = source.resolve().name if source.is_dir() else source.stem
-    return preprocess_sources(sources, out, name=name or "videos", **options)
+    return preprocess_sources(sources, out, settings, run, name=name or "videos")
 
 
-def preprocess_dataset(dataset: str, root, out=None, *, splits=(), level=None, folders=None, **options) -> Summary:
+def preprocess_dataset(
+    dataset: str, root, out=None, settings: CropSettings | None = None, run: RunOptions | None = None, *,
+    splits: Sequence[str] = (), level: str | None = None, folders: dict[str, str] | None = None,
+) -> Summary:  # fmt: skip
     """Cut aligned faces out of the videos of a dataset, into DeepfakeBench's folders.
 
     A video ``<folder>/videos/<name>.mp4`` (or without ``videos/``) gives ``<folder>/frames/<name>/``, ``landmarks/``
@@ -128,13 +63,14 @@ def preprocess_dataset(dataset: str, root, out=None, *, splits=(), level=None, f
 
     Args:
         dataset: a name of :func:`~lnclip_df.datasets.schema.dataset_names`, or a YAML file.
-        root: the folder that holds the dataset folders.
+        root: the folder that contains the dataset folders.
         out: the folder to write the same tree below; ``root`` by default.
+        settings: how faces are found and cut. Without a ``face`` it is the dataset's, and each part's of a combination
+            (LNCLIP-val).
+        run: where the run works, and on which part of the videos.
         splits: only videos of these splits (``train``, ``val``, ``test``); all by default.
         level: the compression, where the dataset has several on disk.
         folders: ``{folder of the YAML: path}``, where a tree is named otherwise.
-        **options: those of :func:`preprocess_sources`; ``face`` is the dataset's by default, and of a combination
-            (LNCLIP-val) each part's.
 
     Raises:
         LNCLIPError: as :func:`preprocess_sources`, or the dataset is unknown or not below ``root``.
@@ -154,7 +90,8 @@ def preprocess_dataset(dataset: str, root, out=None, *, splits=(), level=None, f
         sources = [_source(item, root, out) for item in items if item.label in part.labels]
         name = ".".join(filter(None, [spec.name, part.name if spec.combine else None, level, *splits]))
         if sources:
-            summaries.append(preprocess_sources(sources, target, name=name, **({"face": part.face} | options)))
+            own = (settings or CropSettings()).with_default_face(part.face)
+            summaries.append(preprocess_sources(sources, target, own, run, name=name))
     return summaries[0] if len(summaries) == 1 else _joined(summaries)
 
 
@@ -166,7 +103,7 @@ def _joined(summaries):
         [result for summary in summaries for result in summary.results],
         sum(summary.seconds for summary in summaries),
         {"fingerprint": ", ".join(recipes)},
-        {key: place for summary in summaries for key, place in summary.places.items()},
+        {key: folder for summary in summaries for key, folder in summary.folders.items()},
         summaries[0].manifest.parent,
     )
 
@@ -185,74 +122,64 @@ def _source(item, root, out):
 
 
 def preprocess_sources(
-    sources, out, *, name="videos", workers=None, scheduler=None, shard=None, progress=True, **settings
-) -> Summary:
+    sources: Iterable[Source], out, settings: CropSettings | None = None, run: RunOptions | None = None, *,
+    name: str = "videos",
+) -> Summary:  # fmt: skip
     """Cut aligned faces out of the videos given.
 
     Args:
-        sources: :class:`~lnclip_df.preprocess.paths.Source` a video.
+        sources: the videos.
         out: the output folder.
+        settings: how faces are found and cut.
+        run: where the run works, and on which part of the videos.
         name: of the manifest.
-        workers: processes, 1 or more; the number of cores by default. 1 works in this process.
-        scheduler: address of a Dask scheduler, such as ``tcp://host:8786``; its workers see the same paths.
-        shard: ``i/n``: only the i-th of n parts of the videos, for job arrays.
-        progress: show a bar with the rate and the remaining time.
-        **settings: those of :class:`~lnclip_df.preprocess.settings.Settings`.
 
     Raises:
-        LNCLIPError: a setting is out of range, crops of another recipe are there already, or the output cannot be
-            written.
+        LNCLIPError: crops of another recipe are there already, or the output cannot be written.
     """
-    if workers is not None:
-        check_number("workers", workers, Integral, 1)
-    settings, part = Settings(**settings), _shard(shard)
     started, out = time.monotonic(), Path(out).resolve()
+    settings, run = (settings or CropSettings()).with_default_face(), run or RunOptions()
     sources = sorted(map(_absolute, sources), key=lambda source: source.key)
     _check_output(out)
     cores = usable_cores()
     recipe = detector_of(settings, cores)[1]
     recipe = recipe | {"fingerprint": fingerprint(recipe)}
-    results = {key: Record(key, UNREADABLE, reason) for key, reason in unfit_names(sources, out).items()}
-    places = {source.key: source.place(out, "frames") for source in sources if source.key not in results}
-    mine = [source for source in sources[part] if source.key in places]
+    results = {key: Record(key, UNREADABLE, reason) for key, reason in invalid_names(sources, out).items()}
+    folders = {source.key: source.folder_of(out, "frames") for source in sources if source.key not in results}
+    mine = [source for source in sources[run.part()] if source.key in folders]
     for source in mine:
         record = finished(source, out, recipe)
         if record is not None:
             results[source.key] = record
     todo = [source for source in mine if source.key not in results]
-    workers = max(1, min(workers or cores, len(todo)))
+    workers = max(1, min(run.workers or cores, len(todo)))
     threads = max(1, cores // workers)
     jobs = [Job(source, str(out), settings, recipe["fingerprint"], threads) for source in todo]
-    for record in _results(jobs, workers, scheduler, len(mine) - len(todo), progress):
-        results[record.key] = record
-    summary = Summary(out, [results[source.key] for source in sources[part]], recipe=recipe, places=places)
+    results |= _results(jobs, workers, run, len(mine) - len(todo))
+    summary = Summary(out, [results[source.key] for source in sources[run.part()]], recipe=recipe, folders=folders)
     rows = [results.get(source.key) or read_record(source, out) or Record(source.key, WAITING) for source in sources]
-    summary.manifest = write_manifest(out, name, rows, {"settings": settings.as_dict(), "recipe": recipe})
-    summary.sheet = write_contact_sheet(out, name, places, rows)
+    summary.manifest = write_manifest(out, name, rows, {"settings": settings.to_dict(), "recipe": recipe})
+    summary.sheet = write_contact_sheet(out, name, folders, rows)
     summary.seconds = time.monotonic() - started
     return summary
 
 
+def _results(jobs, workers, run, finished_before):
+    """``{key: record}`` of the jobs, with a bar."""
+    from tqdm import tqdm
+
+    results, total = {}, finished_before + len(jobs)
+    with tqdm(total=total, initial=finished_before, unit="video", disable=not (run.progress and jobs)) as bar:
+        for record in work_off(jobs, workers, run.scheduler):
+            results[record.key] = record
+            bar.update()
+    return results
+
+
 def _absolute(source):
-    """The same source with whole paths: a cluster's workers run in other folders."""
+    """The same source with absolute paths: a cluster's workers run in other folders."""
     mask = source.mask and os.path.abspath(source.mask)
     return replace(source, path=os.path.abspath(source.path), mask=mask)
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _shard(text):
-    """The slice that ``i/n`` means."""
-    if text is None:
-        return slice(None)
-    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
-    place, parts = map(int, match.groups()) if match else (0, 0)
-    if not 1 <= place <= parts:
-        raise LNCLIPError(f"shard: {text!r} received; accepted is i/n with 1 ≤ i ≤ n, such as 1/8")
-    return slice(place - 1, None, parts)
 
 
 def _check_output(out):
@@ -265,96 +192,3 @@ def _check_output(out):
             raise LNCLIPError(f"out: cannot write {folder}: {getattr(error, 'strerror', None) or error}") from error
         if not stat.S_ISDIR(mode):
             raise LNCLIPError(f"out: {folder} is a file; accepted is a folder, or a path where nothing is yet")
-
-
-def _results(jobs, workers, scheduler, before, progress) -> Iterator[Record]:
-    from tqdm import tqdm
-
-    if not jobs:
-        return
-    if scheduler is not None:
-        stream = _on_cluster(jobs, scheduler)
-    else:
-        stream = map(process_video, jobs) if workers == 1 else _in_processes(jobs, workers)
-    with tqdm(total=before + len(jobs), initial=before, unit="video", disable=not progress) as bar:
-        for record in stream:
-            bar.update()
-            yield record
-
-
-def _in_processes(jobs, workers):
-    """Yield records as they come; where a process dies, the videos under way are tried alone, then given up."""
-    jobs = deque(jobs)
-    while jobs:
-        lost = yield from _until_a_process_dies(jobs, workers)
-        for job in lost:
-            with _pool(1) as pool:
-                try:
-                    yield pool.submit(process_video, job).result()
-                except BrokenProcessPool:
-                    yield give_up(job, DIED)
-
-
-def _until_a_process_dies(jobs, workers):
-    """Work jobs off from the left; return those that were under way when a process died, if one did."""
-    lost = []
-    with _pool(workers) as pool:
-        under_way = {}
-        try:
-            while (jobs and not lost) or under_way:
-                while jobs and not lost and len(under_way) < 2 * workers:
-                    try:
-                        future = pool.submit(process_video, jobs[0])
-                    except BrokenProcessPool:
-                        lost.append(jobs.popleft())
-                    else:
-                        under_way[future] = jobs.popleft()
-                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    job = under_way.pop(future)
-                    try:
-                        yield future.result()
-                    except BrokenProcessPool:
-                        lost.append(job)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return lost
-
-
-def _pool(workers):
-    return ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with_the_parent)
-
-
-def _end_with_the_parent():
-    """Let a worker end as soon as the process that started it is gone, however that ended."""
-
-    def watch():
-        parent_process().join()
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
-
-
-def _on_cluster(jobs, scheduler):
-    """Yield records as a Dask cluster gives them."""
-    try:
-        from distributed import Client, KilledWorker
-    except ImportError as error:
-        raise LNCLIPError("--scheduler needs Dask; install the extra: pip install 'lnclip-df[cluster]'") from error
-    try:
-        client = Client(scheduler)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise LNCLIPError(f"scheduler: no Dask scheduler at {scheduler}: {one_line(error)}") from error
-    with client, client.get_executor() as executor:
-        under_way = {executor.submit(process_video, job): job for job in jobs}
-        try:
-            while under_way:
-                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    job = under_way.pop(future)
-                    try:
-                        yield future.result()
-                    except KilledWorker:
-                        yield give_up(job, DIED)
-        except BaseException:
-            executor.shutdown(wait=False)  # cancels what waits
-            raise

@@ -19,13 +19,12 @@ from lnclip_df.faces.align import warp
 from lnclip_df.faces.detector import make_detector
 from lnclip_df.faces.pipeline import CHUNK, Look, cut, groups, hold, in_two_attempts, look_at
 from lnclip_df.faces.selection import coverage, follow, largest, masked
+from lnclip_df.faces.settings import CropSettings
 from lnclip_df.media.opencv import one_thread
 from lnclip_df.media.recipe import fingerprint, tag
 from lnclip_df.media.sampling import farthest_first, first_indices
 from lnclip_df.media.video import Miscounted, UnreadableVideo, open_frames
-from lnclip_df.preprocess.file_names import FACE, LEFT_FACE
-from lnclip_df.preprocess.paths import Source, face_name
-from lnclip_df.preprocess.settings import Settings
+from lnclip_df.preprocess.paths import FACE, LEFT_FACE, Source, face_name
 
 DONE, NO_FACE, UNREADABLE = "done", "no face", "unreadable"
 KINDS = ("frames", "landmarks", "masks")
@@ -40,7 +39,7 @@ class Job:
 
     source: Source
     out: str
-    settings: Settings
+    settings: CropSettings
     recipe: str
     threads: int
 
@@ -100,7 +99,7 @@ class _Count:
 
 
 @lru_cache(maxsize=1)
-def detector_of(settings: Settings, threads: int):
+def detector_of(settings: CropSettings, threads: int):
     """The process's detector for these settings, and the recipe of crops made with it."""
     options = {"predictor": settings.predictor, "second": settings.second_detection, "threads": threads}
     detector = make_detector(settings.detector, **options)
@@ -266,8 +265,8 @@ def _grey(mask, indices):
 def _write(job, cuts, recipe, count):
     """Write the crop and the landmarks of every face that was cut out."""
     for look, place, crop, matrix, landmarks in cuts:
-        write_bytes(job.source.place(job.out, "landmarks") / face_name(look.index, ".npy"), _npy(landmarks))
-        write_bytes(job.source.place(job.out, "frames") / face_name(look.index), tag(_png(crop), recipe))
+        write_bytes(job.source.folder_of(job.out, "landmarks") / face_name(look.index, ".npy"), _npy(landmarks))
+        write_bytes(job.source.folder_of(job.out, "frames") / face_name(look.index), tag(_png(crop), recipe))
         count.matrices[look.index] = matrix
         count.saved.append(look.index)
         count.scores.append(float(look.faces.scores[place]))
@@ -284,7 +283,7 @@ def _write_masks(job, count):
             mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
         crop = warp(mask, count.matrices[index], job.settings.size)
         white = np.where(crop > 1, np.uint8(255), np.uint8(0))
-        write_bytes(job.source.place(job.out, "masks") / face_name(index), _png(white))
+        write_bytes(job.source.folder_of(job.out, "masks") / face_name(index), _png(white))
 
 
 def _png(image) -> bytes:
@@ -301,8 +300,8 @@ def _npy(array) -> bytes:
 
 def _taken(job):
     """What an earlier run wrote, of a video of another name, where this one's faces or record must go; or None."""
-    record = job.source.record(job.out)
-    places = [job.source.place(job.out, kind) for kind in KINDS[:2]]
+    record = job.source.record_path(job.out)
+    places = [job.source.folder_of(job.out, kind) for kind in KINDS[:2]]
     for path in (record, *(place / face_name(0) for place in places)):
         for folder in path.parents:
             if os.path.lexists(folder) and not os.path.isdir(folder):
@@ -313,11 +312,11 @@ def _taken(job):
 
 def _clear(job):
     """Remove what an interrupted run left of this video, or an earlier one of a file that has changed since."""
-    record = job.source.record(job.out)
+    record = job.source.record_path(job.out)
     try:
         left = [record]
         for kind in KINDS:
-            folder = job.source.place(job.out, kind)
+            folder = job.source.folder_of(job.out, kind)
             if folder.is_dir():
                 left += [path for path in folder.iterdir() if FACE.fullmatch(path.name)]
                 left += [path for path in folder.iterdir() if LEFT_FACE.fullmatch(path.name)]
@@ -330,7 +329,7 @@ def _clear(job):
 
 def _write_record(job, record):
     """Write a record, whole or not at all."""
-    path = job.source.record(job.out)
+    path = job.source.record_path(job.out)
     value = {key: value for key, value in vars(record).items() if key != "resumed"}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,7 @@ def see(
     Args:
         medium: what to look at.
         detector, recipe: see :func:`lnclip_df.faces.detector.make_detector`; the crops' fingerprint.
-        settings: :class:`lnclip_df.preprocess.settings.Settings`; ``face`` chooses whose face counts.
+        settings: :class:`lnclip_df.faces.settings.CropSettings`; ``face`` chooses whose face counts.
         all_faces: cut out every face, by person.
         longest: of a video in seconds; None for any length.
         threads: of the decoder.

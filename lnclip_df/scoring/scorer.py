@@ -9,16 +9,15 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from lnclip_df.core.devices import choose_device, cpu_is_faster_in_bf16
+from lnclip_df.core.devices import choose_device, cpu_is_faster_in_bf16, usable_cores
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256
 from lnclip_df.evaluation.calibration import FILE as CALIBRATION
 from lnclip_df.evaluation.calibration import scaled
 from lnclip_df.faces.pipeline import ahead, groups
+from lnclip_df.faces.settings import CropSettings
 from lnclip_df.media.recipe import fingerprint
 from lnclip_df.models.input import model_input
-from lnclip_df.preprocess.run import usable_cores
-from lnclip_df.preprocess.settings import Settings
 from lnclip_df.preprocess.video_job import detector_of
 from lnclip_df.scoring.find_faces import largest_faces, read_image, see, see_crops
 from lnclip_df.scoring.inputs import find_media
@@ -69,7 +68,7 @@ class Scorer:
         """
         crops = [read_image(image) for image in images]
         if not aligned:
-            settings = Settings(**options)
+            settings = CropSettings(**options).with_default_face()
             crops = largest_faces(crops, detector_of(settings, usable_cores())[0], settings)
         places = [at for at, crop in enumerate(crops) if crop is not None]
         prob = np.full(len(crops), np.nan)
@@ -109,7 +108,7 @@ class Scorer:
             keep: keep crops and features in the results.
             tick: called with (faces scored, faces found) of all files so far.
             **options: ``frames`` (32), ``face`` (``largest`` or ``track``), ``detector``, ``predictor``,
-                ``second_detection``, ``size``, ``scale``, as in :class:`lnclip_df.preprocess.settings.Settings`.
+                ``second_detection``, ``size``, ``scale``, as in :class:`lnclip_df.faces.settings.CropSettings`.
 
         Returns:
             An iterator, one a file. A file without a face, or that cannot be read, has no score and says why.
@@ -191,7 +190,7 @@ class Scorer:
         )
 
 
-def settings_of(*, batch_size: int = 32, **options) -> Settings:
+def settings_of(*, batch_size: int = 32, **options) -> CropSettings:
     """The settings of :meth:`Scorer.results`' options.
 
     Raises:
@@ -201,7 +200,7 @@ def settings_of(*, batch_size: int = 32, **options) -> Settings:
         raise LNCLIPError(f"batch_size {batch_size}: at least 1 is needed")
     if options.get("face") == "mask":
         raise LNCLIPError("face: 'mask' received; accepted are largest and track")
-    return Settings(**options)
+    return CropSettings(**options).with_default_face()
 
 
 def _suspicious_first(persons):

@@ -21,6 +21,7 @@ from lnclip_df.weights import save_weights
 av = pytest.importorskip("av")
 pytest.importorskip("retinaface")
 astronaut = pytest.importorskip("skimage.data").astronaut
+from clips import options  # noqa: E402
 from tiny import configured  # noqa: E402
 
 FRAMES = 3
@@ -54,7 +55,7 @@ def write_clip(path, images):
 def make(root, name):
     """Faces and dataset JSON of a miniature tree below ``root``; returns the summary of preprocessing."""
     write_videos(root, trees.TREES[name])
-    summary = preprocess_dataset(name, root, frames=2, workers=1, progress=False)
+    summary = preprocess_dataset(name, root, None, *options(frames=2))
     rearrange(name, root, root / "preprocessing" / "dataset_json", relative_to=root)
     return summary
 
@@ -72,7 +73,7 @@ def test_from_videos_to_figures(name, tmp_path):
     for item, video in zip(items, videos, strict=True):
         assert len(item.frames) == 2 and (video.mask is None or len(masks_of(item)) == 2)
 
-    report = audit(name, items, frames=2, workers=1, progress=False)
+    report = audit(name, items)
     assert set(report.recipes) == {summary.recipe["fingerprint"]}
     problems = [finding for finding in report.findings if finding.status == "problem"]
     assert {finding.name for finding in problems} <= {"counts", "methods"}, report  # a miniature lacks most videos
@@ -101,7 +102,7 @@ def masks_of(item):
 def test_the_validation_set_is_cut_and_drawn_from_its_parts(tmp_path):
     for name in VAL_PARTS:
         write_videos(tmp_path, trees.TREES[name])
-    summary = preprocess_dataset("LNCLIP-val", tmp_path, frames=2, workers=1, progress=False)
+    summary = preprocess_dataset("LNCLIP-val", tmp_path, None, *options(frames=2))
     drawn = scan_videos("LNCLIP-val", tmp_path)
     assert [result.key for result in sorted(summary.results, key=lambda r: r.key)] == [item.path for item in drawn]
     rearrange("LNCLIP-val", tmp_path, tmp_path / "preprocessing" / "dataset_json", relative_to=tmp_path)
@@ -110,12 +111,12 @@ def test_the_validation_set_is_cut_and_drawn_from_its_parts(tmp_path):
     assert keys["val"] == keys["test"] == {item.name for item in drawn}
     tests = {item.path for name in VAL_PARTS for item in scan_videos(name, tmp_path) if "test" in item.splits}
     assert not tests & {item.path for item in drawn}
-    faces = {summary.places[item.path].relative_to(tmp_path.resolve()).parts[0] for item in drawn}
+    faces = {summary.folders[item.path].relative_to(tmp_path.resolve()).parts[0] for item in drawn}
     assert len(faces) == len(VAL_PARTS)
 
 
 def test_only_the_split_asked_for_is_cut(tmp_path):
     write_videos(tmp_path, trees.TREES["Celeb-DF-v2"])
-    summary = preprocess_dataset("Celeb-DF-v2", tmp_path, splits=["test"], frames=2, workers=1, progress=False)
+    summary = preprocess_dataset("Celeb-DF-v2", tmp_path, None, *options(frames=2), splits=["test"])
     wanted = [item.path for item in scan_videos("Celeb-DF-v2", tmp_path) if "test" in item.splits]
     assert [result.key for result in summary.results] == wanted

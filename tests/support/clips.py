@@ -1,12 +1,13 @@
 """Videos, pictures and readings of them that the preprocessing tests share."""
 
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lnclip_df.preprocess import preprocess
+from lnclip_df.preprocess import CropSettings, RunOptions, preprocess
 
 av = pytest.importorskip("av")
 cv2 = pytest.importorskip("cv2")
@@ -97,8 +98,14 @@ def faceless(height=240, width=320):
     return np.full((height, width, 3), 90, np.uint8)
 
 
-def run(source, out, **settings):
-    return preprocess(source, out, **{"workers": 1, "progress": False, "frames": 3, **settings})
+def options(**given):
+    """The two option groups of ``preprocess``; by default three frames per video, one process and no bar."""
+    how = {field.name: given.pop(field.name) for field in fields(RunOptions) if field.name in given}
+    return CropSettings(**{"frames": 3, **given}), RunOptions(**{"workers": 1, "progress": False, **how})
+
+
+def run(source, out, **given):
+    return preprocess(source, out, *options(**given))
 
 
 def contents(folder, manifests=True):

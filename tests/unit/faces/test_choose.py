@@ -5,7 +5,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from clips import contents, cv2, run, write_clip
+from clips import contents, cv2, options, run, write_clip
 
 from lnclip_df.faces.align import similarity, template
 from lnclip_df.faces.detector import Faces
@@ -292,7 +292,7 @@ def manipulated(two, tmp_path):
 
     def cut(mask, face="mask", out="out"):
         source = Source("fake", str(path), mask=None if mask is None else str(mask))
-        return preprocess_sources([source], tmp_path / out, workers=1, progress=False, frames=FRAMES, face=face)
+        return preprocess_sources([source], tmp_path / out, *options(frames=FRAMES, face=face))
 
     return cut
 

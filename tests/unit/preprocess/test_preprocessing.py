@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import av, contents, cv2, faceless, portrait, run, write_clip, write_sound
+from clips import av, contents, cv2, faceless, options, portrait, run, write_clip, write_sound
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets import Entry, write_dataset_json
@@ -23,7 +23,7 @@ from lnclip_df.preprocess import preprocess_sources
 from lnclip_df.preprocess import video_job as process_module
 from lnclip_df.preprocess.manifest import COLUMNS
 from lnclip_df.preprocess.paths import Source
-from lnclip_df.preprocess.run import DIED
+from lnclip_df.preprocess.workers import DIED
 
 retinaface = pytest.importorskip("retinaface")
 
@@ -222,8 +222,8 @@ def test_a_killed_run_leaves_nothing_half_and_is_resumed(clip, tmp_path):
     for number in range(6):
         (source / f"{number}.mp4").write_bytes(clip.read_bytes())
     code = (
-        "import sys; from lnclip_df.preprocess import preprocess;"
-        "preprocess(*sys.argv[1:], frames=12, workers=1, progress=False)"
+        "import sys; from lnclip_df.preprocess import *;"
+        "preprocess(*sys.argv[1:], CropSettings(frames=12), RunOptions(1, progress=False))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(source), str(tmp_path / "out")])
     records, deadline = tmp_path / "out" / "records", time.monotonic() + 60
@@ -558,8 +558,8 @@ def test_a_scheduler_that_is_not_there_is_a_line(clip, tmp_path):
 # --- ends of all kinds ------------------------------------------------------------------------------------------------
 
 RUN = (
-    "import sys; from lnclip_df.preprocess import preprocess;"
-    "preprocess(*sys.argv[1:3], frames=8, workers=int(sys.argv[3]), progress=False)"
+    "import sys; from lnclip_df.preprocess import *;"
+    "preprocess(*sys.argv[1:3], CropSettings(frames=8), RunOptions(int(sys.argv[3]), progress=False))"
 )
 
 
@@ -642,13 +642,13 @@ def dies_once(job):
 
 @pytest.mark.parametrize("function", [dies, dies_once])
 def test_a_process_that_dies_costs_its_video_alone(clip, tmp_path, monkeypatch, function):
-    from lnclip_df.preprocess import run as run_module
+    from lnclip_df.preprocess import workers
 
     source = tmp_path / "videos"
     source.mkdir()
     for name in ("a", "b", "killer", "m", "n", "o", "p"):
         (source / f"{name}.mp4").write_bytes(clip.read_bytes())
-    monkeypatch.setattr(run_module, "process_video", function)
+    monkeypatch.setattr(workers, "process_video", function)
     summary = run(source, tmp_path / "out", workers=2)
     if function is dies_once:
         assert summary.counts == {"done": 7}
@@ -735,14 +735,14 @@ def test_a_video_that_disappears_or_changes_while_others_are_done(clip, tmp_path
     source.mkdir()
     for name in ("a", "b", "c"):
         (source / f"{name}.mp4").write_bytes(clip.read_bytes())
-    original = run_module._results
+    original = run_module.work_off
 
     def meanwhile(*args):
         (source / "b.mp4").unlink()
         (source / "c.mp4").write_bytes(clip.read_bytes()[:1000])
         return original(*args)
 
-    monkeypatch.setattr(run_module, "_results", meanwhile)
+    monkeypatch.setattr(run_module, "work_off", meanwhile)
     summary = run(source, tmp_path / "out", workers=workers)
     assert summary.counts == {"done": 1, "unreadable": 2}
     assert dict(summary.failures)["b"] == "cannot be opened: No such file or directory"
@@ -768,14 +768,14 @@ def test_sources_may_be_relative_and_go_where_they_say(clip, tmp_path, monkeypat
     (tmp_path / "in" / "x.mp4").write_bytes(clip.read_bytes())
     monkeypatch.chdir(tmp_path)
     source = Source("real/x", "in/x.mp4", folder="Set/real", name="x")
-    preprocess_sources([source], "out", name="set", workers=1, progress=False, frames=2)
+    preprocess_sources([source], "out", *options(frames=2), name="set")
     assert {path for path in contents(tmp_path / "out") if "manifests" not in path} == {
         "Set/real/frames/x/000.png", "Set/real/frames/x/011.png", "Set/real/landmarks/x/000.npy",
         "Set/real/landmarks/x/011.npy", "records/real/x.json",
     }  # fmt: skip
     for folder, name in (("../elsewhere", "x"), ("Set", "../../x"), ("/etc", "x")):
         with pytest.raises(LNCLIPError, match="is no folder name; rename"):
-            preprocess_sources([Source("y", "in/x.mp4", folder, name)], "out", workers=1, progress=False)
+            preprocess_sources([Source("y", "in/x.mp4", folder, name)], "out", *options())
 
 
 # --- the dataset JSON -------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from clips import faceless, portrait, write_clip
+from clips import faceless, portrait, run, write_clip
 from released import Released, saved_weights, tiny_config
 from safetensors.torch import save_file
 from typer.testing import CliRunner
@@ -21,7 +21,6 @@ from lnclip_df.datasets import write_dataset_json
 from lnclip_df.datasets.write_json import Entry
 from lnclip_df.demo import videos
 from lnclip_df.evaluation.test import test as run_test
-from lnclip_df.preprocess import preprocess
 from lnclip_df.scoring.feature_bank import make_bank
 from lnclip_df.scoring.inputs import find_media
 from lnclip_df.weights.export import export
@@ -96,7 +95,7 @@ def test_a_score_is_that_of_preprocess_and_test(weights, scorer, clips, tmp_path
     for name in names:
         (tmp_path / "videos").mkdir(exist_ok=True)
         (tmp_path / "videos" / f"{name}.mp4").write_bytes((clips / f"{name}.mp4").read_bytes())
-    made = preprocess("videos", "faces", frames=FRAMES, face=face, workers=1, progress=False)
+    made = run("videos", "faces", frames=FRAMES, face=face)
     paths = made.frame_paths()
     entries = [Entry("real" if name == "one" else "fake", "test", name, paths[name]) for name in names]
     write_dataset_json(tmp_path / "json" / "mine.json", "mine", entries)
@@ -397,7 +396,7 @@ def test_copies_and_explanations_lie_where_they_were_asked_for_and_are_named(wei
 
 
 def test_a_bank_names_the_training_video_that_a_face_is_from(scorer, clips, tmp_path):
-    made = preprocess(clips, tmp_path / "faces", frames=FRAMES, workers=1, progress=False)
+    made = run(clips, tmp_path / "faces", frames=FRAMES)
     entries = [Entry("real", "train", name, made.frame_paths()[name]) for name in ("one", "two", "late")]
     write_dataset_json(tmp_path / "json" / "mine.json", "mine", entries)
     own = lnclip_df.load(scorer.weights["path"], overrides=[

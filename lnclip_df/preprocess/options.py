@@ -1,0 +1,45 @@
+"""How a run over many videos is carried out; none of it changes a crop (that is what ``CropSettings`` says)."""
+
+import re
+from dataclasses import dataclass
+from numbers import Integral
+
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.faces.settings import CropSettings, check_number
+
+__all__ = ["CropSettings", "RunOptions"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a run works, and on which part of the videos.
+
+    Attributes:
+        workers: number of processes, 1 or more; the number of cores by default. 1 works in this process.
+        scheduler: address of a Dask scheduler (``tcp://host:8786``); its workers must see the same paths.
+        shard: ``i/n``: only the i-th of n parts of the videos, for job arrays.
+        progress: show a bar with the rate and the remaining time.
+
+    Raises:
+        LNCLIPError: an option is out of range.
+    """
+
+    workers: int | None = None
+    scheduler: str | None = None
+    shard: str | None = None
+    progress: bool = True
+
+    def __post_init__(self):
+        if self.workers is not None:
+            check_number("workers", self.workers, Integral, 1)
+        self.part()
+
+    def part(self) -> slice:
+        """Which of the videos, in the order of their keys, belong to this shard."""
+        if self.shard is None:
+            return slice(None)
+        match = re.fullmatch(r"([0-9]+)/([0-9]+)", self.shard)
+        number, parts = map(int, match.groups()) if match else (0, 0)
+        if not 1 <= number <= parts:
+            raise LNCLIPError(f"shard: {self.shard!r} received; accepted is i/n with 1 ≤ i ≤ n, such as 1/8")
+        return slice(number - 1, None, parts)

@@ -1,0 +1,75 @@
+"""What became of every video of a run."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lnclip_df.core.errors import printable
+from lnclip_df.preprocess.manifest import worst
+from lnclip_df.preprocess.paths import face_name
+from lnclip_df.preprocess.video_job import DONE, Record
+
+SHOWN = 20  # failures in the summary's text; the manifest has all
+
+
+@dataclass
+class Summary:
+    """What became of every video of a run.
+
+    Attributes:
+        out: the output folder.
+        results: one :class:`~lnclip_df.preprocess.video_job.Record` per video, in the order of the keys.
+        seconds: wall time.
+        recipe: of the crops, with its ``fingerprint``.
+        folders: ``{key: folder of its crops}``.
+        manifest: the CSV with one row per video.
+        sheet: the PNG with random crops, None where there is none.
+    """
+
+    out: Path
+    results: list[Record] = field(default_factory=list)
+    seconds: float = 0.0
+    recipe: dict = field(default_factory=dict)
+    folders: dict[str, Path] = field(default_factory=dict)
+    manifest: Path | None = None
+    sheet: Path | None = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of videos by outcome: ``done``, ``no face``, ``unreadable``."""
+        return dict(Counter(result.outcome for result in self.results))
+
+    @property
+    def resumed(self) -> int:
+        """Number of videos that an earlier run had finished."""
+        return sum(result.resumed for result in self.results)
+
+    @property
+    def faces(self) -> int:
+        """Number of faces on disk."""
+        return sum(len(result.saved) for result in self.results)
+
+    @property
+    def failures(self) -> list[tuple[str, str]]:
+        """``(key, reason)`` of every video without a face on disk."""
+        return [(result.key, result.reason) for result in self.results if result.outcome != DONE]
+
+    @property
+    def worst(self) -> list[Record]:
+        """The ten videos with the fewest faces for the frames searched, of those that have any."""
+        return worst([result for result in self.results if result.outcome == DONE])
+
+    def frame_paths(self) -> dict[str, list[Path]]:
+        """``{key: paths of its faces, in time order}`` of every video that has any."""
+        return {
+            result.key: [self.folders[result.key] / face_name(index) for index in result.saved]
+            for result in self.results
+            if result.outcome == DONE
+        }
+
+    def __str__(self):
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self.counts.items()))
+        head = f"{len(self.results)} videos: {counts} ({self.resumed} from before), {self.faces} faces"
+        failures = [printable(f"  {key}: {reason}") for key, reason in self.failures[:SHOWN]]
+        more = [f"  and {len(self.failures) - SHOWN} more: see {self.manifest}"] if self.failures[SHOWN:] else []
+        return "\n".join([f"{head}, {self.seconds:.1f} s", *failures, *more])

@@ -1,0 +1,108 @@
+"""Carry out the jobs of a run: in this process, in several, or on a Dask cluster."""
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from threading import Thread
+
+from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.preprocess.video_job import Job, Record, give_up, process_video
+
+DIED = "its process died (a fault of the decoder, or no memory)"
+
+
+def work_off(jobs: list[Job], workers: int, scheduler: str | None = None) -> Iterator[Record]:
+    """Yield the record of every job as it is finished; the order is that of the jobs with one worker alone.
+
+    Args:
+        jobs: the videos.
+        workers: number of processes; 1 works in this one.
+        scheduler: address of a Dask scheduler, which is used instead.
+
+    Raises:
+        LNCLIPError: the output cannot be written, or there is no scheduler at that address.
+    """
+    if scheduler is not None and jobs:
+        return _on_cluster(jobs, scheduler)
+    return map(process_video, jobs) if workers == 1 else _in_processes(jobs, workers)
+
+
+def _in_processes(jobs, workers):
+    """Yield records as they come; where a process dies, its videos are tried again one by one, then given up."""
+    jobs = deque(jobs)
+    while jobs:
+        lost = yield from _until_a_process_dies(jobs, workers)
+        for job in lost:
+            with _pool(1) as pool:
+                try:
+                    yield pool.submit(process_video, job).result()
+                except BrokenProcessPool:
+                    yield give_up(job, DIED)
+
+
+def _until_a_process_dies(jobs, workers):
+    """Work jobs off from the left; return those that were in progress when a process died, if one did."""
+    lost = []
+    with _pool(workers) as pool:
+        in_progress = {}
+        try:
+            while (jobs and not lost) or in_progress:
+                while jobs and not lost and len(in_progress) < 2 * workers:
+                    try:
+                        future = pool.submit(process_video, jobs[0])
+                    except BrokenProcessPool:
+                        lost.append(jobs.popleft())
+                    else:
+                        in_progress[future] = jobs.popleft()
+                for future in wait(in_progress, return_when=FIRST_COMPLETED).done:
+                    job = in_progress.pop(future)
+                    try:
+                        yield future.result()
+                    except BrokenProcessPool:
+                        lost.append(job)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return lost
+
+
+def _pool(workers):
+    return ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with_the_parent)
+
+
+def _end_with_the_parent():
+    """Let a worker end as soon as the process that started it is gone, however that ended."""
+
+    def watch():
+        parent_process().join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def _on_cluster(jobs, scheduler):
+    """Yield records as a Dask cluster returns them."""
+    try:
+        from distributed import Client, KilledWorker
+    except ImportError as error:
+        raise LNCLIPError("a scheduler needs Dask; install the extra: pip install 'lnclip-df[cluster]'") from error
+    try:
+        client = Client(scheduler)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise LNCLIPError(f"scheduler: no Dask scheduler at {scheduler}: {one_line(error)}") from error
+    with client, client.get_executor() as executor:
+        in_progress = {executor.submit(process_video, job): job for job in jobs}
+        try:
+            while in_progress:
+                for future in wait(in_progress, return_when=FIRST_COMPLETED).done:
+                    job = in_progress.pop(future)
+                    try:
+                        yield future.result()
+                    except KilledWorker:
+                        yield give_up(job, DIED)
+        except BaseException:
+            executor.shutdown(wait=False)  # cancels what waits
+            raise
