@@ -1,6 +1,5 @@
 """Time: other ways than the mean to make one score of a video's frames, compared on saved predictions."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -10,101 +9,24 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_text
 from lnclip_df.core.plots import new_figure, save_figure
 from lnclip_df.core.tables import p_text
-from lnclip_df.evaluation.calibration import logit
+from lnclip_df.evaluation.aggregation import AGGREGATIONS, MEAN, by_video, movement, video_scores
 from lnclip_df.evaluation.features import features_file, read_features
 from lnclip_df.evaluation.runs import Scores, read_run
 from lnclip_df.evaluation.statistics import delong
 
-MEAN = "mean"
 MOVEMENT = "movement"
-TOP = 0.25
-TRIM = 0.1
 
 
-def mean(prob) -> float:
-    """The mean probability: the default everywhere else."""
-    return float(np.mean(prob))
-
-
-def mean_logit(prob) -> float:
-    """The probability whose logit is the mean of the frames' logits: their geometric mean, normalised.
-
-    >>> round(mean_logit([0.5, 0.9]), 6)
-    0.75
-    """
-    return float(1 / (1 + np.exp(-np.mean(logit(prob)))))
-
-
-def median(prob) -> float:
-    """The median probability."""
-    return float(np.median(prob))
-
-
-def top(prob, share: float = TOP) -> float:
-    """The mean of the highest ``share`` of the frames, at least one: for fakes that show in few frames.
-
-    >>> top([0.1, 0.2, 0.3, 0.8])
-    0.8
-    """
-    count = max(1, math.ceil(share * len(prob) - 1e-9))
-    return float(np.mean(np.sort(prob)[-count:]))
-
-
-def trimmed(prob, share: float = TRIM) -> float:
-    """The mean without the lowest and the highest ``share`` of the frames, rounded down, but at least the median's.
-
-    >>> round(trimmed([0.0, *[0.5] * 8, 0.9]), 6)
-    0.5
-    """
-    cut = min(int(share * len(prob) + 1e-9), (len(prob) - 1) // 2)
-    return float(np.mean(np.sort(prob)[cut : len(prob) - cut]))
-
-
-def movement(features) -> float | None:
-    """How far a video's feature moves on the sphere from frame to frame: the mean angle as a share of π, 0..1.
-
-    The angle arccos⟨z_t, z_{t+1}⟩ is computed as 2·atan2(‖z_t − z_{t+1}‖, ‖z_t + z_{t+1}‖), which is exact for small
-    angles too.
-
-    Args:
-        features: T×D, the frames in order; they are normalised.
-
-    Returns:
-        None of one frame, which has no neighbour.
-
-    >>> movement([[1, 0], [0, 1], [0, 2]])
-    0.25
-    """
-    z = np.asarray(features, dtype=np.float64)
-    if len(z) < 2:
-        return None
-    z = z / np.linalg.norm(z, axis=1, keepdims=True)
-    angle = 2 * np.arctan2(np.linalg.norm(z[1:] - z[:-1], axis=1), np.linalg.norm(z[1:] + z[:-1], axis=1))
-    return float(np.mean(angle) / math.pi)
-
-
-AGGREGATIONS = {
-    MEAN: mean,
-    "mean logit": mean_logit,
-    "median": median,
-    f"top {TOP:.0%}": top,
-    f"trimmed {TRIM:.0%}": trimmed,
-}
-
-
-def video_scores(scores: Scores, features=None) -> dict[str, np.ndarray]:
+def all_scores(scores: Scores, features=None) -> dict[str, np.ndarray]:
     """The videos' scores by each of ``AGGREGATIONS`` and, where features are given, by ``movement`` (NaN of one frame).
 
     Args:
         scores: the videos of a dataset, each one's frames in order.
-        features: a row a frame, as ``scores.frame_prob``.
+        features: one row per frame, as ``scores.frame_prob``.
     """
-    order = np.argsort(scores.place, kind="stable")
-    ends = np.cumsum(np.bincount(scores.place))[:-1]
-    frames = np.split(scores.frame_prob[order], ends)
-    found = {name: np.array([function(prob) for prob in frames]) for name, function in AGGREGATIONS.items()}
+    found = {how: video_scores(scores.frame_video, scores.frame_prob, how) for how in AGGREGATIONS}
     if features is not None:
-        moved = [movement(features[rows]) for rows in np.split(order, ends)]
+        moved = [movement(part) for part in by_video(scores.frame_video, features)]
         found[MOVEMENT] = np.array([np.nan if value is None else value for value in moved])
     return found
 
@@ -135,7 +57,7 @@ def compare_aggregations(run, *, datasets=(), resamples: int = report.RESAMPLES,
     for name, scores in sets.items():
         table = [["video score", "videos", "AUROC", "against the mean", "p"]]
         features = _features(run, name, read.facts[name], scores)
-        for aggregation, values in video_scores(scores, features).items():
+        for aggregation, values in all_scores(scores, features).items():
             row = _compared(scores, aggregation, values, resamples, report.seed_of(seed, name))
             rows.append([name, aggregation, *row])
             reals, fakes, *estimate, difference, p = row

@@ -17,7 +17,7 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, write_json, write_text
 from lnclip_df.core.plots import new_figure, save_figure
 from lnclip_df.evaluation import calibration
-from lnclip_df.evaluation.metrics import aggregate
+from lnclip_df.evaluation.aggregation import video_scores
 from lnclip_df.evaluation.runs import Run, Scores, read_run
 
 COLOURS = ("#d55e00", "#0072b2")
@@ -177,7 +177,7 @@ def _joined(arrays):
 def _levels(scores: Scores, temperature: float) -> dict:
     """``{frames, videos: (label, probability, scaled probability)}``; a scaled video averages its scaled frames."""
     scaled = calibration.scaled(scores.frame_prob, temperature)
-    videos = aggregate(scores.place, scores.frame_label, scaled)[2]
+    videos = video_scores(scores.frame_video, scaled)
     return {
         "frames": (scores.frame_label, scores.frame_prob, scaled),
         "videos": (scores.label, scores.score, videos),

@@ -5,11 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lnclip_df.evaluation.metrics import check_scores
+from lnclip_df.evaluation.probabilities import check_scores, logit
 
 FILE = "calibration.json"  # beside the weights: what lnclip-df calibrate found
 BINS = 15
-SMALLEST = 2.0**-24  # float32, which the network computes in, has no probability nearer to 1 than this
 RANGE = (0.01, 100.0)  # of a temperature
 
 
@@ -77,16 +76,6 @@ def brier(label, prob) -> float:
     """
     label, prob = check_scores(label, prob)
     return float(np.mean((prob - label) ** 2))
-
-
-def logit(prob) -> np.ndarray:
-    """log p/(1 − p): of a softmax over two logits, the second minus the first. 0 and 1 give ±16.6.
-
-    >>> logit([0.5]).tolist()
-    [0.0]
-    """
-    prob = np.clip(np.asarray(prob, dtype=np.float64), SMALLEST, 1 - SMALLEST)
-    return np.log(prob) - np.log1p(-prob)
 
 
 def scaled(prob, temperature: float) -> np.ndarray:

@@ -5,6 +5,9 @@ import re
 import numpy as np
 from sklearn.metrics import auc, average_precision_score, roc_curve
 
+from lnclip_df.evaluation.aggregation import video_scores
+from lnclip_df.evaluation.probabilities import check_scores
+
 VIDEO_SCORE = "AUROC over videos; a video's score is the mean probability of fake of its frames"
 
 
@@ -119,29 +122,14 @@ def deepfakebench_video_metrics(paths, label, prob) -> dict:
     return frame_metrics(fakes // count, score)
 
 
-def check_scores(label, prob) -> tuple[np.ndarray, np.ndarray]:
-    """Labels as int64 and probabilities as float64; ``ValueError`` as in ``frame_metrics`` where they are unfit."""
-    label, prob = np.asarray(label), np.asarray(prob, dtype=np.float64)
-    if label.ndim != 1 or label.shape != prob.shape:
-        raise ValueError(f"labels of shape {label.shape} do not fit probabilities of shape {prob.shape}")
-    if not len(label):
-        raise ValueError("no frames: metrics need at least one")
-    if not np.isin(label, (0, 1)).all():
-        raise ValueError(f"label {label[~np.isin(label, (0, 1))][0]} is neither 0 nor 1")
-    unfit = ~((prob >= 0) & (prob <= 1))
-    if unfit.any():
-        raise ValueError(f"probability {prob[unfit][0]} of row {unfit.argmax()} is not within 0..1")
-    return label.astype(np.int64), prob
-
-
 def _means(group, label, prob):
     """Per group: key, number of fakes, mean probability, number of frames."""
     group = np.asarray(group)
     if group.shape != label.shape:
         raise ValueError(f"keys of shape {group.shape} do not fit labels of shape {label.shape}")
-    keys, place, count = np.unique(group, return_inverse=True, return_counts=True)
-    fakes = np.bincount(place, weights=label).astype(np.int64)
-    return keys, fakes, np.bincount(place, weights=prob) / count, count
+    keys, index, count = np.unique(group, return_inverse=True, return_counts=True)
+    fakes = np.bincount(index, weights=label).astype(np.int64)
+    return keys, fakes, video_scores(index, prob), count
 
 
 def _parent(path):

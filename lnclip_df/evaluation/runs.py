@@ -17,7 +17,7 @@ class Scores:
     """The videos of one dataset: arrays of one entry a video, and of one a frame.
 
     ``group`` is how a fake was made: its ``method``, else its label name, else empty; ``label_name`` and ``group`` are
-    empty strings for what is not known. ``place`` says of each frame which video it belongs to.
+    empty strings for what is not known. ``frame_video`` is the index of each frame's video.
     """
 
     video: np.ndarray
@@ -25,7 +25,7 @@ class Scores:
     score: np.ndarray
     label_name: np.ndarray
     group: np.ndarray
-    place: np.ndarray
+    frame_video: np.ndarray
     frame_prob: np.ndarray
 
     @property
@@ -36,14 +36,14 @@ class Scores:
     @property
     def frame_label(self) -> np.ndarray:
         """The label of each frame's video."""
-        return self.label[self.place]
+        return self.label[self.frame_video]
 
     def chosen(self, keep) -> "Scores":
         """The videos where ``keep`` is true."""
-        frames = keep[self.place]
-        place = (np.cumsum(keep) - 1)[self.place[frames]]
+        frames = keep[self.frame_video]
+        frame_video = (np.cumsum(keep) - 1)[self.frame_video[frames]]
         videos = (column[keep] for column in (self.video, self.label, self.score, self.label_name, self.group))
-        return Scores(*videos, place, self.frame_prob[frames])
+        return Scores(*videos, frame_video, self.frame_prob[frames])
 
 
 @dataclass(frozen=True)
@@ -168,10 +168,12 @@ def _scores(where, table):
             f"{where}: all {len(label)} videos are {kind}, and an AUROC needs both classes; test a split that has both"
         )
     videos = np.asarray(table["video"].values, dtype=object)
-    place = np.searchsorted(present, codes)
-    names = {name: _of_video(where, name, table.get(name), place, videos[present]) for name in ("label_name", "method")}
+    frame_video = np.searchsorted(present, codes)
+    names = {
+        name: _of_video(where, name, table.get(name), frame_video, videos[present]) for name in ("label_name", "method")
+    }
     group = np.where(names["method"] == "", names["label_name"], names["method"])
-    return Scores(videos[present], label, score, names["label_name"], group, place, table["prob"])
+    return Scores(videos[present], label, score, names["label_name"], group, frame_video, table["prob"])
 
 
 def _named(error, table, codes):
@@ -183,15 +185,15 @@ def _named(error, table, codes):
     return f"the video {table['video'].values[mixed[0]]} is there under two labels, real and fake"
 
 
-def _of_video(where, name, column, place, videos):
+def _of_video(where, name, column, frame_video, videos):
     """A column of strings by video; a video that has two of them is an error."""
     if column is None:
         return np.full(len(videos), "", dtype=object)
     code = np.zeros(len(videos), dtype=np.int64)
-    code[place] = column.code
-    other = np.flatnonzero(code[place] != column.code)
+    code[frame_video] = column.code
+    other = np.flatnonzero(code[frame_video] != column.code)
     if len(other):
-        first = place[other[0]]
+        first = frame_video[other[0]]
         both = " and ".join(sorted({column.values[code[first]], column.values[column.code[other[0]]]}))
         raise LNCLIPError(f"{where}: the video {videos[first]} is there under two {name}s, {both}")
     return np.asarray(column.values, dtype=object)[code]

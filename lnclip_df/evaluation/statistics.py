@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lnclip_df.evaluation.metrics import check_scores
+from lnclip_df.evaluation.probabilities import check_scores
 
 CHUNK = 1 << 18  # drawn videos that are held at once: the arrays of a chunk stay in the processor's cache
 

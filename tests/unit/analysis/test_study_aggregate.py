@@ -1,58 +1,20 @@
-"""Aggregations against naive forms, and features that belong to their predictions."""
-
-import math
-from itertools import pairwise
+"""The comparison of aggregations, and features that belong to their predictions."""
 
 import numpy as np
 import pytest
-from scipy.special import expit, logit
-from scipy.stats import trim_mean
 from sklearn.metrics import roc_auc_score
 from tiny import configured, make_toy
 
 from lnclip_df.analysis import report
-from lnclip_df.analysis.aggregations import AGGREGATIONS, MOVEMENT, compare_aggregations, movement, video_scores
+from lnclip_df.analysis.aggregations import MOVEMENT, all_scores, compare_aggregations
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.evaluation.aggregation import AGGREGATIONS, movement
 from lnclip_df.evaluation.features import features_file, read_features
 from lnclip_df.evaluation.predictions import read_predictions
 from lnclip_df.evaluation.runs import read_run
 from lnclip_df.evaluation.test import test as lnclip_test
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.weights import save_weights
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 8, 10, 32, 33])
-def test_aggregations_equal_naive_ones(n):
-    prob = np.random.default_rng(n).uniform(0.01, 0.99, n)
-    found = {name: function(prob) for name, function in AGGREGATIONS.items()}
-    highest = sorted(prob)[::-1][: math.ceil(n / 4)]
-    assert found == pytest.approx(
-        {
-            "mean": sum(prob) / n,
-            "mean logit": expit(logit(prob).mean()),
-            "median": sorted(prob)[n // 2] if n % 2 else sum(sorted(prob)[n // 2 - 1 : n // 2 + 1]) / 2,
-            "top 25%": sum(highest) / len(highest),
-            "trimmed 10%": trim_mean(prob, 0.1),
-        },
-        abs=1e-9,
-    )
-
-
-def test_certain_frames_keep_the_mean_logit_within_bounds():
-    assert AGGREGATIONS["mean logit"]([0.0, 1.0]) == pytest.approx(0.5)
-
-
-def test_movement_is_the_mean_arc_cosine():
-    z = np.random.default_rng(0).normal(size=(9, 16))
-    unit = [row / math.sqrt(sum(x * x for x in row)) for row in z]
-    angles = [math.acos(sum(a * b for a, b in zip(p, q, strict=True))) for p, q in pairwise(unit)]
-    assert movement(z) == pytest.approx(sum(angles) / len(angles) / math.pi, abs=1e-12)
-
-
-def test_movement_is_exact_for_small_angles_and_at_both_ends():
-    for angle in (0, 1e-7, math.pi / 2, math.pi):
-        assert movement([[1, 0], [math.cos(angle), math.sin(angle)]]) * math.pi == pytest.approx(angle, rel=1e-6)
-    assert movement([[1.0, 0.0]]) is None
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +55,6 @@ def test_saved_features_are_the_detectors_in_the_predictions_order(run):
     np.testing.assert_allclose(np.linalg.norm(features.astype(float), axis=1), 1, atol=2e-3)
 
 
-def test_half_precision_hardly_moves_the_movement():
-    z = np.random.default_rng(0).normal(size=(32, 1024))
-    z = z[:1] + 0.1 * z
-    z /= np.linalg.norm(z, axis=1, keepdims=True)
-    assert movement(z.astype(np.float16)) == pytest.approx(movement(z), rel=1e-3)
-
-
 def test_the_study_compares_all_on_the_run(run):
     _, weights = run
     text = compare_aggregations(weights.parent, resamples=100, out=weights.parent / "out")
@@ -108,11 +63,13 @@ def test_the_study_compares_all_on_the_run(run):
     read = read_run(weights.parent)
     scores = read.sets["toy"]
     features = read_features(features_file(weights.parent, "toy"), read.facts["toy"], scores.frames)
-    for name, values in video_scores(scores, features).items():
+    for name, values in all_scores(scores, features).items():
         assert float(rows[name]["auroc"]) == pytest.approx(roc_auc_score(scores.label, values), abs=1e-6)
-    np.testing.assert_allclose(video_scores(scores)["mean"], scores.score)
-    by_hand = [movement(features[[i for i, p in enumerate(scores.place) if p == v]]) for v in range(len(scores.video))]
-    np.testing.assert_allclose(video_scores(scores, features)[MOVEMENT], by_hand)
+    np.testing.assert_allclose(all_scores(scores)["mean"], scores.score)
+    by_hand = [
+        movement(features[[i for i, p in enumerate(scores.frame_video) if p == v]]) for v in range(len(scores.video))
+    ]
+    np.testing.assert_allclose(all_scores(scores, features)[MOVEMENT], by_hand)
     assert "fakes move less" in text
     assert (weights.parent / "out" / "aggregate.png").is_file()
 
