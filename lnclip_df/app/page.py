@@ -14,6 +14,7 @@ from lnclip_df.app.uploads import Uploads
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.media.discover import SUFFIXES
 from lnclip_df.scoring.explanations import heat_of, most_suspicious
+from lnclip_df.scoring.options import ScoreOptions
 
 MOST = 12  # files at once
 SHOWN = 3  # people whose faces are shown
@@ -127,8 +128,8 @@ class Desk:
             progress(0.2 + 0.6 * done / count, f"{done} of {count} faces scored")
 
         progress(0.0, "looking for faces")
-        options = {"all_faces": everyone, "longest": self.max_seconds, "batch_size": BATCH, "keep": True, "tick": tick}
-        (result,) = self.scorer.results([path], **options)
+        options = ScoreOptions(all_faces=everyone, max_seconds=self.max_seconds, batch_size=BATCH)
+        (result,) = self.scorer.results([path], options, keep_crops=True, on_progress=tick)
         progress(0.8, "drawing heat maps")
         faces = [
             (person, [(frame, heat_of(self.scorer, frame)) for frame in most_suspicious(person.frames)])

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from lnclip_df.core.errors import printable
-from lnclip_df.scoring.explain import overlay
+from lnclip_df.scoring.heatmaps import overlay
 from lnclip_df.scoring.output import as_json
 from lnclip_df.scoring.results import NO_FACE, SCORED, Result
 from lnclip_df.scoring.timeline import draw_timeline

@@ -229,17 +229,28 @@ def predict(
     A file's score is the mean probability of fake over its frames. A file without a face, or that cannot be read, has
     none and says so; the exit status is 1 then. A score is evidence, not proof.
     """
-    from lnclip_df.scoring import load
+    from lnclip_df.scoring import ScoreOptions, load
     from lnclip_df.scoring.score_files import score_files
 
-    how = {"config": config, "overrides": overrides, "device": device, "precision": precision, "threshold": threshold}
-    faces = {"detector": detector, "predictor": None if predictor is None else str(predictor), "frames": frames}
-    faces |= {} if aligned else {"face": face}
-    options = {"all_faces": all_faces, "aligned": aligned, "longest": longest, "batch_size": batch_size} | faces
-    pictures = {"annotated": annotate, "explained": explain, "bank": bank}
-    rows, text = score_files(
-        lambda: load(weights, **how), paths, out=out, format=format, progress=not quiet, **pictures, **options
+    def load_scorer():
+        return load(
+            weights, config=config, overrides=overrides, device=device, precision=precision, threshold=threshold
+        )
+
+    options = ScoreOptions(
+        frames=frames,
+        face="largest" if aligned else face,
+        detector=detector,
+        predictor=None if predictor is None else str(predictor),
+        all_faces=all_faces,
+        aligned=aligned,
+        max_seconds=longest,
+        batch_size=batch_size,
     )
+    rows, text = score_files(
+        load_scorer, paths, options, out=out, format=format, annotate_to=annotate, explain_to=explain, bank=bank,
+        progress=not quiet,
+    )  # fmt: skip
     typer.echo(text if out is None else f"{out}: {len(rows)} files", nl=out is not None)
     raise typer.Exit(0 if all(row["score"] is not None for row in rows) else 1)
 

@@ -1,4 +1,4 @@
-"""Scoring what a user has: faces found in videos and images, a probability for each, one answer a file."""
+"""Score arbitrary videos and images: find faces, predict a probability for each, return one result per file."""
 
 from lnclip_df.core.lazy import lazily
 
@@ -6,6 +6,7 @@ _PUBLIC = {
     "FrameScore": "results",
     "Person": "results",
     "Result": "results",
+    "ScoreOptions": "options",
     "Scorer": "scorer",
     "load": "scorer",
     "predict": "scorer",

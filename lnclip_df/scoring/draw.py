@@ -1,4 +1,4 @@
-"""Boxes and scores drawn into frames: where each person is between the frames that were scored, and in what colour."""
+"""Draw boxes and scores into frames; between scored frames each person's position is interpolated."""
 
 from bisect import bisect_left
 from functools import lru_cache
@@ -9,12 +9,12 @@ import numpy as np
 
 from lnclip_df.scoring.results import FrameScore, Person, Result
 
-FAKE, REAL = (213, 94, 0), (0, 114, 178)  # Okabe and Ito's vermillion and blue, which the colour-blind tell apart
+FAKE, REAL = (213, 94, 0), (0, 114, 178)  # Okabe and Ito's vermillion and blue, safe for colour-blind readers
 WHITE = (255, 255, 255)
 
 
 class Mark(NamedTuple):
-    """What is drawn of one person in one frame: ``box`` in pixels, None for the whole frame."""
+    """The label of one person in one frame, and the box in pixels; None for the whole frame."""
 
     box: tuple[float, float, float, float] | None
     text: str
@@ -26,49 +26,49 @@ def colour_of(prob: float, threshold: float) -> tuple[int, int, int]:
     return FAKE if prob > threshold else REAL
 
 
-def reach(result: Result) -> int:
-    """How many frames lie between two that were looked at one after the other, at most."""
+def max_gap(result: Result) -> int:
+    """The largest distance in frames between two searched frames that follow each other."""
     return ceil((result.decoded - 1) / (result.frames - 1)) if result.frames > 1 else max(result.decoded, 1)
 
 
 class Trail:
     """Where one person is at any time.
 
-    Between two scored frames as near each other as those looked at, the box moves linearly. Where the person was not
-    seen for longer, it stays for half that distance on either side and is not shown between.
+    Between two scored frames that are at most ``gap`` frames apart the box moves linearly. Around a longer absence it
+    stays for half a gap on either side, and is not shown between.
 
     Args:
         person: with at least one frame.
-        reach: see :func:`reach`.
-        seconds: of one frame, where the frames say when they are shown; None: go by the frames' indices.
+        gap: see :func:`max_gap`.
+        seconds: duration of one frame, where frames have times; None: positions are found by index.
     """
 
-    def __init__(self, person: Person, reach: int, seconds: float | None = None):
-        self.frames, self.reach = person.frames, reach
+    def __init__(self, person: Person, gap: int, seconds: float | None = None):
+        self.frames, self.gap = person.frames, gap
         self.times = [frame.index if seconds is None else frame.seconds for frame in person.frames]
-        self.half = (reach / 2) * (seconds or 1)
+        self.half = (gap / 2) * (seconds or 1)
 
     def at(self, time: float) -> tuple[tuple | None, FrameScore] | None:
-        """The box at a time (seconds or index, as made), and the nearest scored frame; None where it is not shown."""
+        """The box at a time (seconds or index), and the nearest scored frame; None where the person is not shown."""
         right = bisect_left(self.times, time)
-        if 0 < right < len(self.times) and self.frames[right].index - self.frames[right - 1].index <= self.reach:
+        if 0 < right < len(self.times) and self.frames[right].index - self.frames[right - 1].index <= self.gap:
             return self._between(right, time)
-        near = [place for place in (right - 1, right) if 0 <= place < len(self.times)]
-        place = min(near, key=lambda place: abs(self.times[place] - time))
-        frame = self.frames[place]
-        return (frame.box, frame) if abs(self.times[place] - time) <= self.half else None
+        neighbours = [index for index in (right - 1, right) if 0 <= index < len(self.times)]
+        index = min(neighbours, key=lambda index: abs(self.times[index] - time))
+        frame = self.frames[index]
+        return (frame.box, frame) if abs(self.times[index] - time) <= self.half else None
 
     def _between(self, right, time):
-        one, other = self.frames[right - 1], self.frames[right]
-        part = (time - self.times[right - 1]) / (self.times[right] - self.times[right - 1])
-        nearest = one if part < 0.5 else other
-        if one.box is None or other.box is None:
+        before, after = self.frames[right - 1], self.frames[right]
+        t = (time - self.times[right - 1]) / (self.times[right] - self.times[right - 1])
+        nearest = before if t < 0.5 else after
+        if before.box is None or after.box is None:
             return nearest.box, nearest
-        return tuple((1 - part) * a + part * b for a, b in zip(one.box, other.box, strict=True)), nearest
+        return tuple((1 - t) * a + t * b for a, b in zip(before.box, after.box, strict=True)), nearest
 
 
 def marks_at(result: Result, trails: list[Trail], time: float) -> list[Mark]:
-    """What is drawn of every person who is shown at a time, the most suspicious last, so that it lies on top."""
+    """The marks of all persons shown at a time, the most suspicious last, so that it is drawn on top."""
     marks = []
     for person, trail in zip(result.persons, trails, strict=True):
         if (found := trail.at(time)) is not None:
@@ -79,36 +79,36 @@ def marks_at(result: Result, trails: list[Trail], time: float) -> list[Mark]:
 
 
 def draw(image: np.ndarray, marks: list[Mark], headline: str, colour: tuple[int, int, int]):
-    """Draw boxes with their labels and a headline into a frame, in sizes that go with the frame's shorter side.
+    """Draw labelled boxes and a headline into a frame, in proportion to the frame's shorter side.
 
     Args:
-        image: uint8 RGB, H×W×3; it is changed.
+        image: uint8 RGB H×W×3, changed in place.
         marks: see :func:`marks_at`.
-        headline: at the top left.
-        colour: of the headline.
+        headline: text at the top left.
+        colour: background of the headline.
     """
     height, width = image.shape[:2]
     side = min(height, width)
     thick, size = max(2, round(side / 200)), max(9, round(side / 26))
-    head = _fitting(headline, colour, size, width - thick)
+    head = _fitting_patch(headline, colour, size, width - thick)
     taken = [_paste(image, head, thick, thick)]
-    for box, _, hue in marks:
-        if box is not None:
-            _frame(image, box, hue, thick)
     for mark in marks:
-        label = _fitting(mark.text, mark.colour, size, width)
-        left, top = _free_place(label.shape, mark.box or (0, 0, width, 0), taken, image.shape, thick)
+        if mark.box is not None:
+            _draw_box(image, mark.box, mark.colour, thick)
+    for mark in marks:
+        label = _fitting_patch(mark.text, mark.colour, size, width)
+        left, top = _free_position(label.shape, mark.box or (0, 0, width, 0), taken, image.shape, thick)
         taken.append(_paste(image, label, left, top))
 
 
-def _frame(image, box, colour, thick):
+def _draw_box(image, box, colour, thick):
     """A rectangle whose inner edge is the box, with a thin white line around it."""
-    _around(image, box, thick + max(1, thick // 3), WHITE)
-    _around(image, box, thick, colour)
+    _fill_border(image, box, thick + max(1, thick // 3), WHITE)
+    _fill_border(image, box, thick, colour)
 
 
-def _around(image, box, thick, colour):
-    """Fill what lies up to ``thick`` pixels outside a box."""
+def _fill_border(image, box, thick, colour):
+    """Fill the border of ``thick`` pixels outside a box."""
     left, top, right, bottom = (round(value) for value in box)
     for x0, y0, x1, y1 in (
         (left - thick, top - thick, right + thick, top),
@@ -119,14 +119,13 @@ def _around(image, box, thick, colour):
         image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = colour
 
 
-def _free_place(shape, box, taken, frame, thick):
-    """Left and top of a label: above the box, below or within it, else under another; in the frame and on no other."""
+def _free_position(shape, box, taken, frame, thick):
+    """Left and top of a label: above, below or within the box, else under another label; never on another one."""
     high, wide = shape[:2]
     left, top, _, bottom = (round(value) for value in box)
     x = min(max(left - thick, 0), max(frame[1] - wide, 0))
     low = max(frame[0] - high, 0)
-    places = [top - thick - high, bottom + thick, top, bottom - high, *sorted(other[3] for other in taken)]
-    for y in places:
+    for y in (top - thick - high, bottom + thick, top, bottom - high, *sorted(other[3] for other in taken)):
         if 0 <= y <= low and not any(_overlap((x, y, x + wide, y + high), other) for other in taken):
             return x, y
     return x, min(max(top, 0), low)
@@ -137,15 +136,15 @@ def _overlap(one, other):
 
 
 def _paste(image, patch, left, top):
-    """Lay a patch over the image, cut off at its edges; returns where it lies."""
+    """Copy a patch into the image, clipped at its edges; return the patch's box."""
     height, width = image.shape[:2]
     patch = patch[: max(height - top, 0), : max(width - left, 0)]
     image[top : top + patch.shape[0], left : left + patch.shape[1]] = patch
     return left, top, left + patch.shape[1], top + patch.shape[0]
 
 
-def _fitting(text, colour, size, width):
-    """The text in a size in which it is no wider than the frame, if there is one."""
+def _fitting_patch(text, colour, size, width):
+    """The text, smaller where it would be wider than the frame."""
     patch = text_patch(text, colour, size)
     if patch.shape[1] > width:
         patch = text_patch(text, colour, max(6, int(size * width / patch.shape[1])))
@@ -154,7 +153,7 @@ def _fitting(text, colour, size, width):
 
 @lru_cache(maxsize=512)
 def text_patch(text: str, colour: tuple[int, int, int], size: int) -> np.ndarray:
-    """White text of that size in pixels on a coloured ground: uint8 RGB, h×w×3."""
+    """White text of ``size`` pixels on a coloured background: uint8 RGB h×w×3."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(size)

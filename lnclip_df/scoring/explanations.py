@@ -1,4 +1,4 @@
-"""The faces that made a video suspicious: crops, heat maps over them, and the training faces nearest to them."""
+"""Draw the most suspicious faces with their heat maps, and name the nearest training faces."""
 
 from pathlib import Path
 
@@ -7,36 +7,36 @@ import numpy as np
 from lnclip_df.core.errors import printable
 from lnclip_df.core.files import inside
 from lnclip_df.core.plots import new_figure, save_figure
-from lnclip_df.scoring.explain import overlay, rollout
 from lnclip_df.scoring.feature_bank import nearest
+from lnclip_df.scoring.heatmaps import overlay, rollout
 from lnclip_df.scoring.results import Result
 from lnclip_df.scoring.scorer import Scorer
 
-MOST = 4  # faces of a person
-PERSONS = 6
-NEAREST = 5  # training videos a face
+MAX_FACES = 4  # per person
+MAX_PERSONS = 6
+NEAREST = 5  # training videos per face
 
 
 def explain(scorer: Scorer, result: Result, folder, *, name: str, bank=None) -> list[dict]:
     """Draw the most suspicious faces with their heat maps into ``folder/name.explained.png``.
 
-    They are the ``MOST`` frames of the highest probability of each of the first ``PERSONS``.
+    They are the ``MAX_FACES`` frames with the highest probability of each of the first ``MAX_PERSONS`` persons.
 
     Args:
-        scorer: that scored them.
-        result: scored with ``keep``.
+        scorer: the one that scored them.
+        result: scored with ``keep_crops``.
         folder: the output folder.
-        name: relative, see :class:`lnclip_df.scoring.inputs.Medium`.
+        name: relative, see :class:`lnclip_df.scoring.inputs.InputFile`.
         bank: see :func:`lnclip_df.scoring.feature_bank.read_bank`.
 
     Returns:
-        Of each face drawn: ``person``, ``index``, ``prob``, ``file``, and with a bank ``nearest``: the training
-        examples and their angles. Empty, and nothing is drawn, where no face was scored.
+        For each face drawn: ``person``, ``index``, ``prob``, ``file``, and with a bank ``nearest``, the training
+        examples and their angles. Empty, without a file, if no face was scored.
 
     Raises:
-        LNCLIPError: matplotlib is absent, or the file cannot be written.
+        LNCLIPError: matplotlib is missing, or the file cannot be written.
     """
-    persons = result.persons[:PERSONS]
+    persons = result.persons[:MAX_PERSONS]
     if not persons:
         return []
     rows = [most_suspicious(person.frames) for person in persons]
@@ -47,29 +47,29 @@ def explain(scorer: Scorer, result: Result, folder, *, name: str, bank=None) -> 
     found = [{"person": person.number, "index": frame.index, "prob": frame.prob, "file": str(path)}
              for person, frame in shown]  # fmt: skip
     if bank is not None:
-        examples = nearest(bank, np.stack([frame.feature for _, frame in shown]), k=NEAREST)
-        found = [entry | {"nearest": those} for entry, those in zip(found, examples, strict=True)]
+        nearest_examples = nearest(bank, np.stack([frame.feature for _, frame in shown]), k=NEAREST)
+        found = [entry | {"nearest": examples} for entry, examples in zip(found, nearest_examples, strict=True)]
     return found
 
 
 def most_suspicious(frames) -> list:
-    """The ``MOST`` frames of the highest probability, in order of time."""
-    chosen = sorted(frames, key=lambda frame: (-frame.prob, frame.index))[:MOST]
+    """The ``MAX_FACES`` frames with the highest probability, in order of time."""
+    chosen = sorted(frames, key=lambda frame: (-frame.prob, frame.index))[:MAX_FACES]
     return sorted(chosen, key=lambda frame: frame.index)
 
 
 def heat_of(scorer: Scorer, frame) -> np.ndarray:
-    """The heat map of a frame whose crop was kept, float32 g×g."""
+    """The heat map of a frame with its crop, float32 g×g."""
     return rollout(scorer.detector, scorer.tensor([frame.crop]).to(scorer.device))[0][0]
 
 
 def _draw(path, result, persons, rows, heats):
-    figure = new_figure(1.9 * MOST, 4.4 * len(rows) + 0.4)
+    figure = new_figure(1.9 * MAX_FACES, 4.4 * len(rows) + 0.4)
     figure.suptitle(printable(Path(result.path).name), fontsize=10)
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
     for part, person, frames, maps in zip(parts, persons, rows, heats, strict=True):
         part.suptitle(f"person {person.number}: {person.score:.3f}", fontsize=9)
-        axes = part.subplots(2, MOST, squeeze=False)
+        axes = part.subplots(2, MAX_FACES, squeeze=False)
         for ax in axes.flat:
             ax.set_axis_off()
         for (above, below), frame, heat in zip(axes.T[: len(frames)], frames, maps, strict=True):

@@ -14,7 +14,7 @@ from lnclip_df.media.recipe import FOREIGN, HEAD, count_recipes
 from lnclip_df.media.sampling import frame_indices
 from lnclip_df.media.video import Miscounted, Stills, UnreadableVideo, open_frames
 from lnclip_df.preprocess.video_job import no_face, reason_of
-from lnclip_df.scoring.inputs import Medium
+from lnclip_df.scoring.inputs import InputFile
 from lnclip_df.scoring.results import NO_FACE, SCORED, UNREADABLE
 
 
@@ -33,7 +33,7 @@ class Face:
 class Seen:
     """What was seen of a medium, as :class:`~lnclip_df.scoring.results.Result` says it; ``shown`` counts all faces."""
 
-    medium: Medium
+    medium: InputFile
     outcome: str = SCORED
     reason: str = ""
     frames: int = 0
@@ -47,7 +47,7 @@ class Seen:
 
 
 def see(
-    medium: Medium, detector, recipe: str, settings, *, all_faces: bool, longest: float | None, threads: int
+    medium: InputFile, detector, recipe: str, settings, *, all_faces: bool, longest: float | None, threads: int
 ) -> Seen:
     """Find the faces of a medium.
 
@@ -71,7 +71,7 @@ def see(
     return _reading(medium, lambda: open_frames(medium.path, threads, longest=longest), read)
 
 
-def see_crops(medium: Medium, most: int, *, longest: float | None) -> Seen:
+def see_crops(medium: InputFile, most: int, *, longest: float | None) -> Seen:
     """The crops of a medium whose frames are aligned faces already: evenly spaced, ``most`` at most, as in a test.
 
     Args: as :func:`see`. A frame that is not square is no crop: the medium is ``unreadable`` then.

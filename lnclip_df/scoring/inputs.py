@@ -1,4 +1,4 @@
-"""What the paths that a user gives mean: files, folders and patterns, each video or image under a name of its own."""
+"""Find the videos and images that paths, folders and patterns name, and give each a unique name."""
 
 import glob
 import os
@@ -9,39 +9,40 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.media.discover import find_videos
 
 
-class Medium(NamedTuple):
-    """A video, an image, or a folder of images that are one video; ``name`` is unique, relative, with ``/``."""
+class InputFile(NamedTuple):
+    """A video, an image, or a folder of images that is one video; ``name`` is unique and relative, with ``/``."""
 
     name: str
     path: Path
 
 
-def find_media(paths) -> list[Medium]:
-    """The videos and images that paths stand for, each once, in the order given.
+def find_inputs(paths) -> list[InputFile]:
+    """Find the videos and images that paths name, each once, in the order given.
 
     Args:
-        paths: files; folders, see :func:`lnclip_df.media.discover.find_videos`; patterns such as ``*.mp4`` or
-            ``clips/**/*.mp4``, where no file has that very name. One path or several; or media that were found before.
+        paths: one path or several. Each is a file, a folder (see :func:`lnclip_df.media.discover.find_videos`), or a
+            pattern, ``*.mp4`` or ``clips/**/*.mp4``, unless a file has that very name. Inputs that were found before
+            are returned as they are.
 
     Raises:
-        LNCLIPError: nothing given, a path does not exist or is no video or image, a pattern or folder holds none.
+        LNCLIPError: no path is given, a path does not exist or is no video or image, or a pattern or folder has none.
     """
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    if paths and all(isinstance(path, Medium) for path in paths):
+    if paths and all(isinstance(path, InputFile) for path in paths):
         return paths
-    found, seen = [], set()
-    for source in (matched for path in paths for matched in _matches(path)):
+    found, known = [], set()
+    for source in (match for path in paths for match in _matches(path)):
         for name, path in find_videos(source).items():
-            if (real := os.path.realpath(path)) not in seen:
-                seen.add(real)
-                found.append(Medium(name, path))
+            if (real := os.path.realpath(path)) not in known:
+                known.add(real)
+                found.append(InputFile(name, path))
     if not found:
         raise LNCLIPError("nothing to score: name a video, an image, or a folder of them")
-    return _named_apart(found)
+    return _with_unique_names(found)
 
 
 def _matches(path):
-    """The paths that one path stands for."""
+    """The paths that match one path or pattern."""
     text = os.fspath(path)
     if os.path.lexists(path) or not glob.has_magic(text):
         return [path]
@@ -51,19 +52,19 @@ def _matches(path):
     return found
 
 
-def _named_apart(media):
-    """The same with names that differ, upper and lower case aside, and of which none is another's folder."""
-    taken, folders, named = set(), set(), []
-    for medium in media:
-        name, number = medium.name, 1
+def _with_unique_names(inputs):
+    """Rename where names are equal (ignoring case), or where one is the folder of another."""
+    taken, folders, renamed = set(), set(), []
+    for file in inputs:
+        name, number = file.name, 1
         head, slash, rest = name.partition("/")
         while name.casefold() in taken | folders or taken & _parents(name):
             number += 1
             name = f"{head}-{number}{slash}{rest}"
         taken.add(name.casefold())
         folders |= _parents(name)
-        named.append(medium._replace(name=name))
-    return named
+        renamed.append(file._replace(name=name))
+    return renamed
 
 
 def _parents(name):

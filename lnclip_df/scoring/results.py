@@ -1,4 +1,4 @@
-"""What is known of one video or image after it was scored."""
+"""The result of scoring one video or image."""
 
 from dataclasses import dataclass, field
 
@@ -13,11 +13,11 @@ class FrameScore:
 
     Attributes:
         index: of the frame in the video, from 0.
-        seconds: when the frame is shown, from the video's start; None for images.
-        box: (left, top, right, bottom) of the face in pixels of the upright frame; None for crops that were given.
-        prob: the probability of fake, 0..1.
-        crop: the aligned face, uint8 S×S×3 RGB, where it was kept.
-        feature: of the crop, float32 D, where it was kept.
+        seconds: time of the frame from the video's start; None for images.
+        box: (left, top, right, bottom) of the face in pixels of the upright frame; None for aligned faces.
+        prob: probability of fake, 0..1.
+        crop: the aligned face, uint8 S×S×3 RGB, where crops are kept.
+        feature: of the crop, float32 D, where crops are kept.
     """
 
     index: int
@@ -30,14 +30,14 @@ class FrameScore:
 
 @dataclass(frozen=True)
 class Person:
-    """One person's face through a video: ``number`` from 1, ``frames`` in order of time, at least one."""
+    """One person's face through a video: ``number`` from 1; ``frames`` in order of time, at least one."""
 
     number: int
     frames: list[FrameScore]
 
     @property
     def score(self) -> float:
-        """The mean probability of fake over the frames (spec: the video score)."""
+        """Mean probability of fake over the frames."""
         return float(np.mean([frame.prob for frame in self.frames]))
 
 
@@ -47,19 +47,19 @@ class Result:
 
     Attributes:
         path: as it was given or found.
-        outcome: ``scored``, ``no face`` or ``unreadable`` (which a file beyond a limit is too).
-        reason: one line where it is not ``scored``.
+        outcome: ``scored``, ``no face`` or ``unreadable`` (also for a file that exceeds a limit).
+        reason: one line where the outcome is not ``scored``.
         score: of the most suspicious of ``persons``, 0..1; None where nothing was scored.
         calibrated: the score after temperature scaling, where the weights have a ``calibration.json``.
-        threshold: above which ``score`` is fake.
-        frames: how many were looked at.
-        found: how many of them show a face.
-        faces: how many faces they show in all.
-        decoded: how many frames there are.
-        persons: one, or with all faces every one, the most suspicious first.
-        recipe: of aligned crops that were given: fingerprint, or ``foreign``; else that of the crops made here.
+        threshold: a score above it is fake.
+        frames: number of frames that were searched for faces.
+        found: number of these frames that show a face.
+        faces: number of faces in these frames.
+        decoded: number of frames in the file.
+        persons: one, or with ``all_faces`` every person, the most suspicious first.
+        recipe: fingerprint of the crops; of aligned faces that carry no recipe, ``foreign``.
         size: (width, height) of a frame in pixels.
-        seconds: how long the video is; None where that is unknown, as for images.
+        seconds: length of the video; None where it is unknown, and for images.
     """
 
     path: str
@@ -83,3 +83,8 @@ class Result:
         if self.score is None:
             return None
         return "fake" if self.score > self.threshold else "real"
+
+    @property
+    def timed(self) -> bool:
+        """Whether every scored frame has a time."""
+        return all(frame.seconds is not None for person in self.persons for frame in person.frames)

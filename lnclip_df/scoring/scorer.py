@@ -1,9 +1,10 @@
-"""A detector with its weights, ready to score files: faces found in one thread, scored in batches across files."""
+"""A detector with its weights that scores files: faces are found in one thread and scored in batches across files."""
 
 import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -15,65 +16,75 @@ from lnclip_df.core.files import read_json, sha256
 from lnclip_df.evaluation.calibration import FILE as CALIBRATION
 from lnclip_df.evaluation.calibration import scaled
 from lnclip_df.faces.pipeline import ahead, groups
-from lnclip_df.faces.settings import CropSettings
 from lnclip_df.media.recipe import fingerprint
 from lnclip_df.models.input import model_input
 from lnclip_df.preprocess.video_job import detector_of
-from lnclip_df.scoring.find_faces import largest_faces, read_image, see, see_crops
-from lnclip_df.scoring.inputs import find_media
+from lnclip_df.scoring.find_faces import Seen, largest_faces, read_image, see, see_crops
+from lnclip_df.scoring.inputs import find_inputs
+from lnclip_df.scoring.options import ScoreOptions
 from lnclip_df.scoring.results import FrameScore, Person, Result
 from lnclip_df.weights.hub import find_weights
 from lnclip_df.weights.restore import config_for, restore_detector
 
-WEIGHTS = "LNCLIP_WEIGHTS"  # the environment variable that names them
-RELEASED = "yermandy/GenD_CLIP_L_14"  # on the Hub: of the paper's authors
-MINOR = 0.25  # a person seen in less than this share of the frames of the one seen most says nothing of the video
+WEIGHTS = "LNCLIP_WEIGHTS"  # environment variable with the default weights
+RELEASED = "yermandy/GenD_CLIP_L_14"  # released on the Hub by the paper's authors
+MINOR = 0.25  # a person in less than this share of the most frequent person's frames does not decide a video's score
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass
+class _Pending:
+    """A file whose faces were found, and the scores of those that were scored."""
+
+    found: Seen
+    frames: list[FrameScore] = field(default_factory=list)
+
+    @property
+    def finished(self):
+        return len(self.frames) == len(self.found.faces)
+
+
 class Scorer:
-    """Probabilities of fake for videos, images and crops; :func:`load` makes it.
+    """Probabilities of fake for videos, images and aligned faces; made by :func:`load`.
 
     Attributes:
         detector: the ``LNCLIPDetector``, on ``device``, in evaluation mode.
-        config: its configuration; ``lnclip.precision`` is what is computed in.
-        device: torch's.
-        weights: ``path``, ``sha256`` and ``format`` of the weights, and ``crops``, the recipes of those that they were
-            trained on (empty where that is unknown).
-        threshold: above which a video's score is fake.
-        temperature: of the calibration beside the weights; None where there is none.
+        config: its configuration; ``lnclip.precision`` is the precision that is computed in.
+        device: torch device.
+        weights: ``path``, ``sha256`` and ``format`` of the weights, and ``crops``, the recipes of the crops that they
+            were trained on (empty where they are unknown).
+        threshold: a video is fake if its score is above it.
+        temperature: of the calibration beside the weights; None without one.
     """
 
     def __init__(self, detector, config: dict, *, device, weights: dict, threshold: float = 0.5, temperature=None):
         if not 0 <= threshold <= 1:
-            raise LNCLIPError(f"threshold {threshold}: accepted is 0 to 1")
+            raise LNCLIPError(f"threshold: {threshold} received; accepted is a number, 0 to 1")
         self.detector, self.config, self.device = detector, config, device
         self.weights, self.threshold, self.temperature = weights, threshold, temperature
 
-    def score(self, images, *, aligned: bool = False, batch_size: int = 32, **options) -> np.ndarray:
-        """The probability of fake for each image.
+    def score(self, images, options: ScoreOptions | None = None, **fields) -> np.ndarray:
+        """The probability of fake for the largest face of each image.
 
         Args:
-            images: paths, or uint8 RGB arrays H×W×3; the largest face of each is scored.
-            aligned: the images are aligned faces already.
-            batch_size: faces that the detector takes at once.
-            **options: of the face detector, see :meth:`results`.
+            images: paths, or uint8 RGB arrays H×W×3.
+            options: with ``aligned`` the images are aligned faces already.
+            **fields: fields of ``options``, which replace those given there.
 
         Returns:
             float64 N, 0..1; NaN where an image shows no face.
 
         Raises:
-            LNCLIPError: an image cannot be read, or is no such array.
+            LNCLIPError: an image cannot be read, or an array has another shape or dtype.
         """
+        options = replace(options or ScoreOptions(), **fields)
         crops = [read_image(image) for image in images]
-        if not aligned:
-            settings = CropSettings(**options).with_default_face()
-            crops = largest_faces(crops, detector_of(settings, usable_cores())[0], settings)
-        places = [at for at, crop in enumerate(crops) if crop is not None]
+        if not options.aligned:
+            crops = largest_faces(crops, detector_of(options.crops, usable_cores())[0], options)
         prob = np.full(len(crops), np.nan)
-        for batch in groups(places, batch_size):
-            prob[batch] = self.probabilities([crops[at] for at in batch])[0]
+        for batch in groups((index for index, crop in enumerate(crops) if crop is not None), options.batch_size):
+            prob[batch] = self.probabilities([crops[index] for index in batch])[0]
         return prob
 
     def probabilities(self, crops: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -86,125 +97,112 @@ class Scorer:
             predicted = self.detector({"image": self.tensor(crops).to(self.device)})
         prob, feature = predicted["prob"].double().cpu().numpy(), predicted["feat"].float().cpu().numpy()
         if not ((prob >= 0) & (prob <= 1)).all():
-            raise LNCLIPError(f"{self.weights['path']}: the probability of a face is not a number; are they damaged?")
+            raise LNCLIPError(
+                f"{self.weights['path']}: the probability of a face is not a number; the weights may be damaged"
+            )
         return prob, feature
 
     def tensor(self, crops: list[np.ndarray]) -> torch.Tensor:
-        """What the detector takes of aligned faces: float32 B×3×R×R, resized and normalised as in a test."""
+        """Aligned faces as the detector's input: float32 B×3×R×R, resized and normalised as in a test."""
         return torch.stack([model_input(crop, self.config) for crop in crops])
 
     def results(
-        self, paths, *, all_faces: bool = False, aligned: bool = False, batch_size: int = 32,
-        longest: float | None = None, keep: bool = False, tick: Callable | None = None, **options,
+        self, paths, options: ScoreOptions | None = None, *, keep_crops: bool = False,
+        on_progress: Callable[[int, int], None] | None = None, **fields,
     ) -> Iterator[Result]:  # fmt: skip
-        """Score videos and images, in order; faces of several files share a batch.
+        """Score videos and images in order; faces of several files share a batch.
 
         Args:
-            paths: files, folders or patterns, see :func:`lnclip_df.scoring.inputs.find_media`.
-            all_faces: score everybody; else whom ``face`` chooses.
-            aligned: frames are aligned faces already.
-            batch_size: faces that the detector takes at once; a score depends on it by rounding alone.
-            longest: a video of more seconds is not scored.
-            keep: keep crops and features in the results.
-            tick: called with (faces scored, faces found) of all files so far.
-            **options: ``frames`` (32), ``face`` (``largest`` or ``track``), ``detector``, ``predictor``,
-                ``second_detection``, ``size``, ``scale``, as in :class:`lnclip_df.faces.settings.CropSettings`.
+            paths: files, folders or patterns, see :func:`lnclip_df.scoring.inputs.find_inputs`.
+            options: see :class:`~lnclip_df.scoring.options.ScoreOptions`.
+            keep_crops: keep crops and features in the results.
+            on_progress: called with the numbers of faces scored and faces found in all files so far.
+            **fields: fields of ``options``, which replace those given there.
 
         Returns:
-            An iterator, one a file. A file without a face, or that cannot be read, has no score and says why.
+            An iterator over one result per file. A file that cannot be read, or shows no face, has no score and a
+            reason.
 
         Raises:
-            LNCLIPError: a path does not exist, or an option is unfit.
+            LNCLIPError: a path does not exist, or an option is invalid.
         """
-        settings = settings_of(batch_size=batch_size, **options)
-        return self._results(
-            find_media(paths), self._look(settings, all_faces, aligned, longest), batch_size, keep, tick
-        )
+        options = replace(options or ScoreOptions(), **fields)
+        found = ahead(map(self._face_finder(options), find_inputs(paths)))
+        return self._results(found, options.batch_size, keep_crops, on_progress or (lambda scored, found: None))
 
-    def _results(self, media, look, batch_size, keep, tick):
-        waiting, queue, scored, found = deque(), [], 0, 0
-        for seen in ahead(map(look, media)):
-            waiting.append((seen, [None] * len(seen.faces)))
-            queue += [(waiting[-1], at) for at in range(len(seen.faces))]
-            found += len(seen.faces)
+    def _results(self, files, batch_size, keep_crops, on_progress):
+        pending, queue, scored, total = deque(), [], 0, 0
+
+        def score(batch):
+            nonlocal scored
+            self._score(batch, keep_crops)
+            scored += len(batch)
+            on_progress(scored, total)
+
+        for found in files:
+            file = _Pending(found)
+            pending.append(file)
+            queue += [(file, face) for face in found.faces]
+            total += len(found.faces)
             while len(queue) >= batch_size:
-                scored += self._score(queue[:batch_size], keep, tick, scored, found)
+                score(queue[:batch_size])
                 del queue[:batch_size]
-            while waiting and None not in waiting[0][1]:
-                yield self._result(*waiting.popleft())
+            while pending and pending[0].finished:
+                yield self._result(pending.popleft())
         if queue:
-            self._score(queue, keep, tick, scored, found)
-        yield from (self._result(*done) for done in waiting)
+            score(queue)
+        yield from map(self._result, pending)
 
-    def _look(self, settings, all_faces, aligned, longest):
-        """How a medium is looked at."""
-        if aligned:
-            return lambda medium: see_crops(medium, settings.frames, longest=longest)
+    def _face_finder(self, options):
+        """A function that finds the faces of an input file."""
+        if options.aligned:
+            return lambda file: see_crops(file, options.frames, longest=options.max_seconds)
         threads = usable_cores()
-        detector, recipe = detector_of(settings, threads)
+        detector, recipe = detector_of(options.crops, threads)
         made, trained = fingerprint(recipe), self.weights["crops"]
         if trained and made not in trained:
             logger.warning(
                 "faces are cut by recipe %s here, and by %s in training; scores depend on it where more than the "
                 "number of frames differs", made, ", ".join(trained),
             )  # fmt: skip
-        options = {"all_faces": all_faces, "longest": longest, "threads": threads}
-        return lambda medium: see(medium, detector, made, settings, **options)
+        limits = {"all_faces": options.all_faces, "longest": options.max_seconds, "threads": threads}
+        return lambda file: see(file, detector, made, options, **limits)
 
-    def _score(self, batch, keep, tick, scored, found):
-        """Score some faces, and put each into its place; returns how many."""
-        faces = [seen.faces[at] for (seen, _), at in batch]
-        probs, features = self.probabilities([face.crop for face in faces])
-        for ((_, frames), at), face, prob, feature in zip(batch, faces, probs, features, strict=True):
-            kept = (face.crop, feature) if keep else (None, None)
-            frames[at] = FrameScore(face.index, face.seconds, face.box, float(prob), *kept)
-        if tick is not None:
-            tick(scored + len(batch), found)
-        return len(batch)
+    def _score(self, batch, keep_crops):
+        """Score a batch of (pending file, face)."""
+        probs, features = self.probabilities([face.crop for _, face in batch])
+        for (file, face), prob, feature in zip(batch, probs, features, strict=True):
+            kept = (face.crop, feature) if keep_crops else (None, None)
+            file.frames.append(FrameScore(face.index, face.seconds, face.box, float(prob), *kept))
 
-    def _result(self, seen, frames):
-        by_person = {}
-        for face, frame in zip(seen.faces, frames, strict=True):
+    def _result(self, file):
+        found, by_person = file.found, {}
+        for face, frame in zip(found.faces, file.frames, strict=True):
             by_person.setdefault(face.person, []).append(frame)
-        persons = _suspicious_first([Person(number + 1, frames) for number, frames in by_person.items()])
-        score, calibrated = None, None
-        if persons:
-            score = persons[0].score
-            if self.temperature is not None:
-                calibrated = float(np.mean(scaled([frame.prob for frame in persons[0].frames], self.temperature)))
+        persons = _most_suspicious_first([Person(number + 1, frames) for number, frames in by_person.items()])
+        calibrated = None
+        if persons and self.temperature is not None:
+            calibrated = float(np.mean(scaled([frame.prob for frame in persons[0].frames], self.temperature)))
         return Result(
-            path=str(seen.medium.path),
-            outcome=seen.outcome,
-            reason=seen.reason,
-            score=score,
+            path=str(found.medium.path),
+            outcome=found.outcome,
+            reason=found.reason,
+            score=persons[0].score if persons else None,
             calibrated=calibrated,
             threshold=self.threshold,
-            frames=seen.frames,
-            found=seen.found,
-            faces=seen.shown,
-            decoded=seen.decoded,
+            frames=found.frames,
+            found=found.found,
+            faces=found.shown,
+            decoded=found.decoded,
             persons=persons,
-            recipe=seen.recipe,
-            size=seen.size,
-            seconds=seen.seconds,
+            recipe=found.recipe,
+            size=found.size,
+            seconds=found.seconds,
         )
 
 
-def settings_of(*, batch_size: int = 32, **options) -> CropSettings:
-    """The settings of :meth:`Scorer.results`' options.
-
-    Raises:
-        LNCLIPError: one is unfit.
-    """
-    if batch_size < 1:
-        raise LNCLIPError(f"batch_size {batch_size}: at least 1 is needed")
-    if options.get("face") == "mask":
-        raise LNCLIPError("face: 'mask' received; accepted are largest and track")
-    return CropSettings(**options).with_default_face()
-
-
-def _suspicious_first(persons):
-    """In order of their scores, the highest first; those seen in few frames after the others."""
+def _most_suspicious_first(persons):
+    """Sorted by score, the highest first; persons in few frames come after the others."""
     most = max((len(person.frames) for person in persons), default=0)
     return sorted(persons, key=lambda person: (len(person.frames) < MINOR * most, -person.score, person.number))
 
@@ -216,17 +214,18 @@ def load(
     """Build a detector with its weights, to score with.
 
     Args:
-        weights: what ``lnclip_df.weights.load_weights`` takes; else what the environment variable
-            ``LNCLIP_WEIGHTS`` names, else the model that the paper's authors released on the Hub (``RELEASED``).
-        config: see :func:`lnclip_df.weights.config_for`. The authors' models are given CLIP's own resize
-            (``lnclip.resize: clip``), which they were trained with, unless ``config`` or ``overrides`` say otherwise.
+        weights: see ``lnclip_df.weights.load_weights``. By default the environment variable ``LNCLIP_WEIGHTS`` names
+            them; without it, the model that the paper's authors released on the Hub (``RELEASED``) is used.
+        config: see :func:`lnclip_df.weights.config_for`. The authors' models get CLIP's own resize
+            (``lnclip.resize: clip``), which they were trained with, unless ``config`` or ``overrides`` set another.
         overrides: ``key=value`` strings, see ``lnclip_df.load_config``.
-        device: torch's name of a device; else the GPU, or the CPU where there is none.
+        device: torch's name of a device; by default the GPU, or the CPU where there is none.
         precision: ``fp32``, ``bf16``, or ``auto``: as trained on a GPU, and on a CPU bf16 where it is faster.
-        threshold: above which a video is fake; else that of ``calibration.json`` beside the weights, else 0.5.
+        threshold: a video is fake if its score is above it. The default is that of ``calibration.json`` beside the
+            weights, without one 0.5.
 
     Raises:
-        LNCLIPError: the weights cannot be had or do not fit, or an argument is unfit.
+        LNCLIPError: the weights cannot be found or do not fit, or an argument is invalid.
     """
     weights = weights or os.environ.get(WEIGHTS) or RELEASED
     path = find_weights(weights)
@@ -251,7 +250,7 @@ def load(
     )  # fmt: skip
 
 
-def predict(path, weights=None, **options) -> float:
+def predict(path, weights=None, options: ScoreOptions | None = None, **fields) -> float:
     """The probability that a video or image is fake: its score, see :class:`lnclip_df.scoring.Result`.
 
     The weights stay loaded for the next call.
@@ -259,18 +258,20 @@ def predict(path, weights=None, **options) -> float:
     Args:
         path: a video, an image, or a folder of frames.
         weights: see :func:`load`.
-        **options: of :meth:`Scorer.results`.
+        options, **fields: see :meth:`Scorer.results`.
 
     Returns:
-        0..1, above 0.5 rather fake than real.
+        Probability, 0..1.
 
     Raises:
         LNCLIPError: there is no face, the file cannot be read, or it is a folder of several videos.
     """
-    media = find_media(path)
-    if len(media) > 1:
-        raise LNCLIPError(f"{path} holds {len(media)} videos and images; name one, or use lnclip_df.load(…).results")
-    result = next(_loaded(weights, os.environ.get(WEIGHTS)).results(media, **options))
+    inputs = find_inputs(path)
+    if len(inputs) > 1:
+        raise LNCLIPError(
+            f"{path} contains {len(inputs)} videos and images; name one of them, or use lnclip_df.load(…).results"
+        )
+    result = next(_loaded(weights, os.environ.get(WEIGHTS)).results(inputs, options, **fields))
     if result.score is None:
         raise LNCLIPError(f"{result.path}: {result.reason}")
     return result.score
@@ -281,11 +282,11 @@ def _loaded(weights, _environment):
     return load(weights)
 
 
-def _precision(asked, device, trained):
-    if asked not in ("auto", "fp32", "bf16"):
-        raise LNCLIPError(f"precision {asked!r}: accepted are auto, fp32, bf16")
-    if asked != "auto":
-        return asked
+def _precision(requested, device, trained):
+    if requested not in ("auto", "fp32", "bf16"):
+        raise LNCLIPError(f"precision: {requested!r} received; accepted are auto, fp32, bf16")
+    if requested != "auto":
+        return requested
     if device.type == "cpu":
         return "bf16" if trained == "bf16" and cpu_is_faster_in_bf16() else "fp32"
     return trained
@@ -295,17 +296,17 @@ def _set(overrides, key):
     return any(override.partition("=")[0].strip() == key for override in overrides)
 
 
-def _calibration(path, sha):
-    """Temperature and threshold that ``lnclip-df calibrate`` left for these weights."""
+def _calibration(path, weights_sha256):
+    """Temperature and threshold that ``lnclip-df calibrate`` wrote for these weights; empty without any."""
     if not path.is_file():
         return {}
     found = read_json(path)
     try:
         temperature, threshold = float(found["temperature"]), float(found["threshold"]["score"])
-        known = found["weights_sha256"]
+        calibrated_sha256 = found["weights_sha256"]
     except (TypeError, KeyError, ValueError) as error:
         raise LNCLIPError(f"{path} is damaged; write it again with lnclip-df calibrate") from error
-    if known != sha:
-        logger.warning("%s is of other weights and is not used; calibrate again", path)
+    if calibrated_sha256 != weights_sha256:
+        logger.warning("%s belongs to other weights and is not used; run lnclip-df calibrate again", path)
         return {}
     return {"temperature": temperature, "threshold": threshold}

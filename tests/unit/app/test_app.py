@@ -127,7 +127,7 @@ class Broken:
 
     weights = {"sha256": "0" * 64}  # noqa: RUF012
 
-    def results(self, paths, **options):
+    def results(self, paths, *options, **more):
         raise RuntimeError(f"cannot score {paths}")
 
 
@@ -377,10 +377,10 @@ def test_who_leaves_is_not_scored_any_further(tmp_path):
     uploads, path, ticks = Uploads(tmp_path, 1 << 20), tmp_path / "x.mp4", []
 
     class Slow(Broken):
-        def results(self, paths, tick, **options):
+        def results(self, paths, options, *, keep_crops, on_progress):
             for done in range(1, 9):
                 ticks.append(done)
-                tick(done, 8)
+                on_progress(done, 8)
                 if done == 3:
                     uploads.leave("a")
             yield Result("x.mp4", "unreadable", "too late")

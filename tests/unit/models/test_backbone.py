@@ -6,40 +6,17 @@ import pytest
 import torch
 from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import nn
+from towers import SHAPES, images, random_tower
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.models.backbones.clip import VisionSpec, build_tower, open_clip_names, open_clip_spec
 
 transformers = pytest.importorskip("transformers")
 
-SHAPES = {
-    "patch 8": VisionSpec(32, 8, 64, 3, 4, 256, quick_gelu=True),
-    "patch 16, gelu": VisionSpec(48, 16, 96, 2, 3, 200, quick_gelu=False),
-    "one layer": VisionSpec(28, 14, 64, 1, 1, 128, quick_gelu=True),
-    "deep, no ln_pre": VisionSpec(32, 16, 48, 6, 2, 192, quick_gelu=False, ln_pre=False),
-    "layer scale": VisionSpec(32, 16, 48, 2, 2, 192, quick_gelu=True, layer_scale=True),
-}
-
 
 @pytest.fixture(params=SHAPES.values(), ids=SHAPES.keys())
 def spec(request):
     return request.param
-
-
-def random_tower(spec, seed=0):
-    """A tower whose every parameter, LayerNorms and biases included, is random."""
-    tower = build_tower(spec)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in tower.named_parameters():
-            noise = torch.empty(parameter.shape).normal_(0, 0.15, generator=generator)
-            parameter.copy_(1 + noise if ".ln_" in f".{name}" and name.endswith("weight") else noise)
-    return tower
-
-
-def images(spec, batch=3, dtype=torch.float32):
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(batch, 3, spec.image_size, spec.image_size, generator=generator).to(dtype)
 
 
 def open_clip_twin(tower):

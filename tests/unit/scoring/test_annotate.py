@@ -17,7 +17,7 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.media.sampling import frame_indices
 from lnclip_df.media.video import open_frames
 from lnclip_df.scoring.annotate import annotate
-from lnclip_df.scoring.draw import FAKE, REAL, Mark, Trail, draw, marks_at, reach, text_patch
+from lnclip_df.scoring.draw import FAKE, REAL, Mark, Trail, draw, marks_at, max_gap, text_patch
 from lnclip_df.scoring.results import NO_FACE, SCORED, UNREADABLE, FrameScore, Person, Result
 from lnclip_df.scoring.timeline import write_timeline
 
@@ -116,7 +116,7 @@ def test_a_box_moves_between_neighbours_and_is_not_shown_where_nobody_was_seen(s
     kept = [index for index in asked if rng.random() < 0.7] or asked[:1]
     frames = [FrameScore(index, index / 32, tuple(rng.uniform(0, 99, 4).tolist()), 0.5) for index in kept]
     result = Result("x", SCORED, frames=len(asked), decoded=count, persons=[Person(1, frames)])
-    step = reach(result)
+    step = max_gap(result)
     assert step == max(np.diff(asked))
     for seconds in (None, 1 / 32):
         trail = Trail(result.persons[0], step, seconds)
@@ -130,11 +130,11 @@ def test_a_box_moves_between_neighbours_and_is_not_shown_where_nobody_was_seen(s
 def test_labels_say_the_nearest_frames_probability_in_the_colour_of_its_side():
     rows = [FrameScore(0, None, (0, 0, 9, 9), 0.874), FrameScore(10, None, (0, 0, 9, 9), 0.3)]
     result = Result("x", SCORED, threshold=0.3, frames=2, decoded=11, persons=[Person(1, rows)])
-    trails = [Trail(person, reach(result)) for person in result.persons]
+    trails = [Trail(person, max_gap(result)) for person in result.persons]
     shown = [marks_at(result, trails, at)[0] for at in range(11)]
     assert [(mark.text, mark.colour) for mark in shown] == [("fake 0.87", FAKE)] * 5 + [("fake 0.30", REAL)] * 6
     two = Result("x", SCORED, frames=2, decoded=11, persons=[Person(1, rows), Person(2, rows[1:])])
-    trails = [Trail(person, reach(two)) for person in two.persons]
+    trails = [Trail(person, max_gap(two)) for person in two.persons]
     assert [mark.text for mark in marks_at(two, trails, 10)] == ["2: fake 0.30", "1: fake 0.30"]
     assert [mark.text for mark in marks_at(two, trails, 0)] == ["1: fake 0.87"]
 
@@ -170,7 +170,7 @@ def test_the_copy_has_all_frames_at_their_times_in_their_size(tmp_path, name):
     path = write_clip(tmp_path / name, scene(), codec, **options)
     result = scored(path, [{at: (moving(at), 0.9) for at in (0, 10, 20, 30, 40)}], frames=5)
     done = []
-    copy, timeline = annotate(result, tmp_path / "out", name="a/b", tick=lambda *now: done.append(now))
+    copy, timeline = annotate(result, tmp_path / "out", name="a/b", on_progress=lambda *now: done.append(now))
     assert copy == tmp_path / "out" / "a" / "b.annotated.mp4" and timeline.name == "b.timeline.png"
     assert done == [(at + 1, COUNT) for at in range(COUNT)]
     times = options.get("times", range(COUNT))
@@ -358,7 +358,7 @@ def test_sound_that_an_mp4_does_not_hold_is_left_out_and_said(tmp_path, caplog):
     path = with_sound(tmp_path / "a.avi", "pcm_s16le")
     with caplog.at_level(logging.WARNING):
         copy, _ = annotate(scored(path, [{0: (moving(0), 0.9)}], frames=1), tmp_path / "out", name="a")
-    assert caplog.messages == [f"{path}: its copy has no sound, for an mp4 holds no pcm_s16le"]
+    assert caplog.messages == [f"{path}: the copy has no sound, because an mp4 cannot contain pcm_s16le"]
     with av.open(str(copy)) as container:
         assert not container.streams.audio and len(list(container.decode(video=0))) == COUNT
 
@@ -457,7 +457,7 @@ def everything(folder):
 def test_without_a_score_nothing_is_written_and_it_is_said(tmp_path, caplog, outcome):
     with caplog.at_level(logging.INFO):
         assert annotate(Result("x.mp4", outcome, "no face in 32 frames"), tmp_path / "out", name="x") == []
-    assert caplog.messages == ["x.mp4: no face in 32 frames; nothing is drawn"] and not everything(tmp_path)
+    assert caplog.messages == ["x.mp4: no face in 32 frames; no copy is written"] and not everything(tmp_path)
 
 
 def test_a_file_that_is_gone_by_now_is_said(tmp_path, one, caplog):
@@ -492,7 +492,7 @@ def test_a_copy_that_is_broken_off_leaves_nothing(tmp_path, one):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        annotate(one, tmp_path / "out", name="a", tick=stop)
+        annotate(one, tmp_path / "out", name="a", on_progress=stop)
     assert everything(tmp_path / "out") == []
 
 

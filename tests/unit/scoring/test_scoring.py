@@ -22,7 +22,7 @@ from lnclip_df.datasets.write_json import Entry
 from lnclip_df.demo import videos
 from lnclip_df.evaluation.test import test as run_test
 from lnclip_df.scoring.feature_bank import make_bank
-from lnclip_df.scoring.inputs import find_media
+from lnclip_df.scoring.inputs import find_inputs
 from lnclip_df.weights.export import export
 
 pytest.importorskip("retinaface")
@@ -142,7 +142,7 @@ def test_predict_is_the_score_as_a_float(weights, scorer, clips, monkeypatch):
     assert lnclip_df.predict(str(clips / "one.mp4"), weights, frames=FRAMES) == score
     with pytest.raises(LNCLIPError, match=r"none\.mp4: no face in 8 frames"):
         lnclip_df.predict(clips / "none.mp4", frames=FRAMES)
-    with pytest.raises(LNCLIPError, match="holds 8 videos and images"):
+    with pytest.raises(LNCLIPError, match="contains 8 videos and images"):
         lnclip_df.predict(clips)
 
 
@@ -150,7 +150,7 @@ def test_images_are_scored_by_path_or_as_arrays(scorer, clips):
     scores = scorer.score([clips / "still.png", portrait(), faceless()])
     assert scores[:2] == pytest.approx(of(scorer, clips / "still.png").score, abs=1e-6)
     assert np.isnan(scores[2])
-    crop = of(scorer, clips / "still.png", keep=True).persons[0].frames[0].crop
+    crop = of(scorer, clips / "still.png", keep_crops=True).persons[0].frames[0].crop
     assert scorer.score([crop], aligned=True)[0] == pytest.approx(scores[0], abs=1e-6)
     for wrong in (portrait().astype(float), portrait()[..., 0], np.empty((0, 5, 3), np.uint8)):
         with pytest.raises(LNCLIPError, match="uint8 RGB H×W×3; received"):
@@ -232,7 +232,7 @@ def test_the_decision_is_fake_above_the_threshold(weights, scorer, clips):
     score = of(scorer, clips / "one.mp4").score
     for threshold, decision in ((score - 1e-6, "fake"), (score, "real")):
         assert of(lnclip_df.load(weights, threshold=threshold), clips / "one.mp4").decision == decision
-    with pytest.raises(LNCLIPError, match=r"threshold 1\.5: accepted is 0 to 1"):
+    with pytest.raises(LNCLIPError, match=r"threshold: 1\.5 received; accepted is a number, 0 to 1"):
         lnclip_df.load(weights, threshold=1.5)
 
 
@@ -259,7 +259,7 @@ def test_precision_is_fp32_on_a_cpu_unless_bf16_is_faster_here(weights):
     expected = "bf16" if cpu_is_faster_in_bf16() else "fp32"
     assert trained_in_bf16.config["lnclip"]["precision"] == expected
     assert lnclip_df.load(weights, device="cpu", precision="bf16").detector.settings.precision == "bf16"
-    with pytest.raises(LNCLIPError, match="precision 'fp8': accepted are auto, fp32, bf16"):
+    with pytest.raises(LNCLIPError, match="precision: 'fp8' received; accepted are auto, fp32, bf16"):
         lnclip_df.load(weights, precision="fp8")
 
 
@@ -286,9 +286,9 @@ def test_folders_patterns_and_files_are_found_once_each_under_names_of_their_own
     for name in ("a/x.mp4", "b/x.mp4", "b/x/y.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    media = find_media([tmp_path / "a", tmp_path / "b", str(tmp_path / "*" / "x.mp4"), tmp_path / "a" / "x.mp4"])
-    assert [medium.path.relative_to(tmp_path).as_posix() for medium in media] == ["a/x.mp4", "b/x.mp4", "b/x/y.png"]
-    names = [medium.name for medium in media]
+    inputs = find_inputs([tmp_path / "a", tmp_path / "b", str(tmp_path / "*" / "x.mp4"), tmp_path / "a" / "x.mp4"])
+    assert [file.path.relative_to(tmp_path).as_posix() for file in inputs] == ["a/x.mp4", "b/x.mp4", "b/x/y.png"]
+    names = [file.name for file in inputs]
     assert len({name.casefold() for name in names}) == 3
     assert not any(name in {other.rpartition("/")[0] for other in names} for name in names)
 
@@ -301,12 +301,12 @@ def test_folders_patterns_and_files_are_found_once_each_under_names_of_their_own
 def test_what_is_not_there_is_said_before_anything_is_scored(tmp_path, monkeypatch, paths, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(LNCLIPError, match=message):
-        find_media(paths)
+        find_inputs(paths)
 
 
 def test_a_file_whose_name_is_a_pattern_is_that_file(tmp_path):
     (tmp_path / "a[1].mp4").write_bytes(b"")
-    assert [medium.path.name for medium in find_media(str(tmp_path / "a[1].mp4"))] == ["a[1].mp4"]
+    assert [file.path.name for file in find_inputs(str(tmp_path / "a[1].mp4"))] == ["a[1].mp4"]
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -340,13 +340,13 @@ def test_the_table_and_the_csv_say_no_face_and_how_many_frames_count(weights, cl
 
 
 def test_a_run_that_was_broken_off_goes_on(weights, clips, tmp_path, monkeypatch):
-    from lnclip_df.scoring.output import Book
+    from lnclip_df.scoring.results_log import ResultsLog
 
     out, arguments = tmp_path / "s.jsonl", ["--weights", weights, "--format", "jsonl", "--batch-size", 1]
     paths = [clips / name for name in ("late.mp4", "one.mp4", "two.mp4")]
     whole = tmp_path / "whole.jsonl"
     command(*paths, *arguments, "--out", whole)
-    add, count = Book.add, []
+    add, count = ResultsLog.add, []
 
     def breaking(self, path, row):
         add(self, path, row)
@@ -354,11 +354,11 @@ def test_a_run_that_was_broken_off_goes_on(weights, clips, tmp_path, monkeypatch
         if len(count) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Book, "add", breaking)
+    monkeypatch.setattr(ResultsLog, "add", breaking)
     assert command(*paths, *arguments, "--out", out).exit_code == 130
     assert not out.exists()
     with open(tmp_path / ".s.jsonl.part", "a") as file:
-        file.write('{"facts": "cut sh')
+        file.write('{"provenance": "cut sh')
     command(*paths, *arguments, "--out", out)
     assert [path.name for path in count] == ["late.mp4", "one.mp4", "two.mp4"]
     assert out.read_text() == whole.read_text()
@@ -366,13 +366,13 @@ def test_a_run_that_was_broken_off_goes_on(weights, clips, tmp_path, monkeypatch
 
 
 def test_what_was_scored_otherwise_is_scored_again(weights, clips, tmp_path, monkeypatch):
-    from lnclip_df.scoring.output import Book
+    from lnclip_df.scoring.results_log import ResultsLog
 
-    book = Book(tmp_path / "s.csv", {"threshold": 0.5})
-    book.add(clips / "one.mp4", {"score": 1})
-    assert Book(tmp_path / "s.csv", {"threshold": 0.5}).row(clips / "one.mp4") == {"score": 1}
-    assert Book(tmp_path / "s.csv", {"threshold": 0.6}).row(clips / "one.mp4") is None
-    assert Book(tmp_path / "s.csv", {"threshold": 0.5}).row(clips / "two.mp4") is None
+    log = ResultsLog(tmp_path / "s.csv", {"threshold": 0.5})
+    log.add(clips / "one.mp4", {"score": 1})
+    assert ResultsLog(tmp_path / "s.csv", {"threshold": 0.5}).row(clips / "one.mp4") == {"score": 1}
+    assert ResultsLog(tmp_path / "s.csv", {"threshold": 0.6}).row(clips / "one.mp4") is None
+    assert ResultsLog(tmp_path / "s.csv", {"threshold": 0.5}).row(clips / "two.mp4") is None
 
 
 def test_copies_and_explanations_lie_where_they_were_asked_for_and_are_named(weights, clips, tmp_path):
@@ -412,12 +412,12 @@ def test_a_bank_names_the_training_video_that_a_face_is_from(scorer, clips, tmp_
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--format", "xml"], "--format xml: accepted are table, csv, jsonl"),
-     (["--bank", "b.safetensors"], "--bank names the nearest examples of the faces that --explain"),
+    [(["--format", "xml"], "format: 'xml' received; accepted are table, csv, jsonl"),
+     (["--bank", "b.safetensors"], "bank: it names the nearest examples of the faces that explain_to shows"),
      (["--face", "mask"], "accepted are largest and track"), (["--frames", "0"], "frames: 0 received"),
      (["--device", "abacus"], "--device abacus")],
 )  # fmt: skip
-def test_unfit_options_are_one_line(weights, clips, arguments, message):
+def test_invalid_options_are_one_line(weights, clips, arguments, message):
     done = CliRunner().invoke(cli.app, ["predict", str(clips / "one.mp4"), "--weights", str(weights), *arguments])
     assert done.exit_code == 1 and message in done.stderr and len(done.stderr.strip().splitlines()) == 1
 

@@ -1,4 +1,4 @@
-"""A feature bank holds the training frames' features, finds the nearest videos, and is refused where it is unfit."""
+"""A feature bank contains the features of training frames, finds the nearest videos, and is refused if invalid."""
 
 import json
 import logging
@@ -9,16 +9,17 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from test_cli import call
 from tiny import configured, make_toy, write_dataset
+from typer.testing import CliRunner
 
+from lnclip_df import cli
 from lnclip_df.analysis.predict import load
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256
 from lnclip_df.datasets.frames import read_frame
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.models.input import normalize, resize
-from lnclip_df.scoring.feature_bank import Bank, make_bank, nearest, read_bank
+from lnclip_df.scoring.feature_bank import FeatureBank, make_bank, nearest, read_bank
 from lnclip_df.weights import save_weights
 
 
@@ -41,7 +42,7 @@ def test_a_bank_holds_the_features_of_every_training_frame(made):
         for video, record in splits["train"].items()
         for frame in record["frames"]
     }
-    of_row = [bank.videos[place] for place in bank.video]
+    of_row = [bank.videos[index] for index in bank.video]
     rows = [(v["video"], v["method"], v["label"], f) for v, f in zip(of_row, bank.frames, strict=True)]
     assert len(rows) == len(expected) == 48 and set(rows) == expected
     assert {video["dataset"] for video in bank.videos} == {"toy"}
@@ -83,12 +84,14 @@ def random_bank(n=60, d=16, videos=9):
     rng = np.random.default_rng(0)
     known = [{"dataset": "d", "video": f"v{i}", "method": "m", "label": i % 2} for i in range(videos)]
     features = rng.normal(size=(n, d)).astype(np.float16)  # not of unit length: the angle is what counts
-    return Bank(features, rng.permutation(np.arange(n) % videos).astype(np.int32), [*map(str, range(n))], known, {})
+    return FeatureBank(
+        features, rng.permutation(np.arange(n) % videos).astype(np.int32), [*map(str, range(n))], known, {}
+    )
 
 
 @pytest.mark.parametrize("block", [7, 8192])
 def test_nearest_equals_a_naive_search(block, monkeypatch):
-    monkeypatch.setattr("lnclip_df.scoring.feature_bank.BLOCK", block)
+    monkeypatch.setattr("lnclip_df.scoring.feature_bank.BLOCK_ROWS", block)
     bank, queries = random_bank(), np.random.default_rng(1).normal(size=(4, 16)).astype(np.float32)
     for query, found in zip(queries.tolist(), nearest(bank, queries, k=5), strict=True):
         best = {}
@@ -110,14 +113,16 @@ def test_a_face_of_the_bank_is_its_own_nearest_and_its_opposite_farthest():
         assert found[0]["frame"] == str(row) and found[0]["angle"] < 1e-5
     opposite = nearest(bank, -bank.features[:1], k=99)[0]
     assert len(opposite) == 9 and all(entry["frame"] != "0" for entry in opposite)
-    single = Bank(bank.features[:1], np.zeros(1, np.int32), ["0"], bank.videos[:1], {})
+    single = FeatureBank(bank.features[:1], np.zeros(1, np.int32), ["0"], bank.videos[:1], {})
     assert nearest(single, -bank.features[:1])[0][0]["angle"] == pytest.approx(180, abs=1e-5)
 
 
 def test_half_precision_moves_an_angle_by_less_than_three_hundredths_of_a_degree():
     z = np.random.default_rng(2).normal(size=(50, 1024)) * np.exp(np.random.default_rng(3).normal(size=(50, 1024)))
     z = (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float32)
-    bank = Bank(z.astype(np.float16), np.arange(50, dtype=np.int32), [""] * 50, random_bank(videos=50).videos, {})
+    bank = FeatureBank(
+        z.astype(np.float16), np.arange(50, dtype=np.int32), [""] * 50, random_bank(videos=50).videos, {}
+    )
     assert max(found[0]["angle"] for found in nearest(bank, z, k=1)) < 0.03
     exact = np.degrees(np.arccos(np.clip(z.astype(float) @ z.T.astype(float), -1, 1)))
     for row, found in enumerate(nearest(bank, z, k=50)):
@@ -125,16 +130,16 @@ def test_half_precision_moves_an_angle_by_less_than_three_hundredths_of_a_degree
             assert entry["angle"] == pytest.approx(exact[row, int(entry["video"][1:])], abs=0.03)
 
 
-@pytest.mark.parametrize("unfit", [np.ones(16), np.ones((1, 15)), np.full((1, 16), np.nan)])
-def test_unfit_features_are_refused(unfit):
+@pytest.mark.parametrize("invalid", [np.ones(16), np.ones((1, 15)), np.full((1, 16), np.nan)])
+def test_invalid_features_are_refused(invalid):
     with pytest.raises(ValueError, match="needs B×16"):
-        nearest(random_bank(), unfit)
+        nearest(random_bank(), invalid)
     with pytest.raises(ValueError, match="k is 0"):
         nearest(random_bank(), np.ones((1, 16)), k=0)
 
 
 def test_a_bank_of_other_weights_is_refused(made):
-    with pytest.raises(LNCLIPError, match=r"is of other weights \(SHA-256 .* make it again with lnclip-df bank"):
+    with pytest.raises(LNCLIPError, match=r"other weights \(SHA-256 .* make it again with lnclip-df bank"):
         read_bank(made[2], weights_sha256="0" * 64)
 
 
@@ -155,7 +160,7 @@ def test_damaged_files_are_refused(made, tmp_path):
 
 def test_other_safetensors_are_no_bank(made, tmp_path):
     loaded, _, path = made
-    with pytest.raises(LNCLIPError, match="is no feature bank"):
+    with pytest.raises(LNCLIPError, match="is not a feature bank"):
         read_bank(loaded.weights["path"], loaded.weights["sha256"])
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
@@ -167,11 +172,11 @@ def test_other_safetensors_are_no_bank(made, tmp_path):
             read_bank(tmp_path / name, loaded.weights["sha256"])
 
 
-def test_unfit_choices_leave_no_file(made, tmp_path):
+def test_invalid_choices_leave_no_file(made, tmp_path):
     loaded, _, _ = made
     out = tmp_path / "bank.safetensors"
     for options, message in (
-        ({"frames": 0}, "--frames 0"),
+        ({"frames": 0}, "frames: 0 received"),
         ({"datasets": ["absent"]}, "no dataset file"),
         ({"split": "holdout"}, "no toy.demo_fake.holdout|no toy.demo_real.holdout"),
     ):
@@ -193,7 +198,11 @@ def test_broken_frames_are_an_error_or_left_out(made, tmp_path, caplog, monkeypa
     bank = make_bank(broken, tmp_path / "b.safetensors", progress=False)
     assert len(bank.frames) == 47 and "./frames/demo_real/3/001.png" not in bank.frames
     read = read_bank(tmp_path / "b.safetensors", loaded.weights["sha256"])
-    assert read.frames == bank.frames and "cannot be read and are not in the bank: 1, as" in caplog.text
+    assert read.frames == bank.frames and "cannot be read and are not in the bank: 1, the first is" in caplog.text
+
+
+def call(*arguments):
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
 def test_the_command_writes_the_bank_that_the_function_writes(made, tmp_path):

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from released import images, tiny_config, tiny_detector
-from test_backbone import SHAPES, random_tower
-from test_backbone import images as images_of
 from torch import nn
 from torch.nn import functional as F
+from towers import SHAPES, random_tower
+from towers import images as images_of
 
 from lnclip_df.bench.plugin import BenchDetector
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.scoring.explain import OPACITY, overlay, rollout
+from lnclip_df.scoring.heatmaps import OPACITY, overlay, rollout
 from lnclip_df.weights.tensor_names import to_transformers
 
 transformers = pytest.importorskip("transformers")
@@ -201,7 +201,7 @@ def test_what_both_logits_share_is_no_heat_and_what_speaks_for_real_neither():
     assert (heat * for_real == 0).all() and heat.any() and for_real.any()
 
 
-def test_damaged_weights_and_unfit_images_are_errors():
+def test_damaged_weights_and_invalid_images_are_errors():
     detector = tiny_detector()
     with pytest.raises(ValueError, match="needs B×3×32×32"):
         rollout(detector, torch.zeros(2, 3, 16, 16))
@@ -242,7 +242,7 @@ def test_overlay_depends_on_proportions_alone():
     assert (overlay(crop(), 1024 * heat) == overlay(crop(), heat)).all()
 
 
-@pytest.mark.parametrize("unfit", [crop()[:32], crop().astype(np.float32), crop()[..., 0]])
-def test_overlay_refuses_what_is_no_crop(unfit):
+@pytest.mark.parametrize("invalid", [crop()[:32], crop().astype(np.float32), crop()[..., 0]])
+def test_overlay_refuses_what_is_no_crop(invalid):
     with pytest.raises(ValueError, match="needs S×S×3 uint8"):
-        overlay(unfit, np.ones((4, 4)))
+        overlay(invalid, np.ones((4, 4)))

@@ -1,0 +1,80 @@
+"""The rows of an unfinished run in a file, from which the run resumes."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import write_text
+from lnclip_df.scoring.output import as_text
+
+
+class ResultsLog:
+    """Results of a run, written to one file at the end; until then to a hidden file beside it, one line per row.
+
+    A run that was interrupted finds its finished rows there. A row is reused if its input is unchanged (path, size,
+    modification time) and was scored in the same way.
+
+    Args:
+        path: the final file.
+        provenance: what a row depends on, JSON values. Rows of another provenance are not reused.
+    """
+
+    def __init__(self, path, provenance: dict):
+        self.path = Path(path)
+        self.pending = self.path.with_name(f".{self.path.name[:60]}.part")
+        self.provenance = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()
+        self.rows = self._read()
+
+    def _read(self):
+        """``{identity of an input: its row}``."""
+        try:
+            lines = self.pending.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError):
+            return {}
+        rows = {}
+        for line in lines:
+            try:
+                entry = json.loads(line)
+                if entry["provenance"] == self.provenance:
+                    rows[tuple(entry["input"])] = entry["row"]
+            except (ValueError, TypeError, KeyError):  # a line that was cut short
+                continue
+        return rows
+
+    def row(self, path) -> dict | None:
+        """The finished row of an input, or None."""
+        return self.rows.get(_identity(path))
+
+    def add(self, path, row: dict):
+        """Append a row to the hidden file.
+
+        Raises:
+            LNCLIPError: the file cannot be written.
+        """
+        identity = _identity(path)
+        self.rows[identity] = row
+        line = json.dumps({"provenance": self.provenance, "input": identity, "row": row}, allow_nan=False) + "\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.pending, "a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise LNCLIPError(f"cannot write {self.pending}: {error.strerror or error}") from error
+
+    def finish(self, rows: list[dict], format: str):
+        """Write the final file and delete the hidden one."""
+        write_text(self.path, as_text(rows, format))
+        self.pending.unlink(missing_ok=True)
+
+
+def _identity(path):
+    """Path, size and modification time of a file, or of a folder and the files directly in it."""
+    path = Path(path)
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        states = [file.stat() for file in files]
+    except OSError:
+        return (os.fspath(path), 0, 0)
+    return (os.fspath(path), sum(state.st_size for state in states), max(state.st_mtime_ns for state in states))
