@@ -1,106 +1,165 @@
-"""Frame and video metrics: pure functions on arrays."""
+"""Metrics of scores against labels, over frames and over videos: pure functions on arrays."""
 
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from sklearn.metrics import auc, average_precision_score, roc_curve
+from numpy.typing import ArrayLike
+from sklearn.metrics import auc as area
+from sklearn.metrics import average_precision_score, roc_curve
 
+from lnclip_df.core.registry import Registry
 from lnclip_df.evaluation.aggregation import video_scores
 from lnclip_df.evaluation.probabilities import check_scores
 
 VIDEO_SCORE = "AUROC over videos; a video's score is the mean probability of fake of its frames"
 
 
-def frame_metrics(label, prob) -> dict:
-    """AUROC, average precision, equal error rate and accuracy of scores against labels.
+def auroc(label: ArrayLike, prob: ArrayLike) -> float | None:
+    """The area under the ROC curve, 0..1.
 
-    The equal error rate is DeepfakeBench's: the false positive rate at the point of scikit-learn's ROC curve where it
-    is nearest to the false negative rate, without interpolation. Accuracy counts a probability above 0.5 as fake.
+    This and the other metrics of one number take the same arguments and raise the same errors.
 
     Args:
         label: N labels, 0 real or 1 fake.
         prob: N probabilities of fake, 0..1.
 
     Returns:
-        ``{"auroc", "ap", "eer", "accuracy"}``, all 0..1; the first three are None where only one class is there.
+        None where only one class is there.
 
     Raises:
-        ValueError: nothing given, lengths differ, a label other than 0 and 1, a probability NaN or outside 0..1.
+        ValueError: as in ``check_scores``.
+
+    >>> auroc([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9])
+    0.75
+    """
+    curve = _roc(label, prob)
+    return None if curve is None else float(area(*curve))
+
+
+def average_precision(label: ArrayLike, prob: ArrayLike) -> float | None:
+    """The average precision of finding fakes, 0..1; arguments, None and errors as in ``auroc``.
+
+    >>> round(average_precision([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9]), 4)
+    0.8333
+    """
+    label, prob = check_scores(label, prob)
+    return None if label.min() == label.max() else float(average_precision_score(label, prob))
+
+
+def equal_error_rate(label: ArrayLike, prob: ArrayLike) -> float | None:
+    """The equal error rate, 0..1; arguments, None and errors as in ``auroc``.
+
+    It is DeepfakeBench's: the false positive rate at the point of scikit-learn's ROC curve where it is nearest to the
+    false negative rate, without interpolation.
+
+    >>> equal_error_rate([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9])
+    0.5
+    """
+    curve = _roc(label, prob)
+    if curve is None:
+        return None
+    fpr, tpr = curve
+    return float(fpr[np.abs(1 - tpr - fpr).argmin()])
+
+
+def tpr_at_fpr(label: ArrayLike, prob: ArrayLike, fpr: float) -> float | None:
+    """The highest true positive rate, 0..1, of all thresholds whose false positive rate is at most ``fpr``.
+
+    No interpolation: with fewer than 1/``fpr`` reals it is the rate at which no real is taken for a fake.
+
+    Args:
+        label, prob: as in ``auroc``; so are None and the errors.
+        fpr: the largest share of reals that may be taken for fakes, 0..1.
+
+    >>> tpr_at_fpr([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9], 0.01)
+    0.5
+    """
+    curve = _roc(label, prob, drop_intermediate=False)
+    if curve is None:
+        return None
+    found, tpr = curve
+    return float(tpr[found <= fpr].max())
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric that the leaderboard can show beside the video AUROC.
+
+    Attributes:
+        title: its name in tables.
+        function: of N labels (0 real, 1 fake) and N scores (0..1), both classes among them; returns 0..1.
+        over_frames: give it the frames of a data set, not the videos.
+    """
+
+    title: str
+    function: Callable[[np.ndarray, np.ndarray], float | None]
+    over_frames: bool = False
+
+
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    {
+        "frame_auroc": Metric("frame AUROC", auroc, over_frames=True),
+        "ap": Metric("AP", average_precision),
+        "eer": Metric("EER", equal_error_rate),
+        "tpr1": Metric("TPR at 1 % FPR", partial(tpr_at_fpr, fpr=0.01)),
+        "tpr5": Metric("TPR at 5 % FPR", partial(tpr_at_fpr, fpr=0.05)),
+    },
+)
+
+
+def frame_metrics(label: ArrayLike, prob: ArrayLike) -> dict[str, float | None]:
+    """AUROC, average precision, equal error rate and accuracy; arguments and errors as in ``auroc``.
+
+    Returns:
+        ``{"auroc", "ap", "eer", "accuracy"}``, all 0..1; the first three are None where only one class is there. The
+        accuracy counts a probability above 0.5 as fake.
 
     >>> frame_metrics([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9])
     {'auroc': 0.75, 'ap': 0.8333333333333333, 'eer': 0.5, 'accuracy': 0.5}
     """
     label, prob = check_scores(label, prob)
-    accuracy = float(np.mean((prob > 0.5) == label))
-    if label.min() == label.max():
-        return {"auroc": None, "ap": None, "eer": None, "accuracy": accuracy}
-    fpr, tpr, _ = roc_curve(label, prob)
-    eer = fpr[np.abs(1 - tpr - fpr).argmin()]
     return {
-        "auroc": float(auc(fpr, tpr)),
-        "ap": float(average_precision_score(label, prob)),
-        "eer": float(eer),
-        "accuracy": accuracy,
+        "auroc": auroc(label, prob),
+        "ap": average_precision(label, prob),
+        "eer": equal_error_rate(label, prob),
+        "accuracy": float(np.mean((prob > 0.5) == label)),
     }
 
 
-def aggregate(video, label, prob) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def aggregate(video: ArrayLike, label: ArrayLike, prob: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Average the frames of each video.
 
     Args:
         video: N keys, strings or integers; frames of one key are one video.
-        label: N labels, 0 real or 1 fake, one and the same within a video.
+        label: N labels, 0 real or 1 fake, the same for all frames of a video.
         prob: N probabilities of fake, 0..1.
 
     Returns:
         The V different keys, sorted; their labels, int64 V; their mean probabilities, float64 V.
 
     Raises:
-        ValueError: as in ``frame_metrics``, or a video has both labels; the message names it.
+        ValueError: as in ``check_scores``, or a video has both labels; the message names it.
 
     >>> aggregate(["b", "a", "b"], [1, 0, 1], [0.25, 0.5, 0.75])[2].tolist()
     [0.5, 0.5]
     """
-    label, prob = check_scores(label, prob)
-    videos, fakes, score, count = _means(video, label, prob)
+    videos, fakes, score, count = _grouped(video, label, prob)
     mixed = np.flatnonzero((fakes > 0) & (fakes < count))
     if len(mixed):
         raise ValueError(f"video {videos[mixed[0]]} has frames of both labels")
     return videos, (fakes > 0).astype(np.int64), score
 
 
-def video_metrics(video, label, prob) -> dict:
-    """``frame_metrics`` of the videos' mean probabilities; arguments and errors as ``aggregate``."""
-    _, label, score = aggregate(video, label, prob)
-    return frame_metrics(label, score)
+def video_metrics(video: ArrayLike, label: ArrayLike, prob: ArrayLike) -> dict[str, float | None]:
+    """``frame_metrics`` of the videos' mean probabilities; arguments and errors as in ``aggregate``."""
+    return frame_metrics(*aggregate(video, label, prob)[1:])
 
 
-def tpr_at_fpr(label, prob, fpr: float) -> float | None:
-    """The highest true positive rate of any threshold whose false positive rate is at most ``fpr``.
-
-    No interpolation: with fewer than 1/``fpr`` reals it is the rate at which no real is taken for a fake.
-
-    Args:
-        label, prob: as in ``frame_metrics``.
-        fpr: the largest share of reals that may be taken for fakes, 0..1.
-
-    Returns:
-        0..1, or None where only one class is there.
-
-    Raises:
-        ValueError: as in ``frame_metrics``.
-
-    >>> tpr_at_fpr([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9], 0.01)
-    0.5
-    """
-    label, prob = check_scores(label, prob)
-    if label.min() == label.max():
-        return None
-    found, tpr, _ = roc_curve(label, prob, drop_intermediate=False)
-    return float(tpr[found <= fpr].max())
-
-
-def deepfakebench_video_metrics(paths, label, prob) -> dict:
+def deepfakebench_video_metrics(paths: Sequence[str], label: ArrayLike, prob: ArrayLike) -> dict[str, float | None]:
     """Video metrics as DeepfakeBench groups frames, for comparison with its numbers.
 
     Frames belong together where their parent folders share a *name*, whatever lies above: ``000_003`` of four
@@ -109,27 +168,32 @@ def deepfakebench_video_metrics(paths, label, prob) -> dict:
 
     Args:
         paths: N frame paths, with forward or backward separators, each with a parent folder.
-        label, prob: as in ``frame_metrics``.
+        label, prob: as in ``auroc``.
 
     Returns:
         As ``frame_metrics``.
 
     Raises:
-        ValueError: as in ``frame_metrics``, or a path has no parent folder; the message names it.
+        ValueError: as in ``check_scores``, or a path has no parent folder; the message names it.
     """
-    label, prob = check_scores(label, prob)
-    _, fakes, score, count = _means([_parent(path) for path in paths], label, prob)
+    _, fakes, score, count = _grouped([_parent(path) for path in paths], label, prob)
     return frame_metrics(fakes // count, score)
 
 
-def _means(group, label, prob):
-    """Per group: key, number of fakes, mean probability, number of frames."""
-    group = np.asarray(group)
-    if group.shape != label.shape:
-        raise ValueError(f"keys of shape {group.shape} do not fit labels of shape {label.shape}")
-    keys, index, count = np.unique(group, return_inverse=True, return_counts=True)
-    fakes = np.bincount(index, weights=label).astype(np.int64)
-    return keys, fakes, video_scores(index, prob), count
+def _roc(label: ArrayLike, prob: ArrayLike, drop_intermediate=True) -> tuple[np.ndarray, np.ndarray] | None:
+    """False and true positive rates over all thresholds."""
+    label, prob = check_scores(label, prob)
+    return None if label.min() == label.max() else roc_curve(label, prob, drop_intermediate=drop_intermediate)[:2]
+
+
+def _grouped(key: ArrayLike, label: ArrayLike, prob: ArrayLike):
+    """By key: the key, the number of fakes, the mean probability, the number of frames."""
+    label, prob = check_scores(label, prob)
+    key = np.asarray(key)
+    if key.shape != label.shape:
+        raise ValueError(f"keys of shape {key.shape} do not fit labels of shape {label.shape}")
+    keys, index, count = np.unique(key, return_inverse=True, return_counts=True)
+    return keys, np.bincount(index, weights=label).astype(np.int64), video_scores(index, prob), count
 
 
 def _parent(path):

@@ -7,19 +7,10 @@ from itertools import combinations
 import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.evaluation.metrics import frame_metrics, tpr_at_fpr
+from lnclip_df.evaluation.metrics import METRICS, auroc
 from lnclip_df.evaluation.reference import MEAN, Row, reference
 from lnclip_df.evaluation.runs import Run, Scores, columns_of, methods_of
 from lnclip_df.evaluation.statistics import DeLong, auroc_interval, combined_interval, delong
-
-# On request, beside the video AUROC of every cell.
-METRICS = {
-    "frame_auroc": "frame AUROC",
-    "ap": "AP",
-    "eer": "EER",
-    "tpr1": "TPR at 1 % FPR",
-    "tpr5": "TPR at 5 % FPR",
-}
 
 
 @dataclass(frozen=True)
@@ -78,7 +69,7 @@ def line(run: Run, *, metrics=(), resamples: int, seed: int) -> Line:
 
     Args:
         run: see ``lnclip_df.evaluation.runs``.
-        metrics: names of ``METRICS`` to compute beside the video AUROC.
+        metrics: names of ``evaluation.metrics.METRICS`` to compute beside the video AUROC.
         resamples: of the bootstrap; 0 gives no intervals.
         seed: of the bootstrap.
     """
@@ -101,11 +92,10 @@ def line(run: Run, *, metrics=(), resamples: int, seed: int) -> Line:
 def cell(scores: Scores, *, metrics=(), resamples: int, seed) -> Cell:
     """The figures of one dataset's videos; arguments as in ``line``."""
     label, score = scores.label, scores.score
-    video = frame_metrics(label, score)
     low, high = auroc_interval(label, score, resamples=resamples, seed=seed) if resamples else (None, None)
     fakes = int(label.sum())
-    more = {name: _metric(name, scores, video) for name in metrics}
-    return Cell(video["auroc"], low, high, len(label) - fakes, fakes, scores.frames, more)
+    more = {name: _metric(name, scores) for name in metrics}
+    return Cell(auroc(label, score), low, high, len(label) - fakes, fakes, scores.frames, more)
 
 
 def compare_all(runs: list[Run], datasets) -> list[Comparison]:
@@ -179,12 +169,11 @@ def _seed(seed, *names):
     return [seed, *(zlib.crc32(name.encode()) for name in names)]
 
 
-def _metric(name, scores, video):
-    if name == "frame_auroc":
-        return frame_metrics(scores.frame_label, scores.frame_prob)["auroc"]
-    if name in ("tpr1", "tpr5"):
-        return tpr_at_fpr(scores.label, scores.score, {"tpr1": 0.01, "tpr5": 0.05}[name])
-    return video[name]
+def _metric(name, scores):
+    metric = METRICS[name]
+    if metric.over_frames:
+        return metric.function(scores.frame_label, scores.frame_prob)
+    return metric.function(scores.label, scores.score)
 
 
 def _in_dataset_mean(run, cells):

@@ -5,11 +5,12 @@ from html import escape
 import numpy as np
 
 from lnclip_df.core.tables import MISSING, p_text, percent
+from lnclip_df.evaluation.metrics import METRICS
 from lnclip_df.evaluation.reference import column_of, reference
 from lnclip_df.evaluation.runs import columns_of
 from lnclip_df.leaderboard.assets import SCRIPT, STYLE
 from lnclip_df.leaderboard.charts import colour, histogram, roc_chart
-from lnclip_df.leaderboard.figures import METRICS, ordered, published, published_mean
+from lnclip_df.leaderboard.figures import ordered, published, published_mean
 from lnclip_df.leaderboard.record import summary
 from lnclip_df.leaderboard.text import CROSSED, IN_DATASET, notes, published_rows
 
@@ -233,7 +234,7 @@ def _further(board):
                 + "".join(f'<td data-v="{value}">{percent(value)}</td>' for value in values)
                 + "</tr>"
             )
-    return _table(["run", "column", "video AUROC", *(METRICS[name] for name in board.metrics)], body)
+    return _table(["run", "column", "video AUROC", *(METRICS[name].title for name in board.metrics)], body)
 
 
 def _records(board):

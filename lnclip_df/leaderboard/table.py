@@ -5,10 +5,11 @@ from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_text
+from lnclip_df.evaluation.metrics import METRICS
 from lnclip_df.evaluation.reference import reference
 from lnclip_df.evaluation.runs import columns_of, read_runs
 from lnclip_df.leaderboard import text
-from lnclip_df.leaderboard.figures import METRICS, Comparison, Line, compare_all, line, ordered
+from lnclip_df.leaderboard.figures import Comparison, Line, compare_all, line, ordered
 from lnclip_df.leaderboard.page import page
 from lnclip_df.leaderboard.plots import write_roc
 
@@ -50,7 +51,7 @@ def leaderboard(runs: list, out, *, metrics=(), against=AGAINST, resamples: int 
         runs: run folders, each with ``predictions/<dataset>.parquet``, or CSV files of other tools.
         out: folder for ``leaderboard.md``, ``.csv``, ``.tex`` and ``.html``, ``details.md`` (by method, comparisons of
             runs, further metrics, records), ``figures.csv`` (a row a figure, with what made it) and ``roc.png``.
-        metrics: names of ``lnclip_df.leaderboard.figures.METRICS`` to add to the video AUROC; ``["all"]`` for all.
+        metrics: names of ``lnclip_df.evaluation.metrics.METRICS`` to add to the video AUROC; ``["all"]`` for all.
         against: the published row (``bench_configs/reference.yaml``) whose figures stand beside the cells.
         resamples: of the bootstrap over videos, within each class; 0 leaves the intervals out.
         seed: of the bootstrap.
@@ -94,10 +95,9 @@ def make_board(runs: list, *, metrics=(), against=AGAINST, resamples: int = RESA
 
 
 def _metrics(names):
-    unknown = sorted(set(names) - {*METRICS, "all"})
-    if unknown:
-        raise LNCLIPError(f"unknown metric {', '.join(unknown)}; accepted are {', '.join(METRICS)} and all")
-    return tuple(METRICS) if "all" in names else tuple(name for name in METRICS if name in names)
+    for name in {*names} - {"all"}:
+        METRICS.choose(name)
+    return tuple(name for name in METRICS if name in names or "all" in names)
 
 
 def write_board(board: Board, out):

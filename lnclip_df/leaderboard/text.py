@@ -1,9 +1,9 @@
 """The leaderboard as Markdown, CSV and LaTeX."""
 
 from lnclip_df.core.tables import MISSING, aligned_markdown, csv_text, markdown_table, p_text, percent
-from lnclip_df.evaluation.metrics import VIDEO_SCORE
+from lnclip_df.evaluation.metrics import METRICS, VIDEO_SCORE
 from lnclip_df.evaluation.reference import MEAN, column_of, reference
-from lnclip_df.leaderboard.figures import METRICS, common_means, ordered, published, published_mean
+from lnclip_df.leaderboard.figures import common_means, ordered, published, published_mean
 from lnclip_df.leaderboard.record import summary
 
 IN_DATASET, CROSSED = "in-dataset mean", "cross-dataset mean"
@@ -77,7 +77,7 @@ def figures_csv(board) -> str:
         for dataset, method, found in _all_cells(board, row):
             made = summary(row.run, _source(row.run, dataset))
             figure, difference = (None, None) if method else _published(board, row, dataset)
-            values = {"video AUROC": found.auroc} | {METRICS[name]: value for name, value in found.more.items()}
+            values = {"video AUROC": found.auroc} | {METRICS[name].title: value for name, value in found.more.items()}
             for metric, value in values.items():
                 bounds = [found.low, found.high, figure and figure / 100, difference and difference / 100]
                 beside = bounds if metric == "video AUROC" else [None] * 4
@@ -173,7 +173,7 @@ def _comparisons(board):
 def _further(board):
     if not board.metrics:
         return
-    table = [["run", "column", "video AUROC", *(METRICS[name] for name in board.metrics)]]
+    table = [["run", "column", "video AUROC", *(METRICS[name].title for name in board.metrics)]]
     for row in board.lines:
         for dataset in ordered(row.cells):
             found = row.cells[dataset]

@@ -131,7 +131,7 @@ def test_compare_says_what_a_run_did_otherwise_than_a_published_one(run):
 
 
 def test_leaderboards_errors_are_one_line(run, tmp_path):
-    assert "unknown metric auc" in error_of(call("leaderboard", run, "--out", tmp_path, "--metrics", "ap,auc"))
+    assert "no metric 'auc'" in error_of(call("leaderboard", run, "--out", tmp_path, "--metrics", "ap,auc"))
     (tmp_path / "a.csv").write_text("dataset,video,label,prob\nA,v,1,2\n")
     assert "prob is 2.0, not within 0..1" in error_of(call("leaderboard", tmp_path / "a.csv", "--out", tmp_path))
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from lnclip_df.evaluation.metrics import (
+    METRICS,
     aggregate,
     deepfakebench_video_metrics,
     frame_metrics,
@@ -49,6 +50,15 @@ def test_frame_metrics_are_the_naive_ones(rows):
     assert found["ap"] == pytest.approx(average_precision_score(label, prob), abs=1e-12)
     fpr, tpr, _ = roc_curve(label, prob)
     assert found["eer"] == pytest.approx(fpr[np.argmin(np.abs(1 - tpr - fpr))], abs=1e-12)
+
+
+@given(ROWS)
+def test_the_leaderboards_metrics_are_these(rows):
+    label, prob = both(rows)
+    found = {name: metric.function(label, prob) for name, metric in METRICS.items()}
+    expected = {key: frame_metrics(label, prob)[key] for key in ("auroc", "ap", "eer")}
+    assert [found["frame_auroc"], found["ap"], found["eer"]] == list(expected.values())
+    assert [found["tpr1"], found["tpr5"]] == [tpr_at_fpr(label, prob, fpr) for fpr in (0.01, 0.05)]
 
 
 @given(ROWS, st.sampled_from([0.0, 0.01, 0.05, 0.5, 1.0]))
@@ -121,7 +131,7 @@ def test_a_video_with_both_labels_is_named():
         ([[0]], [[0.5]], "shape"),
     ],
 )
-def test_unfit_arrays_are_refused(label, prob, message):
+def test_invalid_arrays_are_refused(label, prob, message):
     videos = ["x"] * len(label)
     for call in (
         lambda: frame_metrics(label, prob),

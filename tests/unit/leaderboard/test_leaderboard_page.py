@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_json
+from lnclip_df.evaluation.metrics import METRICS, Metric
 from lnclip_df.evaluation.predictions import write_predictions
 from lnclip_df.evaluation.reference import reference
 from lnclip_df.evaluation.runs import read_run
@@ -170,12 +171,21 @@ def test_what_has_no_figure_is_refused_in_one_line(tmp_path, runs):
 
 def test_unknown_options_are_named(runs, tmp_path):
     for options, message in {
-        ("metrics", ("auc",)): "unknown metric auc; accepted are frame_auroc",
+        ("metrics", ("auc",)): "no metric 'auc'; accepted: frame_auroc",
         ("against", "LNCLIP"): "no published row 'LNCLIP'; there are LNCLIP-DF",
         ("resamples", -1): "resamples is -1",
     }.items():
         with pytest.raises(LNCLIPError, match=message):
             leaderboard(runs, tmp_path, **dict([options]))
+
+
+def test_a_metric_of_ones_own_is_one_entry(runs, tmp_path, monkeypatch):
+    monkeypatch.setitem(METRICS, "brier", Metric("Brier", lambda label, score: float(np.mean((score - label) ** 2))))
+    board = make_board(runs[:1], metrics=["brier"], resamples=0)
+    scores = board.lines[0].run.sets["KoDF"]
+    assert board.lines[0].cells["KoDF"].more == {"brier": np.mean((scores.score - scores.label) ** 2)}
+    write_board(board, tmp_path)
+    assert "| video AUROC | Brier |" in (tmp_path / "details.md").read_text(encoding="utf-8")
 
 
 def test_every_published_figure_has_a_source_and_its_recipe_a_yaml():
