@@ -1,0 +1,233 @@
+"""The commands that compare and analyse runs: leaderboard, compare, calibrate, coverage, subgroups, aggregate, …"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lnclip_df.cli import options as opt
+from lnclip_df.cli.train_test import folder_of
+from lnclip_df.core.errors import LNCLIPError
+
+RESAMPLES = 10_000
+
+
+def leaderboard(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or CSV files of other tools' predictions.")],
+    out: Annotated[Path, opt.results("Folder for the tables, the page and the plot.")] = Path("leaderboard"),
+    metrics: Annotated[
+        list[str], opt.names("Metrics besides the video AUROC: frame_auroc, ap, eer, tpr1, tpr5, or all.", opt.results)
+    ] = opt.NONE,
+    against: Annotated[str, opt.results("Published row with which the cells are compared.")] = "LNCLIP-DF",
+    resamples: opt.Resamples = RESAMPLES,
+    seed: opt.Seed = 0,
+):
+    """Compare runs by the video-level AUROC of their predictions.
+
+    Example: lnclip-df leaderboard runs/first runs/second other.csv --out runs/leaderboard
+
+    A CSV file has the columns dataset, video, label, prob and, where known, frame and method. --out gets
+    leaderboard.md, .csv, .tex and .html, details.md (by method, comparisons, records), figures.csv and roc.png.
+    """
+    from lnclip_df.leaderboard import make_board, write_board
+    from lnclip_df.leaderboard.text import terminal
+
+    board = make_board(runs, metrics=metrics, against=against, resamples=resamples, seed=seed)
+    write_board(board, out)
+    typer.echo(f"{terminal(board)}\nPage: {out / 'leaderboard.html'}")
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder of a run, or a CSV file of another tool's predictions.")],
+    second: Annotated[str, typer.Argument(help="Another one, or the name of a published row such as LNCLIP-DF.")],
+):
+    """Show the first field in which two runs differ, then the others, and their figures side by side.
+
+    Example: lnclip-df compare runs/first runs/second
+
+    Example: lnclip-df compare runs/first LNCLIP-DF
+    """
+    from lnclip_df.leaderboard import compare
+
+    typer.echo(compare(first, second))
+
+
+def calibrate(
+    run: opt.Run,
+    datasets: opt.RunSets = opt.NONE,
+    weights: Annotated[
+        Path | None, opt.detector("Weights of the detector. By default best.safetensors of the run.")
+    ] = None,
+    validation: opt.Validation = None,
+    fpr: opt.FalsePositiveRate = 0.05,
+    bins: Annotated[int, opt.results("Number of bins of the ECE and of the reliability diagram.")] = 15,
+    config: opt.ConfigOfWeights = None,
+    overrides: opt.Set = opt.NONE,
+    out: opt.AnalysisOut = None,
+    device: opt.Device = None,
+    quiet: opt.Quiet = False,
+):
+    """Fit a temperature and a threshold on the validation set, and show how well calibrated the probabilities are.
+
+    Example: lnclip-df calibrate runs/first --datasets Celeb-DF-v2 --fpr 0.05
+
+    Predicts the YAML's lnclip.val_dataset once, unless --validation is given. Writes calibration.json beside the
+    weights: the temperature, the threshold, counts, and the hash of the weights. --out gets reliability.png,
+    calibration.md and calibration.csv.
+    """
+    from lnclip_df.analysis.calibrate import calibrate
+    from lnclip_df.weights.restore import config_for
+
+    loaded = None
+    if validation is None and (config or overrides):
+        loaded = config_for(weights or run / "best.safetensors", config, overrides)
+    calibrate(
+        run, datasets=datasets, weights=weights, validation=validation, fpr=fpr, bins=bins, config=loaded, out=out,
+        device=device, progress=not quiet,
+    )  # fmt: skip
+    _show(run, out, "calibration", "reliability.png")
+
+
+def coverage(
+    run: opt.Run,
+    found: Annotated[
+        Path | None, opt.data("CSV file with dataset,video,label,frames_asked,frames_found, failures included.")
+    ] = None,
+    manifest: Annotated[
+        list[Path],
+        opt.data("Instead of --found: manifests/NAME.csv of preprocess, with --dataset and --root. May be repeated."),
+    ] = [],  # noqa: B006
+    dataset: Annotated[str | None, opt.data("With --manifest: name or YAML of the data set.")] = None,
+    root: opt.RootOrNone = None,
+    level: opt.Level = None,
+    folder: opt.Map = opt.NONE,
+    datasets: opt.RunSets = opt.NONE,
+    resamples: opt.Resamples = RESAMPLES,
+    seed: opt.Seed = 0,
+    out: opt.AnalysisOut = None,
+):
+    """Show the AUROC if videos in which no face was found count too.
+
+    Example: lnclip-df coverage runs/first --manifest faces/manifests/Celeb-DF-v2.csv --dataset Celeb-DF-v2 --root rgb
+
+    Example: lnclip-df coverage runs/first --found frames-found.csv
+
+    Failures are left out, get the score 0.5 (per video, and per frame), or count as missing: ranked below every video.
+    """
+    from lnclip_df.analysis.coverage import coverage, write_found
+    from lnclip_df.analysis.report import study_folder
+
+    if (found is None) == (not manifest):
+        raise LNCLIPError("name either --found FILE.csv, or --manifest FILE.csv with --dataset NAME and --root DIR")
+    if manifest:
+        if dataset is None or root is None:
+            raise LNCLIPError("--manifest needs --dataset NAME and --root DIR")
+        found = study_folder(run, out, "coverage") / "frames-found.csv"
+        write_found(found, manifest, dataset, root, level=level, folders=opt.folders(folder))
+    coverage(run, found, datasets=datasets, resamples=resamples, seed=seed, out=out)
+    _show(run, out, "coverage", "coverage.png")
+
+
+def subgroups(
+    run: opt.Run,
+    attributes: Annotated[Path, opt.data("CSV file with the column video and one column per attribute.")],
+    by: Annotated[list[str], opt.names("Attributes to group by.")],
+    datasets: opt.RunSets = opt.NONE,
+    calibration: Annotated[
+        Path | None, opt.detector("calibration.json with the threshold. By default that of the run.")
+    ] = None,
+    validation: opt.Validation = None,
+    fpr: opt.FalsePositiveRate = 0.05,
+    threshold: Annotated[float | None, opt.detector("The threshold itself, instead of --calibration.")] = None,
+    least: Annotated[int, opt.running("Number of videos per class that a group needs to be compared.", min=1)] = 10,
+    resamples: opt.Resamples = RESAMPLES,
+    seed: opt.Seed = 0,
+    out: opt.AnalysisOut = None,
+):
+    """Compare AUROC, FPR and FNR between groups of videos, and name the largest gap.
+
+    Example: lnclip-df subgroups runs/first --attributes people.csv --by sex,compression
+
+    The threshold is the one that lnclip-df calibrate chose on the validation set. The column video has the keys of the
+    predictions, such as Celeb-DF-v2/CelebDFv2_fake/id0_id1_0000.
+    """
+    from lnclip_df.analysis.subgroups import subgroups
+
+    subgroups(
+        run, attributes, by, datasets=datasets, calibrated=calibration, validation=validation, fpr=fpr,
+        threshold=threshold, least=least, resamples=resamples, seed=seed, out=out,
+    )  # fmt: skip
+    _show(run, out, "subgroups", "subgroups.png")
+
+
+def aggregate(
+    run: opt.Run,
+    datasets: opt.RunSets = opt.NONE,
+    resamples: opt.Resamples = RESAMPLES,
+    seed: opt.Seed = 0,
+    out: opt.AnalysisOut = None,
+):
+    """Compare ways to turn the scores of a video's frames into one score, from saved predictions.
+
+    Example: lnclip-df aggregate runs/first --datasets Celeb-DF-v2
+
+    The ways are mean probability, mean logit, median, highest quarter and trimmed mean; after lnclip-df test
+    --save-features also the distance that the feature moves on the sphere from frame to frame.
+    """
+    from lnclip_df.analysis.aggregations import compare_aggregations
+
+    compare_aggregations(run, datasets=datasets, resamples=resamples, seed=seed, out=out)
+    _show(run, out, "aggregate", "aggregate.png")
+
+
+def robustness(
+    weights: opt.Weights,
+    datasets: Annotated[list[str], opt.names("Data sets to test on.")],
+    corruptions: Annotated[
+        list[str], opt.names("Corruptions: jpeg, blur, scale, noise, light, h264, occlusion, or none. By default all.")
+    ] = opt.NONE,
+    attacks: Annotated[list[str], opt.names("Attacks: fgsm, pgd, or none. By default both.")] = opt.NONE,
+    frames: Annotated[int | None, opt.data("Number of frames per video. By default as many as in a test.")] = None,
+    videos: Annotated[int | None, opt.data("Number of videos per class, evenly spaced. By default all.")] = None,
+    config: opt.ConfigOfWeights = None,
+    overrides: opt.Set = opt.NONE,
+    out: Annotated[
+        Path | None, opt.results("Folder for the results. By default studies/robustness beside the weights.")
+    ] = None,
+    resamples: opt.Resamples = RESAMPLES,
+    seed: opt.Seed = 0,
+    device: opt.Device = None,
+    quiet: opt.Quiet = False,
+):
+    """Test a detector on the same frames, degraded in seven ways at five levels, and under FGSM and PGD.
+
+    Example: lnclip-df robustness --weights runs/first/best.safetensors --datasets Celeb-DF-v2 --frames 8
+
+    A finished level is not predicted again: the same command continues. --out gets robustness.md (AUROC, drops, mean
+    corruption degradation), .csv, .png and the predictions of each level.
+    """
+    from lnclip_df.analysis.attacks import ATTACKS
+    from lnclip_df.analysis.corruptions import CORRUPTIONS
+    from lnclip_df.analysis.robustness import robustness
+    from lnclip_df.weights.restore import config_for
+
+    loaded = config_for(weights, config, overrides)
+    out = out or folder_of(weights) / "studies" / "robustness"
+    text = robustness(
+        loaded, weights, out, datasets=datasets, corruptions=_chosen(corruptions, CORRUPTIONS),
+        attacks=_chosen(attacks, ATTACKS), frames=frames, videos=videos, resamples=resamples, seed=seed, device=device,
+        progress=not quiet,
+    )  # fmt: skip
+    typer.echo(f"{text}\nPlot: {out / 'robustness.png'}")
+
+
+def _chosen(names, known):
+    return [] if names == ["none"] else names or list(known)
+
+
+def _show(run, out, name, plot):
+    """Print the table of an analysis, and the path of its plot."""
+    from lnclip_df.analysis.report import study_folder
+
+    folder = study_folder(run, out, name)
+    typer.echo((folder / f"{name}.md").read_text(encoding="utf-8") + f"\nPlot: {folder / plot}")

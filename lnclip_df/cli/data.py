@@ -1,0 +1,228 @@
+"""The commands that turn videos into data sets: preprocess, rearrange, audit, pairs, datasets."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lnclip_df.cli import options as opt
+from lnclip_df.core.errors import LNCLIPError, printable
+from lnclip_df.core.tables import aligned_lines, show
+
+Size = Annotated[int, opt.faces("Side of a face crop, in pixels.")]
+
+
+def preprocess(
+    source: Annotated[Path | None, typer.Argument(help="A video, an image, or a folder of them.")] = None,
+    dataset: Annotated[
+        str | None, opt.data("Instead of a source: a data set (see: lnclip-df datasets). Needs --root.")
+    ] = None,
+    root: opt.RootOrNone = None,
+    out: Annotated[
+        Path | None, opt.results("Folder for the face crops. With --dataset, by default beside the videos.")
+    ] = None,
+    folder: opt.Map = opt.NONE,
+    level: opt.Level = None,
+    split: Annotated[list[str], opt.names("With --dataset: splits to process, train, val or test.")] = opt.NONE,
+    frames: opt.Frames = 32,
+    sampling: Annotated[
+        Literal["fixed_num_frames", "fixed_stride", "at_least"],
+        opt.data(
+            "How frames are chosen: evenly spaced, every --stride frames, or evenly spaced and then more until enough "
+            "faces are found."
+        ),
+    ] = "fixed_num_frames",
+    stride: Annotated[int, opt.data("With fixed_stride: distance between two frames.")] = 10,
+    detector: opt.FaceDetector = "retinaface",
+    predictor: opt.Predictor = None,
+    second_detection: Annotated[
+        bool, opt.faces("With dlib: drop crops in which a second detection finds no face.", "--second-detection")
+    ] = False,
+    face: Annotated[
+        Literal["largest", "track", "mask"] | None,
+        opt.faces(
+            "Face to cut where there are several: the largest, one person tracked, or the one under the manipulation "
+            "mask. By default the data set's choice, else largest."
+        ),
+    ] = None,
+    size: Size = 256,
+    scale: Annotated[float, opt.faces("Enlargement of the crop around the face.")] = 1.3,
+    workers: opt.Workers = None,
+    scheduler: Annotated[
+        str | None, opt.running("Address of a Dask scheduler to use instead: tcp://host:8786.")
+    ] = None,
+    shard: Annotated[
+        str | None, opt.running("Part of the videos to process, i/n: the i-th of n parts, for job arrays.")
+    ] = None,
+    quiet: opt.Quiet = False,
+):
+    """Cut aligned faces out of videos. Finished videos are skipped.
+
+    Example: lnclip-df preprocess videos/ --out datasets/rgb/mine
+
+    Example: lnclip-df preprocess --dataset Celeb-DF-v2 --root datasets/rgb
+
+    Face crops go to frames/, their landmarks to landmarks/, masks to masks/. records/ says which videos are finished;
+    manifests/ has a table of all videos, the settings and versions, and a sheet of random crops to check by eye. The
+    same command continues an interrupted run. Crops of different settings are never mixed.
+    """
+    from lnclip_df.preprocess import preprocess, preprocess_dataset
+
+    options = {
+        "frames": frames, "sampling": sampling, "stride": stride, "detector": detector, "size": size, "scale": scale,
+        "predictor": None if predictor is None else str(predictor), "second_detection": second_detection,
+        "workers": workers, "scheduler": scheduler, "shard": shard, "progress": not quiet,
+    }  # fmt: skip
+    options |= {} if face is None else {"face": face}
+    if (source is None) == (dataset is None):
+        raise LNCLIPError("name either a video or folder, or --dataset NAME with --root DIR")
+    if dataset is not None:
+        summary = preprocess_dataset(
+            dataset, _needed(root, "--root"), out, splits=split, level=level, folders=opt.folders(folder), **options
+        )
+    else:
+        summary = preprocess(source, _needed(out, "--out"), **options)
+    typer.echo(summary)
+    for line in _report(summary):
+        typer.echo(line)
+    raise typer.Exit(0 if summary.faces else 1)
+
+
+def rearrange(
+    dataset: opt.Dataset,
+    root: opt.Root,
+    out: Annotated[Path, opt.results("Folder of the dataset JSONs.")],
+    faces: opt.FacesRoot = None,
+    folder: opt.Map = opt.NONE,
+    level: opt.Level = None,
+    paths: Annotated[
+        Literal["relative", "absolute"],
+        opt.results("Paths in the JSON: relative (./…, which DeepfakeBench needs), or absolute (for lnclip-df alone)."),
+    ] = "relative",
+    relative_to: Annotated[
+        Path, opt.results("Folder that relative paths start from: the root of the DeepfakeBench checkout.")
+    ] = Path("."),
+    allow_missing: opt.AllowMissing = False,
+    lmdb: Annotated[
+        Path | None, opt.results("Also write DeepfakeBench's LMDB into this folder (for lmdb: true and lmdb_dir).")
+    ] = None,
+    quiet: opt.Quiet = False,
+):
+    """Write a data set's JSON in DeepfakeBench's form, from its face crops on disk.
+
+    Example: lnclip-df rearrange Celeb-DF-v2 --root datasets/rgb --out preprocessing/dataset_json
+
+    The split lists and tables of the data set are read below --root. The notes in its YAML say which.
+    """
+    from lnclip_df.datasets.lmdb import write_lmdb
+    from lnclip_df.datasets.rearrange import rearrange
+
+    written = rearrange(
+        dataset, root, out, faces=faces, relative_to=relative_to, paths=paths, folders=opt.folders(folder), level=level,
+        allow_missing=allow_missing,
+    )  # fmt: skip
+    for path in written:
+        typer.echo(path)
+    for path in written if lmdb is not None else ():
+        typer.echo(write_lmdb(path, lmdb, data_root=relative_to, progress=not quiet))
+
+
+def audit(
+    dataset: opt.Dataset,
+    root: opt.Root,
+    faces: opt.FacesRoot = None,
+    folder: opt.Map = opt.NONE,
+    level: opt.Level = None,
+    frames: opt.Frames = 32,
+    size: Size = 256,
+    quick: Annotated[bool, opt.running("Decode one face crop per video instead of all.", "--quick")] = False,
+    allow_missing: opt.AllowMissing = False,
+    workers: opt.Workers = None,
+    out: Annotated[Path | None, opt.results("Also write the report to this JSON file.")] = None,
+    quiet: opt.Quiet = False,
+):
+    """Check whether a data set's face crops are fit for the leaderboard; exit with 1 if they are not.
+
+    Example: lnclip-df audit Celeb-DF-v2 --root datasets/rgb
+
+    Checks counts against the published ones, faces per video, unreadable or unusual images, equal images across splits,
+    sources and pairs on both sides of a split, and crops of several recipes. A problem makes figures wrong or
+    incomparable.
+    """
+    from lnclip_df.datasets.audit import audit_dataset
+
+    report = audit_dataset(
+        dataset, root, faces=faces, folders=opt.folders(folder), level=level, allow_missing=allow_missing,
+        frames=frames, size=size, quick=quick, workers=workers, progress=not quiet,
+    )  # fmt: skip
+    typer.echo(report)
+    if out is not None:
+        report.write(out)
+    raise typer.Exit(0 if report.fit else 1)
+
+
+def pairs(
+    dataset_json: Annotated[
+        Path, typer.Argument(help="A dataset JSON with a training split. The file has the data set's name.")
+    ],
+    root: opt.Root,
+    faces: opt.FacesRoot = None,
+    folder: opt.Map = opt.NONE,
+    out: Annotated[
+        Path | None, opt.results("Folder for the two files. By default the folder of the JSON.")
+    ] = None,
+    seed: opt.Seed = 0,
+    strict: Annotated[
+        bool,
+        opt.data(
+            "Unpaired subset: exclude every source of a fake from the reals, the donor of the face too.",
+            "--strict",
+        ),
+    ] = False,
+    compression: Annotated[str, opt.data("Compression level to use where the data set has levels.")] = "c23",
+):  # fmt: skip
+    """Write a paired and an unpaired training subset of the same size and mix of methods (the paper's Figure 3).
+
+    Example: lnclip-df pairs preprocessing/dataset_json/FaceForensics++.json --root datasets/rgb
+
+    FaceForensics++-paired.json and FaceForensics++-unpaired.json contain the same fakes: the first with the real videos
+    that they were made from, the second with as many others.
+    """
+    from lnclip_df.datasets.pairs import write_pairs
+    from lnclip_df.datasets.scan import scan_faces
+
+    items = scan_faces(dataset_json.stem, root, faces=faces, folders=opt.folders(folder))
+    typer.echo(write_pairs(dataset_json, items, out=out, seed=seed, strict=strict, compression=compression))
+
+
+def datasets(root: opt.RootOrNone = None, faces: opt.FacesRoot = None):
+    """List the data sets that preprocess, rearrange and audit know; with --root also what is on disk.
+
+    Example: lnclip-df datasets --root datasets/rgb
+    """
+    from lnclip_df.datasets.overview import overview
+
+    rows = [["data set", "test real", "test fake", "videos", "with faces", "access"]]
+    for row in overview(root, faces):
+        rows.append([row.name, *map(show, row[2:6]), row.access])
+        if row.fault:
+            rows.append(["", "", "", "", "", row.fault])
+    typer.echo("\n".join(aligned_lines(rows)))
+
+
+def _needed(value, flag):
+    if value is None:
+        raise LNCLIPError(f"{flag} is missing; lnclip-df preprocess --help shows examples")
+    return value
+
+
+def _report(summary):
+    """What to check after preprocessing: the worst videos, the table of all, the sheet of crops."""
+    worst = [record for record in summary.worst if len(record.saved) < record.asked]
+    if worst:
+        yield "videos with the fewest faces:"
+    for record in worst:
+        yield printable(f"  {record.key}: {len(record.saved)} of {record.asked} frames, mean score {record.score:.2f}")
+    yield f"recipe {summary.recipe['fingerprint']}; every video: {summary.manifest}"
+    if summary.sheet:
+        yield f"check by eye: {summary.sheet}"

@@ -1,0 +1,124 @@
+"""The options that several commands share: their types, names and help, and the panels of the help."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.names import split_names
+
+NONE: list[str] = []  # the default of options that can be repeated
+
+
+def _panel(title: str) -> Callable[..., Any]:
+    """A function that makes options of one panel of the help, from a help text and what ``typer.Option`` takes."""
+
+    def option(text: str, *flags: str, **more: Any) -> Any:
+        return typer.Option(*flags, help=text, rich_help_panel=title, **more)
+
+    return option
+
+
+detector, data, faces = _panel("Detector"), _panel("Data"), _panel("Faces")
+results, running = _panel("Results"), _panel("Running")
+
+
+def names(text: str, panel: Callable[..., Any] = data) -> Any:
+    """An option for names, which may be repeated or hold several names with commas."""
+    return panel(f"{text} Separate names by commas, or repeat the option.", callback=split_names)
+
+
+# --- the detector -----------------------------------------------------------------------------------------------------
+
+ConfigFile = Annotated[str, detector("Detector YAML: a file, or the name of a packaged one (see: lnclip-df configs).")]
+ConfigOfWeights = Annotated[
+    str | None,
+    detector("Detector YAML. By default config.yaml beside the weights, else the one saved in them, else lnclip.yaml."),
+]
+Set = Annotated[
+    list[str],
+    detector(
+        "Override one key of the YAML: --set lnclip.slerp.enabled=false. May be repeated.",
+        "--set", metavar="KEY=VALUE",
+    ),
+]  # fmt: skip
+Weights = Annotated[
+    str, detector("Weights: a file, the folder of a run, or a Hub repository such as yermandy/GenD_CLIP_L_14.")
+]
+WeightsOrDefault = Annotated[
+    str | None,
+    detector(
+        "Weights: a file, the folder of a run, or a Hub repository. By default $LNCLIP_WEIGHTS, else the authors' "
+        "yermandy/GenD_CLIP_L_14."
+    ),
+]
+Threshold = Annotated[
+    float | None,
+    detector("Score above which a file counts as fake. By default the threshold of lnclip-df calibrate, else 0.5."),
+]
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+Dataset = Annotated[str, typer.Argument(help="Name of a data set (see: lnclip-df datasets), or a YAML of your own.")]
+Root = Annotated[Path, data("Folder that contains the folders and lists of the data sets.")]
+RootOrNone = Annotated[Path | None, data("Folder that contains the folders of the data sets.")]
+FacesRoot = Annotated[
+    Path | None, data("Folder that contains the data sets' face crops. By default --root.", "--faces")
+]
+Map = Annotated[
+    list[str], data("Path of a folder that the data set's YAML names. May be repeated.", "--map", metavar="NAME=PATH")
+]
+Level = Annotated[str | None, data("Compression level to use, for example c23. By default all.")]
+AllowMissing = Annotated[bool, data("For LNCLIP-val: leave out the parts that are not on disk.", "--allow-missing")]
+TestSets = Annotated[list[str], names("Data sets to test on. By default lnclip.benchmarks of the YAML.")]
+Frames = Annotated[int, data("Number of frames per video.")]
+
+# --- faces ------------------------------------------------------------------------------------------------------------
+
+FaceDetector = Annotated[str, faces("Face detector: retinaface, dlib, or the path of an InsightFace .onnx file.")]
+Predictor = Annotated[Path | None, faces("Landmark predictor file of dlib, with 68 or 81 points. Needed with dlib.")]
+
+# --- runs and statistics ----------------------------------------------------------------------------------------------
+
+Run = Annotated[Path, typer.Argument(help="Folder of a run with predictions, or a CSV file of another tool's.")]
+RunSets = Annotated[list[str], names("Data sets of the run. By default all.")]
+AnalysisOut = Annotated[Path | None, results("Folder for the results. By default RUN/studies/NAME_OF_THE_ANALYSIS.")]
+Resamples = Annotated[int, running("Number of bootstrap resamples. 0 leaves out the confidence intervals.", min=0)]
+FalsePositiveRate = Annotated[
+    float, detector("False positive rate on the validation set at which the threshold is chosen.")
+]
+Validation = Annotated[Path | None, data("Predictions on the validation set: the folder of a run, or a CSV file.")]
+
+# --- how a command runs -----------------------------------------------------------------------------------------------
+
+Device = Annotated[str | None, running("Device: cuda, cuda:1, cpu, … By default a GPU if there is one, else the CPU.")]
+Accelerator = Annotated[str, running("Lightning's accelerator: auto, gpu, cpu, …")]
+Workers = Annotated[int | None, running("Number of worker processes. By default the number of cores.")]
+Seed = Annotated[int, running("Seed of everything that is drawn at random.", min=0)]
+Quiet = Annotated[bool, running("Show no progress bars.", "--quiet")]
+
+# --- DeepfakeBench ----------------------------------------------------------------------------------------------------
+
+Checkout = Annotated[Path, typer.Argument(help="Root folder of a DeepfakeBench checkout.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
+Force = Annotated[bool, typer.Option("--force", help="Also replace or remove installed files that you have edited.")]
+
+# --- studies ----------------------------------------------------------------------------------------------------------
+
+Seeds = Annotated[str, running("Seeds of the trainings, separated by commas.")]
+Demo = Annotated[bool, data("Use the demo's synthetic videos and small backbone, on the CPU.", "--demo")]
+DemoFolder = Annotated[Path, data("With --demo: folder of the demo, whose faces are made there once.", "--demo-data")]
+StudyOut = Annotated[Path, results("Folder of the study.")]
+TrainingYamls = Annotated[
+    list[str], names("Detector YAMLs, one per training set. By default the packaged ones of training/.", detector)
+]
+
+
+def folders(values: list[str]) -> dict[str, str]:
+    """``--map NAME=PATH`` options as a mapping."""
+    for value in values:
+        if "=" not in value:
+            raise LNCLIPError(f"--map {value!r}: expected NAME=PATH")
+    return dict(value.split("=", 1) for value in values)

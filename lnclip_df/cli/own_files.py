@@ -1,0 +1,125 @@
+"""The commands that score files of one's own: predict, bank, app."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lnclip_df.cli import options as opt
+
+
+def predict(
+    paths: Annotated[
+        list[str], typer.Argument(help="Videos, images, folders of them, or patterns such as 'clips/**/*.mp4'.")
+    ],
+    weights: opt.WeightsOrDefault = None,
+    format: Annotated[
+        Literal["table", "csv", "jsonl"],
+        opt.results("Output format. jsonl has one JSON object per line, with every frame."),
+    ] = "table",
+    out: Annotated[
+        Path | None, opt.results("File for the scores. An interrupted run continues with the same command.")
+    ] = None,
+    annotate: Annotated[
+        Path | None, opt.results("Folder for copies with boxes and scores, and for a timeline of each video.")
+    ] = None,
+    explain: Annotated[Path | None, opt.results("Folder for heat maps of the most suspicious faces.")] = None,
+    bank: Annotated[
+        Path | None, opt.results("With --explain: a feature bank of lnclip-df bank, to name the nearest examples.")
+    ] = None,
+    all_faces: Annotated[
+        bool, opt.faces("Score every person. The file's score is that of the most suspicious one.", "--all-faces")
+    ] = False,
+    aligned: Annotated[
+        bool, opt.faces("The images are aligned face crops already, as preprocess makes them.", "--aligned")
+    ] = False,
+    frames: opt.Frames = 32,
+    face: Annotated[
+        Literal["largest", "track"],
+        opt.faces("Face to score where there are several: the largest, or one person tracked."),
+    ] = "largest",
+    threshold: opt.Threshold = None,
+    max_seconds: Annotated[float | None, opt.data("Refuse videos longer than this many seconds.")] = None,
+    batch_size: Annotated[int, opt.running("Number of faces per batch of the detector, across files.", min=1)] = 32,
+    precision: Annotated[
+        Literal["fp32", "bf16", "auto"], opt.running("Precision. auto takes what is faster here.")
+    ] = "auto",
+    detector: opt.FaceDetector = "retinaface",
+    predictor: opt.Predictor = None,
+    config: opt.ConfigOfWeights = None,
+    overrides: opt.Set = opt.NONE,
+    device: opt.Device = None,
+    quiet: opt.Quiet = False,
+):
+    """Score videos and images: how likely is each a deepfake?
+
+    Example: lnclip-df predict clip.mp4 --weights runs/first/best.safetensors
+
+    Example: lnclip-df predict 'clips/*.mp4' --format jsonl --out scores.jsonl --annotate annotated
+
+    The score of a file is the mean probability of fake over its frames. A file that has no face or cannot be read has
+    no score, and the output says why; the exit status is then 1. A score is evidence, not proof.
+    """
+    from lnclip_df.scoring import load
+    from lnclip_df.scoring.score_files import score_files
+
+    how = {"config": config, "overrides": overrides, "device": device, "precision": precision, "threshold": threshold}
+    faces = {"detector": detector, "predictor": None if predictor is None else str(predictor), "frames": frames}
+    faces |= {} if aligned else {"face": face}
+    options = {"all_faces": all_faces, "aligned": aligned, "longest": max_seconds, "batch_size": batch_size} | faces
+    pictures = {"annotated": annotate, "explained": explain, "bank": bank}
+    rows, text = score_files(
+        lambda: load(weights, **how), paths, out=out, format=format, progress=not quiet, **pictures, **options
+    )
+    typer.echo(text if out is None else f"{out}: {len(rows)} files", nl=out is not None)
+    raise typer.Exit(0 if all(row["score"] is not None for row in rows) else 1)
+
+
+def bank(
+    weights: opt.Weights,
+    config: opt.ConfigOfWeights = None,
+    overrides: opt.Set = opt.NONE,
+    datasets: Annotated[list[str], opt.names("Data sets to keep. By default train_dataset of the YAML.")] = opt.NONE,
+    split: Annotated[Literal["train", "val", "test"], opt.data("Split of the data sets.")] = "train",
+    frames: opt.Frames = 8,
+    out: Annotated[Path, opt.results("File of the bank, .safetensors.")] = Path("bank.safetensors"),
+    device: opt.Device = None,
+    quiet: opt.Quiet = False,
+):
+    """Save the features of training frames, so that predict can name the training examples nearest to a face.
+
+    Example: lnclip-df bank --weights runs/first/best.safetensors --out runs/first/bank.safetensors
+
+    A bank belongs to one file of weights and is refused with others. It contains features and paths, no pictures.
+    """
+    from lnclip_df.scoring import load
+    from lnclip_df.scoring.feature_bank import make_bank
+
+    scorer = load(weights, config=config, overrides=overrides, device=device)
+    made = make_bank(scorer, out, datasets=datasets, split=split, frames=frames, progress=not quiet)
+    typer.echo(f"{out}: {len(made.frames)} frames of {len(set(made.video.tolist()))} videos")
+
+
+def app(
+    weights: opt.WeightsOrDefault = None,
+    host: Annotated[str, opt.running("Address to serve at. 0.0.0.0 lets everybody in the network in.")] = "127.0.0.1",
+    port: Annotated[int, opt.running("Port to serve at. 0 takes a free one.", min=0, max=65535)] = 7860,
+    max_mb: Annotated[float, opt.data("Largest size of one upload, in megabytes.")] = 200,
+    max_seconds: Annotated[float, opt.data("Longest duration of a video, in seconds.")] = 300,
+    threshold: opt.Threshold = None,
+    config: opt.ConfigOfWeights = None,
+    overrides: opt.Set = opt.NONE,
+    device: opt.Device = None,
+):
+    """Serve a page in the browser that scores uploaded videos and images.
+
+    Example: lnclip-df app --weights runs/first/best.safetensors
+
+    The page asks nothing of the network. Uploads are deleted after scoring.
+    """
+    from lnclip_df.app import listen, serve
+    from lnclip_df.scoring import load
+
+    with listen(host, port) as where:
+        scorer = load(weights, config=config, overrides=overrides, device=device, threshold=threshold)
+        serve(scorer, where, max_mb=max_mb, max_seconds=max_seconds)

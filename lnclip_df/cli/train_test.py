@@ -1,0 +1,140 @@
+"""The commands around one detector: train, test, configs, export."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lnclip_df.cli import options as opt
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.tables import aligned_lines, percent
+
+
+def train(
+    config: opt.ConfigFile = "lnclip.yaml",
+    overrides: opt.Set = opt.NONE,
+    out: Annotated[Path | None, opt.results("Folder of the run. By default runs/NAME_OF_THE_YAML.")] = None,
+    start: Annotated[
+        str | None,
+        opt.detector("Weights to start from, of any format that test reads.", "--from", metavar="CHECKPOINT"),
+    ] = None,
+    resume: Annotated[
+        bool, opt.running("Continue after the last finished epoch of the run in --out.", "--resume")
+    ] = False,
+    accelerator: opt.Accelerator = "auto",
+    devices: Annotated[str, opt.running("Number of devices per node (2), or which ones (0,3).")] = "auto",
+    num_nodes: Annotated[int, opt.running("Number of machines.", min=1)] = 1,
+    strategy: Annotated[str, opt.running("Lightning's strategy: auto, ddp, …")] = "auto",
+    quiet: opt.Quiet = False,
+):
+    """Train a detector, validate it after every epoch, and keep the best.
+
+    Example: lnclip-df train --config lnclip.yaml --set train_batchSize=64 --out runs/first
+
+    Example: lnclip-df train --config training/ffiw.yaml --from runs/first/best.safetensors --out runs/second
+    --set 'lnclip.replay={datasets: [FaceForensics++], share: 0.1}'
+
+    The folder of the run gets best.safetensors (best on the validation set), config.yaml, history.json, TensorBoard's
+    events in tensorboard/, and checkpoints/last.ckpt, from which the same command with --resume continues. --from (in
+    the YAML: lnclip.start_from) trains existing weights further on new data; lnclip.replay mixes in a share of the old.
+    """
+    from lnclip_df.config.loading import load_config
+    from lnclip_df.training.train import train
+
+    loaded = load_config(config, overrides)
+    if start is not None:
+        loaded = loaded.replace({"lnclip.start_from": start})
+    out = out or Path("runs") / Path(config).stem
+    switches = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "strategy": strategy}
+    train(loaded, out, resume=resume, progress=not quiet, **switches)
+
+
+def test(
+    weights: opt.Weights,
+    config: opt.ConfigOfWeights = None,
+    overrides: opt.Set = opt.NONE,
+    datasets: opt.TestSets = opt.NONE,
+    out: Annotated[Path | None, opt.results("Folder of the run. By default the folder of the weights.")] = None,
+    device: opt.Device = None,
+    save_features: Annotated[
+        bool, opt.results("Also save each frame's feature, for lnclip-df aggregate.", "--save-features")
+    ] = False,
+    quiet: opt.Quiet = False,
+):
+    """Test a detector on the test split of one or more data sets.
+
+    Example: lnclip-df test --weights runs/first/best.safetensors --datasets Celeb-DF-v2,DFDC
+
+    Each data set gives predictions/NAME.parquet, with one row per frame, and metrics/NAME.json. Data sets that were
+    tested before with the same weights, configuration and frames are not tested again.
+    """
+    from lnclip_df.evaluation.test import test
+    from lnclip_df.weights.restore import config_for
+
+    loaded = config_for(weights, config, overrides)
+    out = out or folder_of(weights)
+    results = test(
+        loaded, weights, out, datasets=datasets, device=device, progress=not quiet, save_features=save_features
+    )
+    rows = [["data set", "videos", "frames", "AUROC", "AP", "EER", "accuracy", "crops"]]
+    for name, result in results.items():
+        skipped = f" ({len(result['skipped_frames'])} frames skipped)" if result["skipped_frames"] else ""
+        video = [percent(result["video"][key]) for key in ("auroc", "ap", "eer", "accuracy")]
+        crops = ", ".join(result["crops"]) + skipped
+        rows.append([name, str(result["videos"]), str(result["frames"]), *video, crops])
+    typer.echo("\n".join(aligned_lines(rows)))
+
+
+def configs():
+    """List the packaged YAMLs that --config takes by name.
+
+    Example: lnclip-df configs
+    """
+    from lnclip_df.config.loading import detector_yamls
+
+    for name in detector_yamls():
+        typer.echo(name)
+
+
+def export(
+    weights: Annotated[
+        str, typer.Argument(help="Weights: a file, a folder, or a Hub repository such as yermandy/GenD_CLIP_L_14.")
+    ],
+    format: Annotated[Literal["delta", "full", "transformers", "onnx"], opt.results("Format to write.")],
+    out: Annotated[Path, opt.results("File to write, .safetensors or .onnx. For transformers: a new folder.")],
+    config: opt.ConfigOfWeights = None,
+    overrides: opt.Set = opt.NONE,
+    card: Annotated[
+        Path | None, opt.results("File for a model card. The folder of transformers always has one, README.md.")
+    ] = None,
+    metrics: Annotated[
+        list[str],
+        opt.results(
+            "For the model card: the metrics/ folder of a run that tested these weights, or files in it. "
+            "May be repeated."
+        ),
+    ] = opt.NONE,
+):
+    """Write a detector's weights in another format, with its configuration, metrics and test vectors.
+
+    Example: lnclip-df export runs/first/best.safetensors --format onnx --out detector.onnx
+
+    A delta contains only the LayerNorms and the head; loading it needs the weights of the backbone. An ONNX file is
+    compared with PyTorch before it is kept. A model card says what is recorded about the weights, and no more.
+    """
+    from lnclip_df.weights.export import export
+    from lnclip_df.weights.restore import config_for
+
+    typer.echo(export(weights, out, format, config_for(weights, config, overrides), card=card, metrics=metrics))
+
+
+def folder_of(weights: str) -> Path:
+    """The folder of weights, where their results go by default.
+
+    Raises:
+        LNCLIPError: the weights come from the Hub, which has no folder for results.
+    """
+    path = Path(weights)
+    if not path.exists():
+        raise LNCLIPError(f"{weights} is fetched from the Hub: name a folder for the results with --out")
+    return path if path.is_dir() else path.parent
