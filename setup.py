@@ -69,7 +69,7 @@ setup(
         "tensorboard>=2.10",
         "torch>=2.2",
         "tqdm>=4.60",
-        "typer>=0.12",
+        "typer>=0.19",
     ],
     extras_require={
         "preprocess": PREPROCESS,

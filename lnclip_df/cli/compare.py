@@ -134,7 +134,7 @@ def subgroups(
     by: Annotated[list[str], opt.names("Attributes to group by.")],
     datasets: opt.RunSets = opt.NONE,
     calibration: Annotated[
-        Path | None, opt.detector("calibration.json with the threshold. By default that of the run.")
+        Path | None, opt.detector("File calibration.json with the threshold. By default that of the run.")
     ] = None,
     validation: opt.Validation = None,
     fpr: opt.FalsePositiveRate = 0.05,

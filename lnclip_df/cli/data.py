@@ -66,22 +66,17 @@ def preprocess(
     manifests/ has a table of all videos, the settings and versions, and a sheet of random crops to check by eye. The
     same command continues an interrupted run. Crops of different settings are never mixed.
     """
-    from lnclip_df.preprocess import preprocess, preprocess_dataset
+    from lnclip_df.preprocess import CropSettings, RunOptions, preprocess, preprocess_dataset
 
-    options = {
-        "frames": frames, "sampling": sampling, "stride": stride, "detector": detector, "size": size, "scale": scale,
-        "predictor": None if predictor is None else str(predictor), "second_detection": second_detection,
-        "workers": workers, "scheduler": scheduler, "shard": shard, "progress": not quiet,
-    }  # fmt: skip
-    options |= {} if face is None else {"face": face}
+    settings = CropSettings(sampling, frames, stride, detector, predictor, second_detection, face, size, scale)
+    run = RunOptions(workers, scheduler, shard, progress=not quiet)
     if (source is None) == (dataset is None):
         raise LNCLIPError("name either a video or folder, or --dataset NAME with --root DIR")
     if dataset is not None:
-        summary = preprocess_dataset(
-            dataset, _needed(root, "--root"), out, splits=split, level=level, folders=opt.folders(folder), **options
-        )
+        parts = {"splits": split, "level": level, "folders": opt.folders(folder)}
+        summary = preprocess_dataset(dataset, _needed(root, "--root"), out, settings, run, **parts)
     else:
-        summary = preprocess(source, _needed(out, "--out"), **options)
+        summary = preprocess(source, _needed(out, "--out"), settings, run)
     typer.echo(summary)
     for line in _report(summary):
         typer.echo(line)

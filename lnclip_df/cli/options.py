@@ -78,7 +78,7 @@ Frames = Annotated[int, data("Number of frames per video.")]
 # --- faces ------------------------------------------------------------------------------------------------------------
 
 FaceDetector = Annotated[str, faces("Face detector: retinaface, dlib, or the path of an InsightFace .onnx file.")]
-Predictor = Annotated[Path | None, faces("Landmark predictor file of dlib, with 68 or 81 points. Needed with dlib.")]
+Predictor = Annotated[str | None, faces("Landmark predictor file of dlib, with 68 or 81 points. Needed with dlib.")]
 
 # --- runs and statistics ----------------------------------------------------------------------------------------------
 

@@ -60,17 +60,22 @@ def predict(
     The score of a file is the mean probability of fake over its frames. A file that has no face or cannot be read has
     no score, and the output says why; the exit status is then 1. A score is evidence, not proof.
     """
-    from lnclip_df.scoring import load
+    from lnclip_df.scoring import ScoreOptions, load
     from lnclip_df.scoring.score_files import score_files
 
-    how = {"config": config, "overrides": overrides, "device": device, "precision": precision, "threshold": threshold}
-    faces = {"detector": detector, "predictor": None if predictor is None else str(predictor), "frames": frames}
-    faces |= {} if aligned else {"face": face}
-    options = {"all_faces": all_faces, "aligned": aligned, "longest": max_seconds, "batch_size": batch_size} | faces
-    pictures = {"annotated": annotate, "explained": explain, "bank": bank}
+    def load_scorer():
+        return load(
+            weights, config=config, overrides=overrides, device=device, precision=precision, threshold=threshold
+        )
+
+    options = ScoreOptions(
+        frames=frames, face="largest" if aligned else face, detector=detector, predictor=predictor,
+        all_faces=all_faces, aligned=aligned, max_seconds=max_seconds, batch_size=batch_size,
+    )  # fmt: skip
     rows, text = score_files(
-        lambda: load(weights, **how), paths, out=out, format=format, progress=not quiet, **pictures, **options
-    )
+        load_scorer, paths, options, out=out, format=format, annotate_to=annotate, explain_to=explain, bank=bank,
+        progress=not quiet,
+    )  # fmt: skip
     typer.echo(text if out is None else f"{out}: {len(rows)} files", nl=out is not None)
     raise typer.Exit(0 if all(row["score"] is not None for row in rows) else 1)
 

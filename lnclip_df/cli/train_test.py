@@ -1,5 +1,6 @@
 """The commands around one detector: train, test, configs, export."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -41,12 +42,11 @@ def train(
     from lnclip_df.config.loading import load_config
     from lnclip_df.training.train import train
 
-    loaded = load_config(config, overrides)
     if start is not None:
-        loaded = loaded.replace({"lnclip.start_from": start})
+        overrides = [*overrides, f"lnclip.start_from={json.dumps(start)}"]
     out = out or Path("runs") / Path(config).stem
     switches = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "strategy": strategy}
-    train(loaded, out, resume=resume, progress=not quiet, **switches)
+    train(load_config(config, overrides), out, resume=resume, progress=not quiet, **switches)
 
 
 def test(

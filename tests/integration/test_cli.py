@@ -5,10 +5,11 @@ import subprocess
 import sys
 
 import pytest
+import typer
 import yaml
+from commands import call, error_of
 from released import tiny_config, tiny_detector
 from tiny import configured, make_toy
-from typer.testing import CliRunner
 
 import lnclip_df
 from lnclip_df import cli
@@ -20,19 +21,6 @@ COMMANDS = [
     "coverage", "subgroups", "aggregate", "robustness", "export", "install", "uninstall", "doctor", "bench-run", "demo",
     "configs", "bank", "predict", "app",
 ]  # fmt: skip
-
-
-def call(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-
-
-def error_of(result) -> str:
-    """The one line on stderr of a command that failed as it should."""
-    assert result.exit_code == 1, result.output
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    return lines[0]
 
 
 def test_nothing_heavy_is_imported_for_help():
@@ -73,6 +61,33 @@ def test_help_lists_every_command():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_commands_help_shows_an_example(command):
     assert f"Example: lnclip-df {command}" in call(command, "--help").stdout
+
+
+def test_h_is_help():
+    assert call("train", "-h").stdout == call("train", "--help").stdout
+
+
+def all_commands(group=None, name=""):
+    """Every command by name, with those of groups."""
+    for key, command in (group or typer.main.get_command(cli.app)).commands.items():
+        if hasattr(command, "commands"):
+            yield from all_commands(command, f"{name}{key} ")
+        else:
+            yield name + key, command
+
+
+@pytest.mark.parametrize(("name", "command"), list(all_commands()))
+def test_every_help_text_is_a_full_phrase(name, command):
+    for parameter in command.params:
+        text = parameter.help
+        assert text[0].isupper() and text.endswith((".", "…")), f"{name}: {text}"
+        assert not text.startswith(("Of ", "As for ", "Its ")), f"{name}: {text}"
+
+
+def test_a_value_that_is_not_among_the_choices_is_a_usage_error_that_lists_them():
+    result = call("predict", "clip.mp4", "--format", "xml")
+    assert result.exit_code == 2
+    assert all(word in result.stderr for word in ("--format", "'xml'", "'table'", "'csv'", "'jsonl'"))
 
 
 def test_version():

@@ -5,17 +5,12 @@ import json
 import pytest
 import test_datasets_end_to_end as end_to_end
 import trees
-from typer.testing import CliRunner
+from commands import call
 
-from lnclip_df import cli
 from lnclip_df.datasets.overview import overview
 
 pytest.importorskip("av")
 pytest.importorskip("retinaface")
-
-
-def call(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture
@@ -69,7 +64,7 @@ def test_videos_to_faces_to_json_to_audit(root):
         (["preprocess", "a.mp4"], "--out is missing"),
         (["preprocess", "--dataset", "UADFV"], "--root is missing"),
         (["preprocess", "--dataset", "nope", "--root", "."], "no dataset nope"),
-        (["rearrange", "UADFV", "--root", ".", "--out", "x", "--map", "y"], "accepted is NAME=PATH"),
+        (["rearrange", "UADFV", "--root", ".", "--out", "x", "--map", "y"], "expected NAME=PATH"),
         (["audit", "UADFV", "--root", "absent"], "no folder UADFV"),
         (["pairs", "absent/UADFV.json", "--root", "absent"], "no folder UADFV"),
     ],

@@ -1,15 +1,9 @@
 """The studies on the command line: help that teaches, tables on stdout, errors in one line."""
 
 import pytest
-from typer.testing import CliRunner
-
-from lnclip_df import cli
+from commands import call
 
 COMMANDS = ["calibrate", "coverage", "subgroups", "aggregate", "robustness"]
-
-
-def call(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture

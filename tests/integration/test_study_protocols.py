@@ -9,14 +9,14 @@ import pyarrow.parquet as parquet
 import pytest
 import torch
 import yaml
+from commands import call
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 from tiny import TINY, configured, make_toy, write_dataset
-from typer.testing import CliRunner
 
-from lnclip_df import LNCLIPError, cli, load_config
+from lnclip_df import LNCLIPError, load_config
 from lnclip_df.config.loading import bench_configs
 from lnclip_df.core.files import sha256
 from lnclip_df.datasets.dataset_json import Video, read_videos
@@ -412,10 +412,6 @@ def test_continual_training_starts_each_step_where_the_last_ended_and_replays(ro
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
-
-
-def call(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
 @pytest.mark.parametrize("command", ["ablation", "pairing", "training-set", "continual"])

@@ -7,12 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from commands import call
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny import configured, make_toy, write_dataset
-from typer.testing import CliRunner
 
-from lnclip_df import cli
 from lnclip_df.analysis.predict import load
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256
@@ -199,10 +198,6 @@ def test_broken_frames_are_an_error_or_left_out(made, tmp_path, caplog, monkeypa
     assert len(bank.frames) == 47 and "./frames/demo_real/3/001.png" not in bank.frames
     read = read_bank(tmp_path / "b.safetensors", loaded.weights["sha256"])
     assert read.frames == bank.frames and "cannot be read and are not in the bank: 1, the first is" in caplog.text
-
-
-def call(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
 def test_the_command_writes_the_bank_that_the_function_writes(made, tmp_path):

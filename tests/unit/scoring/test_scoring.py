@@ -21,8 +21,10 @@ from lnclip_df.datasets import write_dataset_json
 from lnclip_df.datasets.write_json import Entry
 from lnclip_df.demo import videos
 from lnclip_df.evaluation.test import test as run_test
+from lnclip_df.scoring import ScoreOptions
 from lnclip_df.scoring.feature_bank import make_bank
 from lnclip_df.scoring.inputs import find_inputs
+from lnclip_df.scoring.score_files import score_files
 from lnclip_df.weights.export import export
 
 pytest.importorskip("retinaface")
@@ -412,14 +414,19 @@ def test_a_bank_names_the_training_video_that_a_face_is_from(scorer, clips, tmp_
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--format", "xml"], "format: 'xml' received; accepted are table, csv, jsonl"),
-     (["--bank", "b.safetensors"], "bank: it names the nearest examples of the faces that explain_to shows"),
-     (["--face", "mask"], "accepted are largest and track"), (["--frames", "0"], "frames: 0 received"),
-     (["--device", "abacus"], "--device abacus")],
+    [(["--bank", "b.safetensors"], "bank: it names the nearest examples of the faces that explain_to shows"),
+     (["--frames", "0"], "frames: 0 received"), (["--device", "abacus"], "--device abacus")],
 )  # fmt: skip
 def test_invalid_options_are_one_line(weights, clips, arguments, message):
     done = CliRunner().invoke(cli.app, ["predict", str(clips / "one.mp4"), "--weights", str(weights), *arguments])
     assert done.exit_code == 1 and message in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_invalid_choices_are_named(clips):
+    with pytest.raises(LNCLIPError, match="format: 'xml' received; accepted are table, csv, jsonl"):
+        score_files(None, [clips / "one.mp4"], ScoreOptions(), format="xml")
+    with pytest.raises(LNCLIPError, match="accepted are largest and track"):
+        ScoreOptions(face="mask")
 
 
 def test_without_weights_and_network_the_message_says_what_to_do(clips, monkeypatch, tmp_path):

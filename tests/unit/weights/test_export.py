@@ -6,11 +6,11 @@ import os
 
 import pytest
 import torch
+from commands import call
 from released import images, logits_of, tiny_config, tiny_detector
 from safetensors import safe_open
-from typer.testing import CliRunner
 
-from lnclip_df import LNCLIPDetector, LNCLIPError, cli
+from lnclip_df import LNCLIPDetector, LNCLIPError
 from lnclip_df.weights import load_weights, save_weights
 from lnclip_df.weights.export import export
 from lnclip_df.weights.read import read_weights
@@ -225,10 +225,6 @@ def test_damaged_test_vectors_are_refused(trained, tmp_path, change):
 
 
 # ---- the command
-
-
-def call(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
 def test_the_command_needs_no_yaml_where_the_weights_hold_theirs(trained, tmp_path):

@@ -2,17 +2,13 @@
 
 import pytest
 import yaml
+from commands import call
 from released import tiny_config, tiny_detector
 from tiny import configured, make_toy
-from typer.testing import CliRunner
 
-from lnclip_df import LNCLIPDetector, LNCLIPError, cli
+from lnclip_df import LNCLIPDetector, LNCLIPError
 from lnclip_df.weights import save_weights
 from lnclip_df.weights.restore import config_for
-
-
-def call(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
 def test_the_configuration_is_given_beside_or_within(tmp_path):

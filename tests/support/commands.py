@@ -1,0 +1,20 @@
+"""Call the command line in this process."""
+
+from click.testing import Result
+from typer.testing import CliRunner
+
+from lnclip_df import cli
+
+
+def call(*arguments) -> Result:
+    """Call ``lnclip-df`` with the arguments; the result has ``exit_code``, ``stdout`` and ``stderr``."""
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def error_of(result: Result) -> str:
+    """The one line on stderr of a command that failed with an error that the user can fix."""
+    assert result.exit_code == 1, result.output
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
