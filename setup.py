@@ -52,7 +52,11 @@ setup(
     python_requires=">=3.10",
     packages=[*find_packages(include=["lnclip_df", "lnclip_df.*"]), "lnclip_df.bench_configs"],
     package_dir={"lnclip_df.bench_configs": "bench_configs"},
-    package_data={"lnclip_df": ["py.typed"], "lnclip_df.bench_configs": ["*.yaml", "*/*.yaml"]},
+    package_data={
+        "lnclip_df": ["py.typed"],
+        "lnclip_df.app": ["templates/*"],
+        "lnclip_df.bench_configs": ["*.yaml", "*/*.yaml"],
+    },
     install_requires=[
         "albumentations>=1.3,<3",
         "lightning>=2.2",

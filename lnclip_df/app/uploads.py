@@ -1,4 +1,4 @@
-"""What visitors uploaded: which files are still needed, and by whom; all others are deleted."""
+"""The uploaded files: leases record which visitor still needs which file; files without a lease are deleted."""
 
 import secrets
 import tempfile
@@ -11,14 +11,14 @@ from pathlib import Path
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import inside
 
-ABANDONED = 120  # seconds after which a file that nobody holds goes: of an upload that was broken off
-LONGEST = 3600  # seconds after which any file goes
-EVERY = 20  # seconds between two looks at the folder
+ABANDONED_AFTER = 120  # seconds after which a file without a lease is deleted, because its upload was interrupted
+MAX_AGE = 3600  # seconds after which any lease ends
+SWEEP_INTERVAL = 20  # seconds
 
 
 @dataclass
-class _Hold:
-    """Files that are needed, each with the state that it was last seen in."""
+class _Lease:
+    """Files that a visitor needs, each with its state when the lease was made or renewed."""
 
     session: str
     since: float
@@ -26,84 +26,87 @@ class _Hold:
 
 
 class Uploads:
-    """The files in a folder, and who needs them.
+    """The files in a folder and the leases on them.
 
-    A file goes as soon as nobody holds it. Two visitors who upload the same have it under one path, each upload in
-    place of the one before: so a file stays while another holds it, and where it is a newer upload, not held yet.
+    A file is deleted as soon as its last lease ends. Two visitors who upload the same content get the same path, and
+    the later upload replaces the earlier one. So a file is kept while another lease has it, and also if it was replaced
+    by an upload that has no lease yet.
 
     Args:
-        folder: of the uploads alone.
-        most: bytes that all of them may have.
+        folder: contains nothing but uploads.
+        max_bytes: of all files together.
     """
 
-    def __init__(self, folder, most: int):
-        self.folder, self.most = Path(folder).resolve(), most
-        self._holds, self._lock = {}, threading.Lock()
+    def __init__(self, folder, max_bytes: int):
+        self.folder, self.max_bytes = Path(folder).resolve(), max_bytes
+        self._leases, self._lock = {}, threading.Lock()
 
-    def hold(self, key: str, session: str, paths):
-        """Hold these files under a key, instead of those that it held before.
+    def lease(self, key: str, session: str, paths):
+        """Lease files under a key, in place of those leased under it before.
 
         Args:
-            key: a ticket, or the session itself for what lies in the visitor's box.
-            session: of the visitor; see :meth:`leave`.
-            paths: of files in the folder; those that are gone are passed over.
+            key: a ticket, or the session itself for the files in the visitor's box.
+            session: of the visitor; see :meth:`release_session`.
+            paths: of files in the folder; missing files are ignored.
 
         Raises:
             LNCLIPError: a path is not in the folder.
         """
         files = {path: _state(path) for path in (inside(self.folder, path) for path in paths) if path.is_file()}
         with self._lock:
-            before = self._holds.pop(key, None)
+            before = self._leases.pop(key, None)
             if files:
-                self._holds[key] = _Hold(session, time.time(), files)
+                self._leases[key] = _Lease(session, time.time(), files)
             self._delete(before)
 
-    def take(self, session: str, paths) -> str:
-        """Hold files for one scoring, and return its ticket, which nobody can guess."""
+    def new_ticket(self, session: str, paths) -> str:
+        """Lease files for one scoring under a random key, and return it."""
         ticket = secrets.token_urlsafe(16)
-        self.hold(ticket, session, paths)
+        self.lease(ticket, session, paths)
         return ticket
 
     def files(self, key: str) -> list[Path]:
-        """What a key holds, in order; empty once it is dropped."""
+        """The files leased under a key, in order; none after its release."""
         with self._lock:
-            return list(self._holds[key].files) if key in self._holds else []
+            return list(self._leases[key].files) if key in self._leases else []
 
-    def drop(self, key: str):
-        """Hold nothing under a key any more."""
+    def release(self, key: str):
+        """End the lease of a key."""
         with self._lock:
-            self._delete(self._holds.pop(key, None))
+            self._delete(self._leases.pop(key, None))
 
-    def leave(self, session: str):
-        """Drop all that a visitor holds."""
-        with self._lock:
-            for key in [key for key, hold in self._holds.items() if hold.session == session]:
-                self._delete(self._holds.pop(key))
+    def release_session(self, session: str):
+        """End all leases of a visitor."""
+        self._release_where(lambda lease: lease.session == session)
 
-    def full(self, more: int) -> bool:
-        """Whether the folder has no room for so many more bytes."""
-        return sum(_size(path) for path in self.folder.rglob("*")) + more > self.most
+    def has_room(self, size: int) -> bool:
+        """Whether the folder has room for ``size`` more bytes."""
+        return sum(_size(path) for path in self.folder.rglob("*")) + size <= self.max_bytes
 
     def sweep(self, now: float | None = None):
-        """Delete what an upload that was broken off has left, what was held for too long, and empty folders.
+        """Delete the rest of interrupted uploads, files whose lease is too old, and empty folders.
 
         Args:
             now: in seconds since the epoch.
         """
         now = time.time() if now is None else now
+        self._release_where(lambda lease: now - lease.since > MAX_AGE)
         with self._lock:
-            for key in [key for key, hold in self._holds.items() if now - hold.since > LONGEST]:
-                self._delete(self._holds.pop(key))
-            held = {path for hold in self._holds.values() for path in hold.files}
+            leased = {path for lease in self._leases.values() for path in lease.files}
         for path in sorted(self.folder.rglob("*"), reverse=True):
             with suppress(OSError):
-                if path not in held and now - path.stat().st_mtime > ABANDONED:
+                if path not in leased and now - path.stat().st_mtime > ABANDONED_AFTER:
                     path.rmdir() if path.is_dir() else path.unlink()
 
-    def _delete(self, hold):
-        """Delete the files of a hold that was taken out, those aside that another holds, or that were replaced."""
-        for path, state in () if hold is None else hold.files.items():
-            others = [other for other in self._holds.values() if path in other.files]
+    def _release_where(self, condition):
+        with self._lock:
+            for key in [key for key, lease in self._leases.items() if condition(lease)]:
+                self._delete(self._leases.pop(key))
+
+    def _delete(self, lease):
+        """Delete the files of an ended lease, except those that another lease has, or that were replaced."""
+        for path, state in () if lease is None else lease.files.items():
+            others = [other for other in self._leases.values() if path in other.files]
             for other in others:
                 other.files[path] = max(other.files[path], state)
             if not others and _state(path) == state:
@@ -111,35 +114,37 @@ class Uploads:
 
 
 @contextmanager
-def upload_folder(most: int):
+def upload_folder(max_bytes: int):
     """Yield :class:`Uploads` in a new folder that only this user can read; it is swept, and deleted at the end.
 
     Raises:
-        LNCLIPError: the system's folder for temporary files cannot be written to.
+        LNCLIPError: the system's folder for temporary files is not writable.
     """
     try:
         folder = tempfile.TemporaryDirectory(prefix="lnclip-app-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise LNCLIPError(f"no folder for uploads: {error.strerror or error}; set TMPDIR to one") from error
-    done = threading.Event()
+        raise LNCLIPError(
+            f"cannot create a folder for uploads: {error.strerror or error}; set TMPDIR to a writable folder"
+        ) from error
+    ended = threading.Event()
+
+    def sweep():
+        while not ended.wait(SWEEP_INTERVAL):
+            uploads.sweep()
+
     with folder as path:
-        uploads = Uploads(path, most)
-        sweeper = threading.Thread(target=_sweep_until, args=(uploads, done), daemon=True)
+        uploads = Uploads(path, max_bytes)
+        sweeper = threading.Thread(target=sweep, daemon=True)
         sweeper.start()
         try:
             yield uploads
         finally:
-            done.set()
+            ended.set()
             sweeper.join()
 
 
-def _sweep_until(uploads, done):
-    while not done.wait(EVERY):
-        uploads.sweep()
-
-
 def _state(path):
-    """When the file at a path was written, and which it is: an upload of the same in its place has another state."""
+    """Modification time and inode of a file: another upload in its place has another state."""
     try:
         found = path.stat()
     except OSError:

@@ -27,11 +27,12 @@ from lnclip_df.scoring.results import FrameScore, Person, Result
 pytest.importorskip("gradio")
 pytest.importorskip("retinaface")
 
-from lnclip_df.app import listen, show
-from lnclip_df.app.guard import Guard
-from lnclip_df.app.page import Desk
-from lnclip_df.app.server import WAITING, make_app
-from lnclip_df.app.uploads import ABANDONED, LONGEST, Uploads, upload_folder
+from lnclip_df.app import listen
+from lnclip_df.app.cards import message_card, result_card
+from lnclip_df.app.middleware import SecurityMiddleware
+from lnclip_df.app.page import PageHandlers
+from lnclip_df.app.server import MAX_UPLOADS, make_app
+from lnclip_df.app.uploads import ABANDONED_AFTER, MAX_AGE, Uploads, upload_folder
 
 SCREENSHOT = "LNCLIP_APP_SCREENSHOT"  # names the file to write one to, with the limits that are the default
 MB, SECONDS = (200, 300) if SCREENSHOT in os.environ else (1, 3)
@@ -74,9 +75,9 @@ def serving(scorer, limit):
     """The page at an address and its uploads, in a thread."""
     import uvicorn
 
-    with pytest.MonkeyPatch.context() as patch, upload_folder(WAITING * limit) as uploads:
+    with pytest.MonkeyPatch.context() as patch, upload_folder(MAX_UPLOADS * limit) as uploads:
         patch.setenv("GRADIO_TEMP_DIR", "")  # which make_app sets
-        app = make_app(scorer, uploads, most=limit, max_seconds=SECONDS)
+        app = make_app(scorer, uploads, max_bytes=limit, max_seconds=SECONDS)
         socket = listen("127.0.0.1", 0)
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
@@ -92,7 +93,7 @@ def serving(scorer, limit):
 class Served:
     url: str
     folder: Path
-    app: Guard | None = None
+    app: SecurityMiddleware | None = None
 
     def files(self):
         """Names of what lies in the folder, at any depth."""
@@ -214,8 +215,9 @@ def test_a_video_has_a_verdict_a_timeline_and_heat_maps(visitor, scorer, clips):
     (card,) = visitor.cards()
     wanted = expected(scorer, clips / "one.mp4")
     headline, *rest = card.text.splitlines()[1:]
-    assert headline == show.HEADLINES[wanted["decision"]]
-    assert rest[0] == f"Score {wanted['score']:.3f}, above the threshold of 0.500. {show.NOT_CALIBRATED}"
+    assert wanted["decision"] == "fake" and headline == "Signs of manipulation"
+    score = f"Score {wanted['score']:.3f}, above the threshold of 0.500."
+    assert rest[0] == f"{score} Not calibrated: it ranks files, and is not a probability."
     assert until(lambda: visitor.shown("img.timeline")) == 1
     assert until(lambda: visitor.shown(".faces img")) == 8
     save_screenshot(visitor.driver)
@@ -254,9 +256,9 @@ def test_every_image_and_a_video_without_a_face_have_cards_of_their_own(visitor,
 def test_a_calibrated_result_shows_its_probability_and_its_threshold():
     person = Person(1, [FrameScore(0, None, None, 0.7, tiny_face())])
     result = Result("x.png", "scored", score=0.7, calibrated=0.877, threshold=0.75, decoded=1, persons=[person])
-    card = show.card(result)
+    card = result_card(result, [])
     assert "<b>Probability of fake: 87.7%</b>" in card and "Score 0.700, not above the threshold of 0.750." in card
-    assert show.HEADLINES["real"] in card and show.NOT_CALIBRATED not in card
+    assert "No signs of manipulation found" in card and "Not calibrated" not in card
 
 
 def tiny_face():
@@ -293,7 +295,7 @@ def test_nothing_chosen_is_said(visitor):
     until(lambda: visitor.find("input[type=file]"))
     visitor.check()
     assert [card.text for card in visitor.cards()] == [
-        "Choose a video or images first; what was chosen long ago has been deleted."
+        "Choose a video or images first; files chosen long ago were deleted."
     ]
 
 
@@ -319,10 +321,10 @@ def test_there_is_room_for_so_many_uploads_and_no_more(tmp_path):
         await send({"type": "http.response.body", "body": b"taken"})
 
     (tmp_path / "waiting").write_bytes(b"0" * 80)
-    guard = Guard(app, Uploads(tmp_path, 100), 100)
+    middleware = SecurityMiddleware(app, Uploads(tmp_path, 100), 100)
 
     async def answers():
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://x") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(middleware), base_url="http://x") as client:
             return [(await client.post("/upload", content=b"0" * size)).status_code for size in (20, 21)]
 
     import asyncio
@@ -344,7 +346,7 @@ def test_a_name_is_text_and_nothing_else(visitor, clips, tmp_path):
 
 def test_a_hostile_name_is_escaped_in_every_place():
     hostile = "\"'><img src=x onerror=alert(1)>${alert(1)}{{value}}`\x1b[2J.mp4"
-    for made in (show.card(Result(hostile, "unreadable", hostile)), show.refusal(hostile)):
+    for made in (result_card(Result(hostile, "unreadable", hostile), []), message_card(hostile)):
         shown = re.sub(r'href="data:[^"]*"', "", made)
         assert "<img" not in shown and not set("${}`\x1b") & set(shown) and shown.count('"') % 2 == 0
 
@@ -382,12 +384,12 @@ def test_who_leaves_is_not_scored_any_further(tmp_path):
                 ticks.append(done)
                 on_progress(done, 8)
                 if done == 3:
-                    uploads.leave("a")
+                    uploads.release_session("a")
             yield Result("x.mp4", "unreadable", "too late")
 
     path.write_bytes(b"0")
-    ticket = uploads.take("a", [path])
-    assert "the visitor has left" in Desk(Slow(), uploads, 3).answer(ticket, False, lambda share, what: None)
+    ticket = uploads.new_ticket("a", [path])
+    assert "the visitor has left" in PageHandlers(Slow(), uploads, 3).score(ticket, False, lambda share, what: None)
     assert ticks == [1, 2, 3, 4] and not path.exists()
 
 
@@ -402,18 +404,18 @@ def test_the_same_upload_of_two_visitors_stays_until_both_are_done(tmp_path):
     for first, last in (("a", "b"), ("b", "a")):
         for session in ("a", "b"):
             upload()
-            uploads.hold(session, session, [path])
-        uploads.drop(first)
+            uploads.lease(session, session, [path])
+        uploads.release(first)
         assert uploads.files(last) == [path] and path.exists()
-        uploads.drop(last)
+        uploads.release(last)
         assert not path.exists()
     upload()
-    uploads.hold("a", "a", [path])
+    uploads.lease("a", "a", [path])
     upload()  # of b, whose page has not said so yet
-    uploads.drop("a")
+    uploads.release("a")
     assert path.exists()
-    uploads.hold("b", "b", [path])
-    uploads.leave("b")
+    uploads.lease("b", "b", [path])
+    uploads.release_session("b")
     assert not path.exists()
 
 
@@ -459,12 +461,12 @@ def test_what_is_left_of_a_broken_upload_is_swept(tmp_path):
     for name in ("half", "sha/held"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"0")
-    uploads.hold("a", "a", [tmp_path / "sha" / "held"])
-    uploads.sweep(now + ABANDONED - 5)
+    uploads.lease("a", "a", [tmp_path / "sha" / "held"])
+    uploads.sweep(now + ABANDONED_AFTER - 5)
     assert Served("", tmp_path).files() == ["half", "held"]
-    uploads.sweep(now + ABANDONED + 5)
+    uploads.sweep(now + ABANDONED_AFTER + 5)
     assert Served("", tmp_path).files() == ["held"]
-    uploads.sweep(now + LONGEST + 5)
+    uploads.sweep(now + MAX_AGE + 5)
     assert list(tmp_path.iterdir()) == [] and uploads.files("a") == []
 
 
@@ -473,7 +475,7 @@ def test_only_uploads_can_be_named(tmp_path):
     (tmp_path / "secret.mp4").write_bytes(b"0")
     for path in ("../secret.mp4", tmp_path / "secret.mp4"):
         with pytest.raises(LNCLIPError, match="leaves its folder"):
-            Uploads(tmp_path / "uploads", 100).hold("a", "a", [Path(path)])
+            Uploads(tmp_path / "uploads", 100).lease("a", "a", [Path(path)])
 
 
 def test_no_request_leaves_the_machine(driver, served, clips):
@@ -505,13 +507,13 @@ def test_a_taken_port_is_said_in_one_line():
         done = CliRunner().invoke(cli.app, ["app", "--port", str(port)])
     assert done.exit_code == 1
     assert done.stderr == (
-        f"error: cannot serve at 127.0.0.1, port {port}: Address already in use; name others with --host, --port\n"
+        f"error: cannot serve at 127.0.0.1, port {port}: Address already in use; choose another host or port\n"
     )
 
 
 def test_limits_are_above_nothing(weights):
     done = CliRunner().invoke(cli.app, ["app", "--weights", str(weights), "--port", "0", "--max-mb", "0"])
-    assert done.exit_code == 1 and "error: --max-mb 0, --max-seconds 300: both have to be above 0" in done.stderr
+    assert done.exit_code == 1 and "error: max_mb: 0 received; accepted is a number above 0" in done.stderr
 
 
 def test_the_command_serves_the_page_and_leaves_nothing(driver, weights, clips, tmp_path):
@@ -527,7 +529,7 @@ def test_the_command_serves_the_page_and_leaves_nothing(driver, weights, clips, 
             visitor, served = Visitor(driver, address), Served(address, temporary)
             visitor.choose(clips / "one.mp4")
             visitor.check()
-            assert show.HEADLINES["real"] in visitor.cards()[0].text
+            assert "No signs of manipulation found" in visitor.cards()[0].text
             visitor.choose(clips / "two.mp4")
             assert served.files() == ["two.mp4"]
             process.terminate()

@@ -1,0 +1,84 @@
+"""Results and messages as HTML cards. Pictures are embedded as data URIs, so that no file is written."""
+
+import base64
+import io
+import json
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from lnclip_df.core.errors import printable
+from lnclip_df.scoring.heatmaps import overlay
+from lnclip_df.scoring.output import as_json
+from lnclip_df.scoring.results import FrameScore, Person, Result
+from lnclip_df.scoring.timeline import draw_timeline
+
+PLACEHOLDERS = str.maketrans({character: f"&#{ord(character)};" for character in "${}`\\"})  # of Gradio's own templates
+
+
+def escaped(value) -> Markup:
+    """A value as HTML text without markup or placeholders; HTML made by a template is returned unchanged.
+
+    >>> escaped("<b>${1}")
+    Markup('&lt;b&gt;&#36;&#123;1&#125;')
+    """
+    return value if isinstance(value, Markup) else Markup(escape(printable(str(value))).translate(PLACEHOLDERS))
+
+
+def _load_macros():
+    environment = Environment(
+        loader=PackageLoader("lnclip_df.app"), autoescape=True, finalize=escaped, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("cards.html").module
+
+
+_MACROS = _load_macros()
+
+
+def result_card(
+    result: Result, faces: list[tuple[Person, list[tuple[FrameScore, np.ndarray]]]], facts: dict | None = None
+) -> str:
+    """The card of one file.
+
+    Args:
+        result: its path is shown, and in the JSON.
+        faces: for each person to be shown, the frames with their crops and heat maps g×g.
+        facts: more keys of the JSON.
+    """
+    timeline = None
+    if max((len(person.frames) for person in result.persons), default=0) > 1:
+        png = io.BytesIO()
+        draw_timeline(result).savefig(png, format="png", dpi=120)
+        timeline = _data_uri("image/png", png.getvalue())
+    shown = [
+        (person, [(frame, _jpeg(frame.crop), _jpeg(overlay(frame.crop, heat))) for frame, heat in frames])
+        for person, frames in faces
+    ]
+    data = json.dumps(as_json(result) | (facts or {}), indent=2, allow_nan=False).encode()
+    download = {"name": f"{Path(result.path).stem}.json", "uri": _data_uri("application/json", data)}
+    return str(_MACROS.result_card(result, shown, timeline, download))
+
+
+def message_card(message: str) -> str:
+    """The card with the reason why nothing was scored, in one line."""
+    return str(_MACROS.message_card(message))
+
+
+def small_print(lines: list[str]) -> str:
+    """Lines of text in small print."""
+    return str(_MACROS.small_print(lines))
+
+
+def _jpeg(image):
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, "JPEG", quality=90)
+    return _data_uri("image/jpeg", data.getvalue())
+
+
+def _data_uri(kind, data):
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
