@@ -56,9 +56,11 @@ setup(
         "lnclip_df": ["py.typed"],
         "lnclip_df.app": ["templates/*"],
         "lnclip_df.bench_configs": ["*.yaml", "*/*.yaml"],
+        "lnclip_df.leaderboard": ["templates/*"],
     },
     install_requires=[
         "albumentations>=1.3,<3",
+        "jinja2>=3.1",
         "lightning>=2.2",
         "lmdb>=1.4",
         "numpy>=1.24",

@@ -39,9 +39,10 @@ def wheel(tmp_path_factory):
     return path
 
 
-def test_the_wheel_holds_every_yaml_and_module(wheel):
+def test_the_wheel_holds_every_yaml_module_and_template(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    for path in [*(ROOT / "bench_configs").rglob("*.yaml"), *(ROOT / "lnclip_df").rglob("*.py")]:
+    ours = [*(ROOT / "lnclip_df").rglob("*.py"), *(ROOT / "lnclip_df").rglob("templates/*")]
+    for path in [*(ROOT / "bench_configs").rglob("*.yaml"), *ours]:
         relative = path.relative_to(ROOT)
         inside = relative if relative.parts[0] == "lnclip_df" else Path("lnclip_df", relative)
         assert inside.as_posix() in names
