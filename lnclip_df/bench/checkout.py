@@ -1,4 +1,4 @@
-"""What a DeepfakeBench checkout is: its files, and the configuration that its two scripts really work with."""
+"""A DeepfakeBench checkout: its files, and the configuration with which its two scripts run."""
 
 import os
 from pathlib import Path
@@ -19,28 +19,26 @@ def open_checkout(path) -> Path:
     """Resolve the root of a DeepfakeBench checkout.
 
     Raises:
-        LNCLIPError: the folder lacks a file by which a checkout is known.
+        LNCLIPError: a file that every checkout has is missing.
     """
     root = Path(path).expanduser().resolve()
     for name in ("training/train.py", "training/test.py", DETECTORS, TRAIN_CONFIG, TEST_CONFIG):
         if not (root / name).is_file():
-            raise LNCLIPError(f"{path} is not a DeepfakeBench checkout: {name} is not there; give the checkout's root")
+            raise LNCLIPError(f"{path} is not a DeepfakeBench checkout: it has no {name}. Give the checkout's root.")
     return root
 
 
 def train_settings(root, detector_yaml) -> dict:
     """The configuration with which ``training/train.py`` runs: ``train_config.yaml`` over the detector's YAML.
 
-    The detector's own ``label_dict`` survives there; in LMDB mode the dataset JSONs come from another folder.
+    The detector's own ``label_dict`` takes precedence. In LMDB mode the dataset JSONs are read from another folder.
 
     Raises:
         LNCLIPError: one of the two is unreadable or not a mapping.
     """
     config = read_yaml(detector_yaml)
-    over = read_yaml(Path(root) / TRAIN_CONFIG)
-    if "label_dict" in config:
-        over["label_dict"] = config["label_dict"]
-    config = {**config, **over}
+    labels = {key: config[key] for key in ("label_dict",) if key in config}
+    config = {**config, **read_yaml(Path(root) / TRAIN_CONFIG), **labels}
     if config.get("lmdb"):
         config["dataset_json_folder"] = LMDB_JSON_FOLDER
     return config
@@ -56,5 +54,5 @@ def test_settings(root, detector_yaml) -> dict:
 
 
 def json_path(root, config, dataset) -> Path:
-    """Where DeepfakeBench, started at ``root``, looks for a dataset's JSON."""
+    """The dataset JSON that DeepfakeBench reads if it is started at ``root``."""
     return Path(os.path.join(root, config["dataset_json_folder"], f"{dataset}.json"))

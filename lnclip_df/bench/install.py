@@ -1,11 +1,10 @@
-"""Install LNCLIP-DF into a DeepfakeBench checkout and take it out again, byte for byte."""
+"""Install LNCLIP-DF into a DeepfakeBench checkout, and uninstall it byte for byte."""
 
 import difflib
 import hashlib
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 
@@ -39,7 +38,7 @@ _ENTRY = re.compile(r"( +)[^\s#:][^:]*:\s*\d")
 
 @dataclass(frozen=True)
 class _Edit:
-    """One file's change; ``None`` stands for a file that is not there."""
+    """The change of one file: its bytes before and after, None where the file does not exist."""
 
     name: str
     before: bytes | None
@@ -47,37 +46,37 @@ class _Edit:
 
 
 def install(checkout, *, dry_run: bool = False, force: bool = False) -> str:
-    """Put the detector into a DeepfakeBench checkout: a shim, its import, the YAMLs and the labels they need.
+    """Install the detector into a DeepfakeBench checkout: a shim, its import, the YAMLs and their labels.
 
-    A second time changes nothing. Either every file is written or none.
+    A second run changes nothing. Either all files are written or none.
 
     Args:
         checkout: root of the checkout.
-        dry_run: only say what would be written.
-        force: also overwrite files of ours that were edited since, and files of the same name that are not ours.
+        dry_run: only return what would change.
+        force: also overwrite installed files that were edited since, and other files of the same names.
 
     Returns:
-        A unified diff of the edits, a line for every new file, and a line for every edited file that was kept; the
-        empty string where there is nothing to do.
+        A unified diff of the edits, one line per new file, and one line per edited file that was kept. Empty if there
+        is nothing to do.
 
     Raises:
-        LNCLIPError: not a checkout, a place to insert is missing, a label already means something else, or the
+        LNCLIPError: not a checkout, a line to insert after is missing, a label already has another value, or the
             checkout cannot be written.
     """
     root = open_checkout(checkout)
-    edits, kept = _place_files(root, force)
+    edits, kept = _new_files(root, force)
     edits.append(_edit(root, DETECTORS, _with_import))
     edits += [_edit(root, name, _with_labels) for name in (TRAIN_CONFIG, TEST_CONFIG)]
-    return _carry_out(root, edits, kept, dry_run)
+    return _apply(root, edits, kept, dry_run)
 
 
 def uninstall(checkout, *, dry_run: bool = False, force: bool = False) -> str:
-    """Take out of a checkout what ``install`` put there; everything else keeps its bytes.
+    """Remove from a checkout what ``install`` added. Everything else keeps its bytes.
 
     Args:
         checkout: root of the checkout.
-        dry_run: only say what would be removed.
-        force: also delete files of ours that were edited since.
+        dry_run: only return what would change.
+        force: also delete installed files that were edited since.
 
     Returns:
         As ``install``.
@@ -87,18 +86,19 @@ def uninstall(checkout, *, dry_run: bool = False, force: bool = False) -> str:
     """
     root = open_checkout(checkout)
     edits = [_edit(root, name, _without_marked_lines) for name in (DETECTORS, TRAIN_CONFIG, TEST_CONFIG)]
-    files, kept = _remove_files(root, force)
-    edits += files
-    return _carry_out(root, edits, kept, dry_run)
+    ours, installed = our_files(), _installed_files(root)
+    removed = [name for name, data in installed.items() if _is_unedited(name, data) or (force and name in ours)]
+    edits += [_Edit(name, installed[name], None) for name in removed]
+    return _apply(root, edits, [name for name in installed if name not in removed], dry_run)
 
 
-def our_labels() -> dict:
-    """The labels that our datasets need and DeepfakeBench's stock ``label_dict`` lacks: ``{name: 0 real | 1 fake}``."""
+def our_labels() -> dict[str, int]:
+    """The labels that DeepfakeBench's own ``label_dict`` does not have: ``{name: 0 (real) or 1 (fake)}``."""
     return read_yaml(bench_configs() / "labels.yaml")["lnclip"]
 
 
-def our_files() -> dict:
-    """Text of every file that ``install`` places: ``{path in the checkout: text}``, before it is sealed."""
+def our_files() -> dict[str, str]:
+    """The files that ``install`` adds: ``{path in the checkout: text without its first line, the seal}``."""
     main = (bench_configs() / "lnclip.yaml").read_text(encoding="utf-8")
     files = {SHIM: SHIM_SOURCE, "lnclip.yaml": main, f"{CONFIG_FOLDER}/lnclip.yaml": main}
     for path in sorted(path for room in ("ablation", "training") for path in (bench_configs() / room).glob("*.yaml")):
@@ -106,26 +106,24 @@ def our_files() -> dict:
     return files
 
 
-def _seal(name, text):
-    return f"{SEAL}{_digest(name, text)}\n{text}".encode()
+def _sealed(name, text):
+    """A file as ``install`` writes it: its first line has a hash of its name and text."""
+    seal = hashlib.sha256(f"{name}\n{text}".encode()).hexdigest()[:16]
+    return f"{SEAL}{seal}\n{text}".encode()
 
 
-def _digest(name, text):
-    return hashlib.sha256(f"{name}\n{text}".encode()).hexdigest()[:16]
-
-
-def _sealed(name, data):
-    """Whether a file is as ``install`` left it under this name, line ends apart."""
-    seal, _, text = data.decode("utf-8", "replace").replace("\r\n", "\n").partition("\n")
-    return seal == f"{SEAL}{_digest(name, text)}"
+def _is_unedited(name, data):
+    """Whether a file is as ``install`` wrote it under this name, apart from line ends."""
+    data = data.replace(b"\r\n", b"\n")
+    return data == _sealed(name, data.partition(b"\n")[2].decode("utf-8", "replace"))
 
 
 def _has_seal(data):
     return data.startswith(SEAL.encode())
 
 
-def _placed(root):
-    """Files that are ours by name or by seal, older versions' too: ``{path in the checkout: bytes}``."""
+def _installed_files(root):
+    """Files that have our name or a seal, those of older versions too: ``{path in the checkout: bytes}``."""
     found = {name: (root / name).read_bytes() for name in our_files() if (root / name).is_file()}
     for path in sorted((root / CONFIG_FOLDER).glob("lnclip*.yaml")):
         data = path.read_bytes()
@@ -134,31 +132,21 @@ def _placed(root):
     return found
 
 
-def _place_files(root, force):
-    files, placed = our_files(), _placed(root)
+def _new_files(root, force):
+    """The edits that add our files, and the names of edited files that are kept."""
+    files, installed = our_files(), _installed_files(root)
     edits, kept = [], []
     for name, text in files.items():
-        before, after = placed.get(name), _seal(name, text)
-        if before is None or force or _sealed(name, before):
+        before, after = installed.get(name), _sealed(name, text)
+        if before is None or force or _is_unedited(name, before):
             unchanged = before is not None and before.replace(b"\r\n", b"\n") == after
             edits.append(_Edit(name, before, before if unchanged else after))
         elif name == SHIM and not _has_seal(before):
-            raise LNCLIPError(f"{root / name} is there already and is not lnclip-df's: move it away, or use --force")
+            raise LNCLIPError(f"{root / name} exists and is not lnclip-df's. Move it away, or use --force.")
         else:
             kept.append(name)
-    stale = {name: data for name, data in placed.items() if name not in files and _sealed(name, data)}
-    return edits + [_Edit(name, data, None) for name, data in stale.items()], kept
-
-
-def _remove_files(root, force):
-    files = our_files()
-    edits, kept = [], []
-    for name, data in _placed(root).items():
-        if _sealed(name, data) or (force and name in files):
-            edits.append(_Edit(name, data, None))
-        else:
-            kept.append(name)
-    return edits, kept
+    old = {name: data for name, data in installed.items() if name not in files and _is_unedited(name, data)}
+    return edits + [_Edit(name, data, None) for name, data in old.items()], kept
 
 
 def _edit(root, name, change):
@@ -167,7 +155,7 @@ def _edit(root, name, change):
         text = before.decode("utf-8", "surrogateescape")
         return _Edit(name, before, change(text).encode("utf-8", "surrogateescape"))
     except _NoAnchorError as error:
-        raise LNCLIPError(f"{root / name}: {error}; nothing was changed") from error
+        raise LNCLIPError(f"{root / name}: {error}. Nothing was changed.") from error
 
 
 class _NoAnchorError(Exception):
@@ -187,7 +175,7 @@ def _without_marked_lines(text):
 
 
 def _insert_after(lines, position, new):
-    """Insert lines after ``position`` with the line end that is used there."""
+    """Insert lines after ``position``, with the line end of that line."""
     end = "\r\n" if lines[position].endswith("\r\n") else "\n"
     return lines[: position + 1] + [f"{line}{MARK}{end}" for line in new] + lines[position + 1 :]
 
@@ -217,7 +205,7 @@ def _with_labels(text):
         if label not in present:
             missing.append(f"{indent}{label}: {value}")
         elif present[label] != value:
-            raise _NoAnchorError(f"label_dict.{label} is {present[label]!r}, but lnclip-df means {value}; rename it")
+            raise _NoAnchorError(f"label_dict.{label} is {present[label]!r}, but lnclip-df needs {value}; rename it")
     return "".join(_insert_after(lines, position, missing))
 
 
@@ -229,7 +217,7 @@ def _label_dict(text):
 
 
 def _indentation(lines):
-    """Indentation of the first entry of the mapping that begins with ``lines``."""
+    """Indentation of the first entry of the mapping in ``lines``."""
     for line in lines:
         match = _ENTRY.match(line)
         if match:
@@ -239,12 +227,12 @@ def _indentation(lines):
     raise _NoAnchorError("label_dict is not followed by indented 'label: number' lines")
 
 
-def _carry_out(root, edits, kept, dry_run):
+def _apply(root, edits, kept, dry_run):
     edits = [edit for edit in edits if edit.before != edit.after]
     if not dry_run:
         _check_writable(root, edits)
         _write_all(root, edits)
-    notes = [f"kept {name}: it was edited or is not lnclip-df's (--force overrides)\n" for name in kept]
+    notes = [f"kept {name}: it was edited, or is not lnclip-df's (--force overrides)\n" for name in kept]
     return "".join([_describe(edit) for edit in edits] + notes)
 
 
@@ -252,7 +240,7 @@ def _check_writable(root, edits):
     for edit in edits:
         path = (root / edit.name).resolve()
         if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-            raise LNCLIPError(f"cannot write {path}: the checkout is read-only; nothing was changed")
+            raise LNCLIPError(f"cannot write {path}: the checkout is read-only. Nothing was changed.")
 
 
 def _write_all(root, edits):
@@ -260,28 +248,24 @@ def _write_all(root, edits):
     try:
         for edit in edits:
             done.append(edit)
-            _put(root / edit.name, edit.after)
+            _write(root / edit.name, edit.after)
     except BaseException:
         for edit in reversed(done):
             path = root / edit.name
             if (path.read_bytes() if path.is_file() else None) != edit.before:
-                _put(path, edit.before)
+                _write(path, edit.before)
         raise
 
 
-def _put(path, data):
-    """Write a file whole, keeping its mode and what it links to; ``None`` deletes it."""
-    path = Path(path).resolve()
-    if data is None:
-        _delete(path)
+def _write(path, data):
+    """Write a whole file, through links, keeping its mode; None deletes it."""
+    path = path.resolve()
+    if data is not None:
+        mode = path.stat().st_mode if path.exists() else None
+        write_bytes(path, data)
+        if mode is not None:
+            os.chmod(path, mode)
         return
-    mode = path.stat().st_mode if path.exists() else None
-    write_bytes(path, data)
-    if mode is not None:
-        os.chmod(path, mode)
-
-
-def _delete(path):
     try:
         path.unlink()
     except OSError as error:

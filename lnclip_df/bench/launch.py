@@ -1,6 +1,6 @@
-"""Run a DeepfakeBench script unchanged where it could not start: without a GPU, or without the 81-point predictor.
+"""Run a DeepfakeBench script unchanged on a machine without a GPU, or without the 81-point predictor.
 
-``python -m lnclip_df.bench.launch training/train.py …`` in a checkout's root. With a GPU, PyTorch is left as it is.
+``python -m lnclip_df.bench.launch training/train.py …`` in the root of a checkout. With a GPU, PyTorch is not changed.
 """
 
 import multiprocessing
@@ -13,11 +13,7 @@ from lnclip_df.core.errors import LNCLIPError
 
 
 def main(argv):
-    """Run ``argv[0]`` with the arguments that follow, as ``python argv[0] …`` would.
-
-    Args:
-        argv: the script's path and its arguments.
-    """
+    """Run the script ``argv[0]`` with the other arguments, as ``python argv[0] …`` would."""
     prepare()
     script = argv[0]
     sys.argv = [script, *with_local_rank(argv[1:])]
@@ -26,7 +22,7 @@ def main(argv):
 
 
 def prepare():
-    """Replace in this process what DeepfakeBench could not start with; the checkout's root is the working folder."""
+    """Patch PyTorch and dlib in this process where DeepfakeBench could not start. The working folder is its root."""
     import torch
 
     if not torch.cuda.is_available():
@@ -36,7 +32,7 @@ def prepare():
 
 
 def with_local_rank(arguments) -> list:
-    """Add ``--local_rank`` from torchrun's environment where ``--ddp`` asks for it and nobody gave it."""
+    """Add ``--local_rank`` from torchrun's environment if ``--ddp`` needs it and it is not given."""
     given = any(a.split("=")[0] == "--local_rank" for a in arguments)
     if "--ddp" not in arguments or given or "LOCAL_RANK" not in os.environ:
         return list(arguments)
@@ -44,9 +40,9 @@ def with_local_rank(arguments) -> list:
 
 
 def run_on_cpu(torch):
-    """Make the calls that assume a GPU do nothing, and let distributed training use gloo.
+    """Make calls that assume a GPU do nothing, and let distributed training use gloo.
 
-    Worker processes are forked, so that they start with the same.
+    Worker processes are forked, so that they inherit this.
     """
     torch.cuda.set_device = lambda *args, **kwargs: None
     torch.cuda.get_device_name = lambda *args, **kwargs: "cpu"
@@ -76,7 +72,7 @@ def _distribute_over_cpus(torch):
 
 
 def do_without_predictor():
-    """Let ``dlib.shape_predictor`` of the absent file return a stand-in that fails only when it is called."""
+    """Let ``dlib.shape_predictor`` return for the missing file a function that fails only when it is called."""
     try:
         import dlib
     except ImportError:
@@ -85,14 +81,14 @@ def do_without_predictor():
 
     def shape_predictor(*args):
         if args and os.path.normpath(str(args[0])) == os.path.normpath(PREDICTOR):
-            return _absent_predictor
+            return _missing_predictor
         return load(*args)
 
     dlib.shape_predictor = shape_predictor
 
 
-def _absent_predictor(*_):
-    raise LNCLIPError(f"{PREDICTOR} is not there, and this detector calls it; put dlib's 81-point predictor there")
+def _missing_predictor(*_):
+    raise LNCLIPError(f"{PREDICTOR} is missing, and this detector calls it. Put dlib's 81-point predictor there.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The detector under DeepfakeBench's detector contract: its metrics, and the learning rate set from inside."""
+"""The detector as DeepfakeBench's scripts use it: with their metrics, and with its own learning rate."""
 
 import logging
 from collections import deque
@@ -21,8 +21,8 @@ _logger = logging.getLogger(__name__)
 class BenchDetector(LNCLIPDetector):
     """``LNCLIPDetector`` with DeepfakeBench's metrics, and the cyclic learning rate for a loop that steps no scheduler.
 
-    The rate is set before every step of the optimizer that owns the parameters, in every process. What it needs of the
-    data is read at the first step, so that testing asks for no training set.
+    The rate is set before every step of the optimizer that owns the parameters, in every process. The number of steps
+    per epoch is read from the training data at the first step, so that testing needs no training data.
 
     Args:
         config: the configuration that ``training/train.py`` or ``training/test.py`` has merged.
@@ -38,7 +38,7 @@ class BenchDetector(LNCLIPDetector):
         drive_optimizer(self, schedule.rate, schedule.log)
         _log(
             "lnclip: DeepfakeBench's dataset class resizes and augments here; "
-            "lnclip.resize and lnclip.augmentation have no say"
+            "lnclip.resize and lnclip.augmentation have no effect"
         )
 
     @staticmethod
@@ -54,7 +54,7 @@ class BenchDetector(LNCLIPDetector):
     def forward(self, data_dict: dict, inference: bool = False) -> dict:
         """As ``LNCLIPDetector.forward``; with ``inference`` predictions are collected for ``get_test_metrics``.
 
-        ``data_dict`` may hold ``name``, the video of each image.
+        ``data_dict`` may contain ``name``, the video of each image.
         """
         predictions = super().forward(data_dict, inference)
         if inference and data_dict.get("label") is not None:
@@ -71,10 +71,10 @@ class BenchDetector(LNCLIPDetector):
         return _as_deepfakebench(frame_metrics(label, pred_dict["prob"].detach().float().cpu().numpy()))
 
     def get_test_metrics(self) -> dict:
-        """Metrics of everything predicted with ``inference=True`` since the last call, which are then forgotten.
+        """Metrics of all predictions with ``inference=True`` since the last call, which are then forgotten.
 
         Returns:
-            ``acc``, ``auc``, ``eer``, ``ap`` over frames, ``pred`` and ``label`` as lists; where every data_dict held
+            ``acc``, ``auc``, ``eer``, ``ap`` over frames, ``pred`` and ``label`` as lists; if every data_dict contained
             ``name``, also ``video_auc``, ``video_eer``, ``video_ap``, ``video_acc``. Of more than
             ``MAX_TEST_FRAMES`` frames the last ones count; ``dropped`` is the number of the others.
 
@@ -97,7 +97,7 @@ class BenchDetector(LNCLIPDetector):
         self._count = 0
 
     def train(self, mode: bool = True):
-        """Set training or evaluation mode; training mode forgets what a test loop had collected."""
+        """Set training or evaluation mode. Training mode forgets the predictions of a test loop."""
         if mode:
             self._forget_predictions()
         return super().train(mode)
@@ -115,7 +115,7 @@ def _as_deepfakebench(metrics, prefix=""):
 
 
 class _EpochSchedule:
-    """The rate of a step, by its number; holds no module, so that the global hook keeps none alive."""
+    """The learning rate by number of the step. Refers to no module, so that the global hook keeps none alive."""
 
     def __init__(self, config, schedule):
         self.config = config
@@ -127,7 +127,7 @@ class _EpochSchedule:
         if self.steps is None:
             world = distributed.get_world_size() if _is_distributed() else 1
             self.steps = steps_per_epoch(self.config, world)
-            _log(f"lnclip: {self.steps} steps an epoch in each of {world} processes")
+            _log(f"lnclip: {self.steps} steps per epoch in each of {world} processes")
         return self.start + step / self.steps
 
     def rate(self, step):

@@ -1,10 +1,13 @@
-"""What the interpreter offers to DeepfakeBench, as JSON on the last line: run in a checkout's root by ``doctor``."""
+"""What a Python environment offers to DeepfakeBench. ``python -m lnclip_df.bench.probe`` prints it as JSON."""
 
 import importlib.metadata
 import importlib.util
 import json
 import os
+import subprocess
 import sys
+
+from lnclip_df.core.errors import LNCLIPError
 
 PACKAGES = {
     "albumentations": "albumentations==1.3.1",
@@ -37,8 +40,28 @@ PACKAGES = {
 DISTRIBUTIONS = ("albumentations", "numpy", "opencv-python", "opencv-python-headless", "setuptools", "torch")
 
 
-def probe() -> dict:
-    """Absent packages, versions, the number of GPUs, and what stops DeepfakeBench's own import (``None``: nothing)."""
+def probe(root, python=sys.executable) -> dict:
+    """Ask an interpreter, started in a checkout's root, what it offers.
+
+    Returns:
+        ``absent`` (requirements of the missing packages), ``versions`` (by distribution, None if it is missing),
+        ``gpus`` (their number) and ``import_error`` (why DeepfakeBench cannot be imported, or None).
+
+    Raises:
+        LNCLIPError: the interpreter cannot be started, or lnclip-df is not installed for it.
+    """
+    command = [str(python), "-B", "-m", "lnclip_df.bench.probe"]
+    try:
+        child = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        return json.loads(child.stdout.splitlines()[-1])
+    except OSError as error:
+        raise LNCLIPError(f"cannot start {python}: {error.strerror or error}") from error
+    except (IndexError, ValueError) as error:
+        reason = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
+        raise LNCLIPError(f"{python} failed to report its packages: {reason}") from error
+
+
+def _probe_here():
     absent = [requirement for module, requirement in PACKAGES.items() if importlib.util.find_spec(module) is None]
     return {
         "absent": absent,
@@ -64,7 +87,7 @@ def _gpus():
 
 
 def _import_error():
-    """Import what train.py and test.py import, as ``lnclip-df bench-run`` would."""
+    """What goes wrong in importing the modules of train.py and test.py as ``lnclip-df bench-run`` does."""
     from lnclip_df.bench import launch
 
     launch.prepare()
@@ -78,5 +101,5 @@ def _import_error():
 
 
 if __name__ == "__main__":
-    result = json.dumps(probe())
+    result = json.dumps(_probe_here())
     sys.stdout.write(f"\n{result}\n")

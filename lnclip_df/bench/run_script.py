@@ -1,4 +1,4 @@
-"""Start a DeepfakeBench script in its checkout, in a process of its own."""
+"""Run a DeepfakeBench script in its checkout, in a separate process."""
 
 import subprocess
 import sys
@@ -13,22 +13,22 @@ def bench_run(checkout, argv, *, python=sys.executable) -> int:
 
     Args:
         checkout: root of the checkout; the script runs there.
-        argv: the script's path in the checkout, and its arguments.
-        python: the interpreter to run it with; ``lnclip_df`` must be installed for it.
+        argv: path of the script in the checkout, and its arguments.
+        python: interpreter for the script; ``lnclip_df`` must be installed for it.
 
     Returns:
-        The script's exit status; 128 + n where signal n ended it.
+        The script's exit status; 128 + n if signal n ended it.
 
     Raises:
-        LNCLIPError: not a checkout, no script named, the script is outside the checkout or absent, or ``python``
-            cannot be started.
+        LNCLIPError: not a checkout, no script, a script that is missing or outside the checkout, or ``python`` cannot
+            be started.
     """
     root = open_checkout(checkout)
     if not argv:
-        raise LNCLIPError("no script named; give one, such as training/train.py --detector_path lnclip.yaml")
+        raise LNCLIPError("no script named. Expected, for example: training/train.py --detector_path lnclip.yaml")
     script = inside(root, argv[0])
     if not script.is_file():
-        raise LNCLIPError(f"no script {argv[0]} in {root}; training/train.py and training/test.py are there")
+        raise LNCLIPError(f"no script {argv[0]} in {root}. Expected training/train.py or training/test.py.")
     command = [str(python), "-m", "lnclip_df.bench.launch", str(script.relative_to(root)), *map(str, argv[1:])]
     try:
         status = subprocess.run(command, cwd=root, check=False).returncode

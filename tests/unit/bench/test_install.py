@@ -8,33 +8,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from checkouts import CONFIGS, DETECTORS, make_checkout
 
 from lnclip_df.bench.install import MARK, install, our_files, our_labels, uninstall
 from lnclip_df.config.loading import bench_configs
 from lnclip_df.core.errors import LNCLIPError
 
 REAL = os.environ.get("LNCLIP_DEEPFAKEBENCH")
-DETECTORS = "training/detectors/__init__.py"
 USERS_LINES = (b"# mine\n", b"\r\n", "# öß  \n".encode(), b"# lnclip-df is mine\n")
-CONFIGS = ("training/config/train_config.yaml", "training/config/test_config.yaml")
-
-
-def make_checkout(root, end="\r\n"):
-    """A miniature checkout: the lines that installation looks for, CRLF ends, and a last line without one."""
-    detectors = ["import sys", "", "from metrics.registry import DETECTOR", "", "from .other import Other", ""]
-    config = ["mode: train", "lmdb: False", "label_dict:", "  # a comment", "  FF-real: 0", "  roop_Fake: 1"]
-    texts = {
-        "training/train.py": "",
-        "training/test.py": "",
-        DETECTORS: end.join(detectors),
-        CONFIGS[0]: end.join([*config, ""]),
-        CONFIGS[1]: end.join(config),
-        "training/config/detector/other.yaml": "model_name: other\n",
-    }
-    for name, text in texts.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(text.encode())
-    return root
 
 
 def snapshot(root):
@@ -93,7 +74,7 @@ def test_the_diff_names_every_file(checkout):
     assert "+from .lnclip_detector import LNCLIPDetector" in plan
 
 
-def test_every_training_yaml_is_placed_as_it_is(checkout):
+def test_every_training_yaml_is_installed_as_it_is(checkout):
     install(checkout)
     placed = {path.name: path for path in (checkout / "training/config/detector").glob("lnclip*.yaml")}
     ours = {
@@ -142,9 +123,7 @@ def test_edits_made_in_between_survive(tmp_path, seed):
             position = draw.randrange(len(lines))
             action = draw.choice(["add", "drop"])
             if action == "add":
-                lines.insert(
-                    position, draw.choice([b"# mine\n", b"\r\n", "# öß  \n".encode(), b"# lnclip-df is mine\n"])
-                )
+                lines.insert(position, draw.choice(USERS_LINES))
             elif not ours[position]:
                 del lines[position]
         (edited / name).write_bytes(b"".join(lines))
@@ -160,7 +139,7 @@ def test_an_edited_file_is_kept_and_named(checkout):
     mine.write_text(mine.read_text() + "# mine\n")
     content = mine.read_bytes()
     assert install(checkout).splitlines() == [
-        "kept lnclip.yaml: it was edited or is not lnclip-df's (--force overrides)"
+        "kept lnclip.yaml: it was edited, or is not lnclip-df's (--force overrides)"
     ]
     assert "kept lnclip.yaml" in uninstall(checkout)
     assert mine.read_bytes() == content
@@ -252,7 +231,7 @@ def spoil(checkout, fault):
         "foreign shim",
     ],
 )
-def test_an_unfit_checkout_is_left_alone(checkout, fault):
+def test_an_invalid_checkout_is_left_alone(checkout, fault):
     spoil(checkout, fault)
     before = snapshot(checkout)
     with pytest.raises(LNCLIPError) as error:
@@ -271,18 +250,18 @@ def test_another_folder_is_refused(tmp_path, function):
 def test_a_failure_half_way_leaves_nothing(checkout, monkeypatch):
     from lnclip_df.bench import install as module
 
-    before, put, calls = snapshot(checkout), module._put, []
+    before, write, written = snapshot(checkout), module.write_bytes, []
 
     def failing(path, data):
-        calls.append(path)
-        if len(calls) == 4:
+        written.append(path.name)
+        if path.name == "test_config.yaml":
             raise LNCLIPError("disk full")
-        put(path, data)
+        write(path, data)
 
-    monkeypatch.setattr(module, "_put", failing)
+    monkeypatch.setattr(module, "write_bytes", failing)
     with pytest.raises(LNCLIPError, match="disk full"):
         install(checkout)
-    assert len(calls) > 4 and snapshot(checkout) == before
+    assert written.count("train_config.yaml") == 2 and snapshot(checkout) == before
 
 
 def test_a_read_only_checkout_is_refused(checkout, monkeypatch):

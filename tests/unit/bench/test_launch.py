@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 import torch
-from test_bench_install import make_checkout
+from checkouts import make_checkout
 
 from lnclip_df.bench.launch import with_local_rank
 from lnclip_df.bench.run_script import bench_run
@@ -49,9 +49,9 @@ def test_a_signal_is_told_as_a_shell_would(checkout):
 
 
 def test_a_users_error_is_one_line(checkout, capfd):
-    name = script(checkout, "from lnclip_df.core.errors import LNCLIPError\nraise LNCLIPError('mend this')")
+    name = script(checkout, "from lnclip_df.core.errors import LNCLIPError\nraise LNCLIPError('fix this')")
     assert bench_run(checkout, [name]) == 1
-    assert capfd.readouterr().err.strip().splitlines()[-1] == "error: mend this"
+    assert capfd.readouterr().err.strip().splitlines()[-1] == "error: fix this"
 
 
 @without_gpu

@@ -5,11 +5,12 @@ import sys
 
 import pytest
 import yaml
-from test_bench_install import make_checkout
+from checkouts import make_checkout
 
 from lnclip_df.bench import doctor as module
 from lnclip_df.bench.doctor import Finding, doctor
 from lnclip_df.bench.install import install
+from lnclip_df.bench.probe import probe
 
 SOUND = {
     "absent": [],
@@ -43,7 +44,7 @@ def save_index(root, dataset, index):
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """A checkout in which nothing is lacking."""
-    monkeypatch.setattr(module, "_probe", lambda root, python: SOUND)
+    monkeypatch.setattr(module, "probe", lambda root, python: SOUND)
     root = make_checkout(tmp_path / "bench")
     predictor = root / "preprocessing/dlib_tools/shape_predictor_81_face_landmarks.dat"
     predictor.parent.mkdir(parents=True)
@@ -69,8 +70,8 @@ def change_index(root, dataset, change):
     save_index(root, dataset, index)
 
 
-def probe(monkeypatch, **values):
-    monkeypatch.setattr(module, "_probe", lambda root, python: {**SOUND, **values})
+def pretend(monkeypatch, **values):
+    monkeypatch.setattr(module, "probe", lambda root, python: {**SOUND, **values})
 
 
 def faults(root):
@@ -99,7 +100,7 @@ def test_another_folder_is_the_only_finding(tmp_path):
     ],
 )
 def test_the_environment(checkout, monkeypatch, values, name, status):
-    probe(monkeypatch, **values)
+    pretend(monkeypatch, **values)
     (finding,) = faults(checkout).values()
     assert (finding.name, finding.status) == (name, status) and finding.fix
 
@@ -192,7 +193,7 @@ def test_an_interpreter_that_cannot_be_asked(tmp_path):
 
 def test_the_probe_answers(tmp_path):
     root = make_checkout(tmp_path / "bench")
-    found = module._probe(root, sys.executable)
+    found = probe(root, sys.executable)
     assert found["versions"]["numpy"] and found.keys() == SOUND.keys()
 
 

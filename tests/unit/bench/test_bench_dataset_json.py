@@ -37,7 +37,7 @@ def config(folder, *datasets, batch=4, cap=32, **others):
     }
 
 
-def test_frames_are_capped_a_video(tmp_path):
+def test_frames_are_limited_per_video(tmp_path):
     write_json(tmp_path, "A", {"real": [10, 40], "fake": [3]})
     assert training_frames(config(tmp_path, "A")) == 10 + 32 + 3
 
@@ -99,7 +99,7 @@ def test_relative_folders_start_at_the_root(tmp_path):
         ('{"A": {"real": {"train": {}}}}', "no training frame"),
     ],
 )
-def test_an_unfit_json_is_named(tmp_path, content, message):
+def test_an_invalid_json_is_named(tmp_path, content, message):
     if content is not None:
         (tmp_path / "A.json").write_text(content)
     with pytest.raises(LNCLIPError, match=message) as error:
