@@ -15,6 +15,12 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def shown(value) -> str:
+    """A value from a file as an error shows it: its ``repr``, cut to 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 class LNCLIPError(Exception):
     """A fault that the user can fix: a wrong key, a missing file, an invalid checkpoint.
 

@@ -3,10 +3,10 @@
 from lnclip_df.core.lazy import lazily
 
 _PUBLIC = {
-    "Entry": "write_json",
+    "Entry": "dataset_json",
     "scan_faces": "scan",
     "scan_videos": "scan",
-    "write_dataset_json": "write_json",
+    "write_dataset_json": "dataset_json",
     "write_lmdb": "lmdb",
     "write_pairs": "pairs",
 }

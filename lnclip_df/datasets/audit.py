@@ -13,9 +13,10 @@ from lnclip_df.core.devices import usable_cores
 from lnclip_df.core.errors import LNCLIPError, printable
 from lnclip_df.core.files import write_json
 from lnclip_df.core.findings import Finding
+from lnclip_df.datasets.dataset_json import SPLITS
+from lnclip_df.datasets.items import Item
 from lnclip_df.datasets.scan import scan_faces, scan_videos
-from lnclip_df.datasets.schema import Dataset, Item, load_dataset
-from lnclip_df.datasets.write_json import SPLITS
+from lnclip_df.datasets.schema import Dataset, load_dataset
 from lnclip_df.media.png_check import Look, look_through
 
 EXAMPLES = 5

@@ -1,17 +1,25 @@
-"""DeepfakeBench's dataset JSON, read into a list of videos."""
+"""DeepfakeBench's dataset JSON: read into a list of videos, and written from the videos of a dataset.
+
+``{dataset: {label: {train|val|test: {video: {"label": label, "frames": [path, …]}}}}}``, with a compression level
+between the split and the video where the dataset has such levels.
+"""
 
 import difflib
 import logging
+import os
 import posixpath
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import read_json
+from lnclip_df.core.errors import LNCLIPError, shown
+from lnclip_df.core.files import read_json, write_json
 
+SPLITS = ("train", "val", "test")
 COMPRESSIONS = ("raw", "c23", "c40")
 COMPRESSED = {"FaceForensics++", "FF-DF", "FF-F2F", "FF-FS", "FF-NT", "FaceShifter", "DeepFakeDetection"}
 
@@ -20,11 +28,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Video:
-    """One video of a dataset's split.
+    """One video of a split, as read from a dataset JSON.
 
-    ``label_name`` is the dataset file's class, ``label`` 0 (real) or 1 (fake), ``compression`` None where the dataset
-    has no such level, ``frames`` the paths as the file has them, in the order of their integer index, ``method`` how a
-    fake was made where the file says so (a label may cover several methods).
+    Attributes:
+        dataset: name of the dataset.
+        label_name: its class in the file.
+        label: 0 (real) or 1 (fake).
+        split: ``train``, ``val`` or ``test``.
+        compression: its compression level, None where the dataset has no levels.
+        name: its key in the file.
+        frames: paths as the file has them, in the order of their integer index.
+        method: forgery method where the file names one (a class may cover several methods).
     """
 
     dataset: str
@@ -43,15 +57,58 @@ class Video:
         return "/".join(part for part in parts if part is not None)
 
 
+class Entry(NamedTuple):
+    """One video to write into a dataset JSON.
+
+    Attributes:
+        label_name: its class in the file.
+        split: ``train``, ``val`` or ``test``.
+        name: its key in the file.
+        frames: paths of its frames, in order.
+        compression: its compression level in the file (``c23``).
+        masks: paths of its mask images; None writes no list of masks.
+        method: its forgery method; None writes none.
+    """
+
+    label_name: str
+    split: str
+    name: str
+    frames: Sequence[str | os.PathLike]
+    compression: str | None = None
+    masks: Sequence[str | os.PathLike] | None = None
+    method: str | None = None
+
+
+def evenly_spaced(frames: Sequence, n: int) -> tuple:
+    """Choose ``n`` frames evenly over a video, first and last included; all of them where there are fewer."""
+    if len(frames) <= n:
+        return tuple(frames)
+    return tuple(frames[i] for i in np.linspace(0, len(frames) - 1, n).round().astype(int))
+
+
+def with_slashes(frame: str) -> str:
+    """A frame's path with forward slashes: files written on Windows have backslashes."""
+    return frame.replace("\\", "/")
+
+
+def frame_path(frame: str, data_root, rgb_dir) -> Path:
+    """A frame's path on disk: ``data_root/frame`` if it begins with ``.``, else ``data_root/rgb_dir/frame``."""
+    frame = with_slashes(frame)
+    return Path(data_root) / frame if frame.startswith(".") else Path(data_root) / rgb_dir / frame
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
 def read_videos(config: dict, names: list[str], split: str) -> list[Video]:
     """Read the videos of some datasets' split from ``{dataset_json_folder}/{name}.json``.
 
-    A dataset of the FaceForensics++ family, or one whose splits hold nothing but compression levels, gives the level
-    ``config["compression"]``; DeepfakeBench's ``FaceForensics++_c40`` and its like give c40.
+    A dataset of the FaceForensics++ family, or one whose splits hold only compression levels, gives the level
+    ``compression`` of the configuration; DeepfakeBench's names that end in ``_c40`` (``FaceForensics++_c40``) give c40.
 
     Args:
         config: see ``lnclip_df.config.loading.load_config``.
-        names: dataset names; one named twice is read once.
+        names: dataset names; a repeated name is read once.
         split: ``train``, ``val`` or ``test``.
 
     Returns:
@@ -60,7 +117,7 @@ def read_videos(config: dict, names: list[str], split: str) -> list[Video]:
 
     Raises:
         LNCLIPError: a file is absent or malformed, the split absent or empty, a label unknown, a video without
-            frames, or a frame's path unfit; the message names the file and the key.
+            frames, or a frame's path invalid; the message names the file and the key.
     """
     videos = []
     for name in dict.fromkeys(names):
@@ -72,11 +129,57 @@ def read_videos(config: dict, names: list[str], split: str) -> list[Video]:
     return videos
 
 
-def evenly_spaced(frames, n: int) -> tuple:
-    """Choose ``n`` frames evenly over a video, first and last included; all of them where there are fewer."""
-    if len(frames) <= n:
-        return tuple(frames)
-    return tuple(frames[i] for i in np.linspace(0, len(frames) - 1, n).round().astype(int))
+def read_classes(path: Path, name: str) -> dict[str, dict]:
+    """The classes of a dataset, ``{label: {split: records}}``, as its JSON has them.
+
+    Raises:
+        LNCLIPError: the file cannot be read, or does not hold the dataset ``name``.
+    """
+    return _mapping(path, read_json(path), name)
+
+
+def records_of_level(path: Path, dataset: str, key: str, records: dict, compression: str) -> tuple[dict, str | None]:
+    """The videos of one compression level of a split, and that level; all videos and None if it has no levels.
+
+    Args:
+        path: the dataset JSON, for the error.
+        dataset: its name: the FaceForensics++ family has levels of any name.
+        key: ``dataset.label.split``, for the error.
+        records: what the file has there.
+        compression: the level to take.
+
+    Raises:
+        LNCLIPError: the split has levels, and not this one.
+    """
+    holds_videos = any(isinstance(record, dict) and "frames" in record for record in records.values())
+    if not records or holds_videos or not (dataset in COMPRESSED or set(records) <= set(COMPRESSIONS)):
+        return records, None
+    return _mapping(path, records, compression, prefix=key), compression
+
+
+def read_frame_paths(path: Path) -> list[str]:
+    """Every frame's path in a dataset JSON, once, whatever its split and level.
+
+    Raises:
+        LNCLIPError: the file cannot be read, a list of frames is malformed, or there is no frame.
+    """
+    frames: dict[str, None] = {}
+    for key, paths in _frame_lists(read_json(path)):
+        if not _are_paths(paths):
+            raise LNCLIPError(f"{path}: {key}.frames is {shown(paths)}, not a list of paths; make the file again")
+        frames.update(dict.fromkeys(paths))
+    if not frames:
+        raise LNCLIPError(f"{path} names no frame; make it again with rearrange")
+    return list(frames)
+
+
+def _frame_lists(value, key="") -> Iterator[tuple[str, object]]:
+    """``frames`` of every video, whatever levels are above it."""
+    if isinstance(value, dict) and "frames" in value and not isinstance(value["frames"], dict):
+        yield key, value["frames"]
+    elif isinstance(value, dict):
+        for name, below in value.items():
+            yield from _frame_lists(below, f"{key}.{name}" if key else name)
 
 
 def _dataset_file(config, name):
@@ -91,79 +194,63 @@ def _dataset_file(config, name):
     raise LNCLIPError(f"no dataset file {path}; there is {', '.join(near) or 'no other'}")
 
 
-def _videos(config, path, name, split):
-    stem, compression = (name[:-4], "c40") if _is_c40(name) else (name, config["compression"])
-    classes = _mapping(path, read_json(path), stem)
+def _videos(config, path, name, split) -> Iterator[Video]:
+    is_c40 = name.endswith("_c40") and name[:-4] in COMPRESSED
+    stem, compression = (name[:-4], "c40") if is_c40 else (name, config["compression"])
+    classes = read_classes(path, stem)
     for label_name in classes:
         key = f"{stem}.{label_name}.{split}"
         records = _mapping(path, _mapping(path, classes, label_name, prefix=stem), split, prefix=f"{stem}.{label_name}")
-        level = compression if _has_levels(stem, records) else None
-        if level is not None:
-            records = _mapping(path, records, level, prefix=key)
-            key = f"{key}.{level}"
+        records, level = records_of_level(path, stem, key, records, compression)
+        key = f"{key}.{level}" if level else key
         for video, record in records.items():
-            label, frames, method = _record(config, path, f"{key}.{video}", record)
+            label, frames, method = _read_record(config, path, f"{key}.{video}", record)
             if frames:
                 yield Video(name, label_name, label, split, level, video, frames, method)
 
 
-def _is_c40(name):
-    return name.endswith("_c40") and name[:-4] in COMPRESSED
-
-
-def _has_levels(name, records):
-    """Whether a split's keys are compression levels rather than videos."""
-    holds_videos = any(isinstance(record, dict) and "frames" in record for record in records.values())
-    return bool(records) and not holds_videos and (name in COMPRESSED or set(records) <= set(COMPRESSIONS))
-
-
-def _mapping(path, parent, key, prefix=""):
-    where = f"{prefix}.{key}" if prefix else key
+def _mapping(path, parent, key, prefix="") -> dict:
+    full_key = f"{prefix}.{key}" if prefix else key
     if not isinstance(parent, dict) or key not in parent:
         there = ", ".join(map(str, parent)) if isinstance(parent, dict) else ""
-        raise LNCLIPError(f"{path}: no {where}; there is {there[:200] or 'nothing'}")
+        raise LNCLIPError(f"{path}: no {full_key}; there is {there[:200] or 'nothing'}")
     if not isinstance(parent[key], dict):
-        raise LNCLIPError(f"{path}: {where} is {_shown(parent[key])}, not a mapping")
+        raise LNCLIPError(f"{path}: {full_key} is {shown(parent[key])}, not a mapping")
     return parent[key]
 
 
-def _record(config, path, key, record):
+def _read_record(config, path, key, record) -> tuple[int, tuple[str, ...], str | None]:
     """A video's label, its sorted frames and its method, from ``{"label": name, "frames": [path, ...]}``."""
     if not isinstance(record, dict) or not {"label", "frames"} <= set(record):
-        raise LNCLIPError(f"{path}: {key} is {_shown(record)}, not a video's label and frames")
+        raise LNCLIPError(f"{path}: {key} is {shown(record)}, not a video's label and frames")
     known, label = config["label_dict"], record["label"]
     if not isinstance(label, str) or label not in known:
         near = difflib.get_close_matches(str(label), known, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise LNCLIPError(f"{path}: {key}.label {_shown(label)} is not in label_dict{hint}; add it with 0 or 1")
-    frames = record["frames"]
-    if not isinstance(frames, list) or not all(isinstance(frame, str) and frame for frame in frames):
-        raise LNCLIPError(f"{path}: {key}.frames is {_shown(frames)}, not a list of paths")
+        raise LNCLIPError(f"{path}: {key}.label {shown(label)} is not in label_dict{hint}; add it with 0 or 1")
+    frames, method = record["frames"], record.get("method")
+    if not _are_paths(frames):
+        raise LNCLIPError(f"{path}: {key}.frames is {shown(frames)}, not a list of paths")
     if not frames and config["lnclip"]["missing_frames"] == "error":
-        raise LNCLIPError(f"{path}: {key}.frames is empty; mend the file, or set lnclip.missing_frames: skip")
+        raise LNCLIPError(f"{path}: {key}.frames is empty; fix the file, or set lnclip.missing_frames: skip")
     if not frames:
         logger.warning("%s: %s has no frames and is left out", path, key)
-    _check_inside(path, key, frames)
-    method = record.get("method")
-    if method is not None and not isinstance(method, str):
-        raise LNCLIPError(f"{path}: {key}.method is {_shown(method)}, not a name")
-    return known[label], tuple(_sorted(path, key, frames)), method
-
-
-def _check_inside(path, key, frames):
     for frame in frames:
-        if ".." in frame and posixpath.normpath(slashes(frame)).split("/")[0] == "..":
+        if ".." in frame and posixpath.normpath(with_slashes(frame)).split("/")[0] == "..":
             raise LNCLIPError(f"{path}: {key}.frames: {frame!r} climbs out of its folder")
-
-
-def _sorted(path, key, frames):
+    if method is not None and not isinstance(method, str):
+        raise LNCLIPError(f"{path}: {key}.method is {shown(method)}, not a name")
     try:
-        return sorted(frames, key=_frame_index)
+        return known[label], tuple(sorted(frames, key=_frame_index)), method
     except ValueError as error:
         raise LNCLIPError(f"{path}: {key}.frames: {error}; a frame is named by its integer index") from error
 
 
-def _frame_index(frame):
+def _are_paths(value) -> bool:
+    return isinstance(value, list) and all(isinstance(path, str) and path for path in value)
+
+
+def _frame_index(frame: str) -> int:
     stem = re.split(r"[/\\]", frame)[-1].split(".")[0]
     try:
         return int(stem)
@@ -171,11 +258,78 @@ def _frame_index(frame):
         raise ValueError(f"{frame!r} has no index") from None
 
 
-def slashes(frame: str) -> str:
-    """A frame's path with forward separators: files written on Windows have the others."""
-    return frame.replace("\\", "/")
+# --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def _shown(value):
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def write_dataset_json(path, dataset: str, entries: Iterable[Entry], *, root=None, levels=()) -> dict:
+    """Write the dataset JSON of some videos.
+
+    Every label has all three splits, empty where it has no video there, because DeepfakeBench reads each of them.
+    Labels and videos are sorted, frames stay in the order given: the same entries give the same bytes.
+
+    Args:
+        path: the JSON file.
+        dataset: the dataset's name in it.
+        entries: the videos, in any order.
+        root: write frame paths relative to this folder, beginning with ``./``; without it they are absolute.
+        levels: ``(label, compression)`` of further levels that each split of a label has even without a video
+            (compression None: the label has no levels).
+
+    Returns:
+        What was written.
+
+    Raises:
+        LNCLIPError: an unknown split, a video named twice, a video without frames, a frame outside ``root``, or a label
+            with a level for some of its videos only.
+    """
+    entries = list(entries)
+    classes = _empty_classes(dataset, {*levels, *((entry.label_name, entry.compression) for entry in entries)})
+    below = None if root is None else os.path.join(os.path.abspath(root), "")
+    for entry in sorted(
+        entries, key=lambda entry: (entry.label_name, entry.split, entry.compression or "", entry.name)
+    ):
+        if entry.split not in SPLITS:
+            raise LNCLIPError(f"video {entry.name!r}: split {entry.split!r} is none of {', '.join(SPLITS)}")
+        videos = classes[entry.label_name][entry.split]
+        videos = videos[entry.compression] if entry.compression else videos
+        if entry.name in videos:
+            raise LNCLIPError(
+                f"{dataset}: video {entry.name!r} is twice in {entry.label_name}/{entry.split}; rename one"
+            )
+        if not entry.frames:
+            raise LNCLIPError(f"{dataset}: video {entry.name!r} of {entry.label_name}/{entry.split} has no frames")
+        videos[entry.name] = _record_of(entry, below)
+    document = {dataset: classes}
+    write_json(path, document)
+    return document
+
+
+def _empty_classes(dataset, levels) -> dict[str, dict]:
+    """Every label with its three splits and their levels, without videos."""
+    classes: dict[str, dict] = {}
+    for label, level in sorted(levels, key=lambda pair: (pair[0], pair[1] or "")):
+        splits = classes.setdefault(label, {split: {} for split in SPLITS})
+        if (level is None and splits["train"]) or (level and (label, None) in levels):
+            raise LNCLIPError(f"{dataset}: label {label} has videos with and without a compression level")
+        for videos in splits.values() if level else ():
+            videos[level] = {}
+    return classes
+
+
+def _record_of(entry: Entry, below: str | None) -> dict:
+    record = {"label": entry.label_name}
+    if entry.method is not None:
+        record["method"] = entry.method
+    record["frames"] = [_written_path(frame, below) for frame in entry.frames]
+    if entry.masks is not None:
+        record["masks"] = [_written_path(mask, below) for mask in entry.masks]
+    return record
+
+
+def _written_path(frame, below: str | None) -> str:
+    path = os.path.abspath(frame)
+    if below is None:
+        return path.replace(os.sep, "/")
+    if not path.startswith(below):
+        raise LNCLIPError(f"frame {path} is not below the root {below}; give a root that holds all frames")
+    return f"./{path[len(below) :].replace(os.sep, '/')}"

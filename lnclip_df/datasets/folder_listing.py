@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lnclip_df.datasets.tables import is_utf8
+from lnclip_df.datasets.table_formats import is_utf8
 from lnclip_df.media.video import VIDEO_SUFFIXES
 
 LISTS = (".csv", ".json", ".txt")
@@ -27,108 +27,101 @@ class Listing:
     masks: dict[str, Path] = field(default_factory=dict)  # the folder of a video's mask images
     files: list[tuple[str, Path]] = field(default_factory=list)  # lists, with their logical path and suffix
     twice: dict[tuple[str, str], Path] = field(default_factory=dict)  # second paths, by kind and logical path
-    passed: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    skipped: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # paths by reason
 
-    def add(self, kind: str, logical: str, path: Path):
-        """Note a video's file or folder under ``kind``; a second one of the same logical path is remembered."""
+    def walk(self, folder, prefix: str, above: tuple = ()):
+        """Add what is below ``folder``, once; the images within videos' folders are not listed.
+
+        Args:
+            folder: an existing folder, or a link to one.
+            prefix: its logical path.
+            above: device and inode of the folders that this one is in, against links in a circle.
+        """
+        try:
+            status = os.stat(folder)
+        except OSError as error:
+            self.skipped[error.strerror or "cannot be read"].append(os.fspath(folder))
+            return
+        inode = (status.st_dev, status.st_ino)
+        if inode in above:
+            self.skipped["a link to a folder above it"].append(os.fspath(folder))
+            return
+        for entry in self._entries(folder):
+            if entry.is_file():
+                self._add_file(entry, prefix)
+            elif entry.name == "videos":
+                self._add_files(entry.path, prefix)
+            elif entry.name == "frames":
+                self._add_faces(entry.path, prefix)
+            elif entry.name == "masks":
+                self._add_masks(entry.path, prefix)
+            elif entry.name not in WRITTEN:
+                self.walk(entry.path, f"{prefix}/{entry.name}", (*above, inode))
+
+    def log(self, name: str):
+        """Log one line per reason with the number of skipped entries and an example."""
+        for reason, paths in self.skipped.items():
+            logger.warning("%s: %d passed over: %s, such as %s", name, len(paths), reason, ascii(min(paths))[1:-1])
+
+    def _add(self, kind, logical, path):
         if getattr(self, kind).setdefault(logical, path) is not path:
             self.twice.setdefault((kind, logical), path)
 
-    def log(self, name):
-        """Say in a line for each reason how many entries were passed over, and show one."""
-        for reason, paths in self.passed.items():
-            logger.warning("%s: %d passed over: %s, such as %s", name, len(paths), reason, ascii(min(paths))[1:-1])
+    def _add_file(self, entry, prefix):
+        stem, suffix = os.path.splitext(entry.name)
+        if suffix.lower() in VIDEO_SUFFIXES:
+            self._add("videos", f"{prefix}/{stem}", Path(entry.path))
+        elif suffix.lower() in LISTS:
+            self.files.append((f"{prefix}/{entry.name}", Path(entry.path)))
 
+    def _add_files(self, folder, prefix):
+        """The files of a ``videos`` folder; its subfolders are not listed."""
+        for entry in self._entries(folder):
+            if entry.is_file():
+                self._add_file(entry, prefix)
 
-def walk(folder: Path, prefix: str, listing: Listing):
-    """List what is below ``folder``, once; the images within videos' folders are not looked at.
+    def _add_faces(self, folder, prefix):
+        """The folders of a ``frames`` folder, one per video."""
+        for entry in self._entries(folder):
+            if entry.is_dir():
+                self._add("faces", f"{prefix}/{entry.name}", Path(entry.path))
 
-    Args:
-        folder: an existing folder, or a link to one.
-        prefix: its logical path.
-        listing: is added to.
-    """
-    _walk(os.fspath(folder), prefix, listing, ())
+    def _add_masks(self, folder, prefix):
+        """A ``masks`` folder: mask videos, also below ``videos``, and folders of mask images, one per video."""
+        for entry in self._entries(folder):
+            if entry.is_file():
+                self._add_file(entry, f"{prefix}/masks")
+            elif entry.name == "videos":
+                self._add_files(entry.path, f"{prefix}/masks")
+            else:
+                self._add("masks", f"{prefix}/{entry.name}", Path(entry.path))
 
-
-def _walk(folder, prefix, listing, above):
-    try:
-        status = os.stat(folder)
-    except OSError as error:
-        listing.passed[error.strerror or "cannot be read"].append(folder)
-        return
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        listing.passed["a link to a folder above it"].append(folder)
-        return
-    for entry in _entries(folder, listing):
-        if entry.is_file():
-            _file(entry, prefix, listing)
-        elif entry.name in LEAVES:
-            LEAVES[entry.name](entry.path, prefix, listing)
-        elif entry.name not in WRITTEN:
-            _walk(entry.path, f"{prefix}/{entry.name}", listing, (*above, here))
-
-
-def _fit(entry, listing):
-    """Whether an entry is a file or folder whose name can be written to a dataset JSON and read from it."""
-    reason = None
-    if not is_utf8(entry.name):
-        reason = "the name is not UTF-8; rename it"
-    elif "\\" in entry.name or CONTROL.search(entry.name):
-        reason = "the name has a backslash or a control character; rename it"
-    else:
+    def _entries(self, folder) -> list[os.DirEntry]:
+        """A folder's entries in order, without those that are hidden or invalid."""
         try:
-            if not (entry.is_file() or entry.is_dir()):
-                reason = "a link to nothing, or no regular file"
-        except OSError as error:  # links in a circle
-            reason = error.strerror
-    if reason:
-        listing.passed[reason].append(entry.path)
-    return reason is None
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            self.skipped[error.strerror or "cannot be read"].append(os.fspath(folder))
+            return []
+        valid = []
+        for entry in entries:
+            if entry.name.startswith(HIDDEN):
+                continue
+            fault = _fault(entry)
+            if fault:
+                self.skipped[fault].append(entry.path)
+            else:
+                valid.append(entry)
+        return valid
 
 
-def _file(entry, prefix, listing):
-    stem, suffix = os.path.splitext(entry.name)
-    if suffix.lower() in VIDEO_SUFFIXES:
-        listing.add("videos", f"{prefix}/{stem}", Path(entry.path))
-    elif suffix.lower() in LISTS:
-        listing.files.append((f"{prefix}/{entry.name}", Path(entry.path)))
-
-
-def _videos(folder, prefix, listing):
-    """The files of a ``videos`` folder; nothing lies deeper."""
-    for entry in _entries(folder, listing):
-        if entry.is_file():
-            _file(entry, prefix, listing)
-
-
-def _faces(folder, prefix, listing):
-    """The folders of a ``frames`` folder, one a video."""
-    for entry in _entries(folder, listing):
-        if entry.is_dir():
-            listing.add("faces", f"{prefix}/{entry.name}", Path(entry.path))
-
-
-def _masks(folder, prefix, listing):
-    """What a ``masks`` folder holds: mask videos, also below ``videos``, and folders of mask images, one a video."""
-    for entry in _entries(folder, listing):
-        if entry.is_file():
-            _file(entry, f"{prefix}/masks", listing)
-        elif entry.name == "videos":
-            _videos(entry.path, f"{prefix}/masks", listing)
-        else:
-            listing.add("masks", f"{prefix}/{entry.name}", Path(entry.path))
-
-
-LEAVES = {"videos": _videos, "frames": _faces, "masks": _masks}
-
-
-def _entries(folder, listing):
-    """What a folder holds, in order, without what is hidden or unfit."""
+def _fault(entry) -> str | None:
+    """Why a dataset JSON cannot name this entry, or why it cannot be read."""
+    if not is_utf8(entry.name):
+        return "the name is not UTF-8; rename it"
+    if "\\" in entry.name or CONTROL.search(entry.name):
+        return "the name has a backslash or a control character; rename it"
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        listing.passed[error.strerror or "cannot be read"].append(folder)
-        return []
-    return [entry for entry in entries if not entry.name.startswith(HIDDEN) and _fit(entry, listing)]
+        return None if entry.is_file() or entry.is_dir() else "a link to nothing, or no regular file"
+    except OSError as error:  # links in a circle
+        return error.strerror

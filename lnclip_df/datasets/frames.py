@@ -1,17 +1,14 @@
 """One frame of a video, read from its PNG or from LMDB as DeepfakeBench keeps them, and the recipe that it carries."""
 
-import os
 from pathlib import Path
 
 import cv2
-import lmdb
 import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.datasets.dataset_json import COMPRESSED, Video, evenly_spaced, slashes
+from lnclip_df.datasets.dataset_json import Video, evenly_spaced, frame_path
+from lnclip_df.datasets.lmdb import database_path, lmdb_key, read_value
 from lnclip_df.media.recipe import HEAD, count_recipes
-
-_open_databases = {}
 
 
 def read_frame(config: dict, dataset: str, frame: str) -> np.ndarray:
@@ -26,94 +23,9 @@ def read_frame(config: dict, dataset: str, frame: str) -> np.ndarray:
         uint8 H×W×3, RGB.
 
     Raises:
-        LNCLIPError: the frame is absent or cannot be decoded; another frame never takes its place.
+        LNCLIPError: the frame is absent or cannot be decoded; it is never replaced by another frame.
     """
-    if config["lmdb"]:
-        path = database_path(config, dataset)
-        data, source = _from_database(path, lmdb_key(frame)), f"{lmdb_key(frame)} in {path}"
-    else:
-        path = frame_path(config, frame)
-        data, source = _from_file(path), str(path)
-    return _decode(data, source)
-
-
-def crop_recipes(config: dict, videos: list[Video], most: int = 256) -> dict[str, int]:
-    """Which recipes the crops of some videos carry.
-
-    Args:
-        config: as for ``read_frame``.
-        videos: see ``lnclip_df.datasets.dataset_json.read_videos``.
-        most: how many videos, evenly spaced, are looked at; of each the first frame.
-
-    Returns:
-        ``{fingerprint, or "foreign" where there is none: videos}``, the most frequent first. Frames that cannot be read
-        are passed over.
-    """
-    return count_recipes(filter(None, (_head(config, video) for video in evenly_spaced(videos, most) if video.frames)))
-
-
-def _head(config, video):
-    """The first bytes of a video's first frame, or None."""
-    try:
-        if config["lmdb"]:
-            return _from_database(database_path(config, video.dataset), lmdb_key(video.frames[0]))[:HEAD]
-        return _from_file(frame_path(config, video.frames[0]), HEAD)
-    except LNCLIPError:
-        return None
-
-
-def frame_path(config: dict, frame: str) -> Path:
-    """Where a frame lies: a path that begins with ``.`` below ``lnclip.data_root``, a bare one below ``rgb_dir``."""
-    root, frame = Path(config["lnclip"]["data_root"]), slashes(frame)
-    return root / frame if frame.startswith(".") else root / config["rgb_dir"] / frame
-
-
-def database_path(config: dict, dataset: str) -> Path:
-    """The LMDB folder of a dataset: ``{lmdb_dir}/{dataset}_lmdb``, one for the whole FaceForensics++ family."""
-    name = "FaceForensics++" if dataset in COMPRESSED else dataset
-    return Path(config["lnclip"]["data_root"]) / config["lmdb_dir"] / f"{name}_lmdb"
-
-
-def lmdb_key(frame: str) -> str:
-    """A frame's key: the dataset JSON's path byte for byte, but without a leading ``./datasets\\``."""
-    return frame.removeprefix("./datasets\\")
-
-
-def _from_file(path, most=-1):
-    try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise LNCLIPError(f"frame {path} is not a regular file")
-        with path.open("rb") as file:
-            return file.read(most)
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL or a lone surrogate
-        shown = str(path).encode("utf-8", "backslashreplace").decode()
-        raise LNCLIPError(f"cannot read frame {shown}: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _from_database(path, key):
-    try:
-        with _database(path).begin() as transaction:
-            data = transaction.get(key.encode())
-    except lmdb.Error as error:
-        raise LNCLIPError(f"cannot read frame {key} in {path}: {error}") from error
-    if data is None:
-        raise LNCLIPError(f"no frame {key} in {path}")
-    return data
-
-
-def _database(path):
-    """The process's one handle of a database; a forked worker closes the one it inherited and opens its own."""
-    path = str(path.resolve())
-    pid, database = _open_databases.get(path, (None, None))
-    if pid != os.getpid():
-        if database is not None:
-            database.close()
-        database = lmdb.open(path, create=False, readonly=True, lock=False, readahead=False)
-        _open_databases[path] = os.getpid(), database
-    return database
-
-
-def _decode(data, source):
+    data, source = _read_bytes(config, dataset, frame)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
@@ -121,3 +33,42 @@ def _decode(data, source):
     if image is None:
         raise LNCLIPError(f"frame {source} is broken: {len(data)} bytes that do not decode")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def crop_recipes(config: dict, videos: list[Video], max_videos: int = 256) -> dict[str, int]:
+    """Count the recipes that the crops of some videos carry.
+
+    Args:
+        config: as for ``read_frame``.
+        videos: see ``lnclip_df.datasets.dataset_json.read_videos``.
+        max_videos: number of videos to read, evenly spaced; of each the first frame is read.
+
+    Returns:
+        ``{fingerprint, or "foreign" where there is none: videos}``, the most frequent first. Frames that cannot be read
+        are not counted.
+    """
+    heads = []
+    for video in evenly_spaced(videos, max_videos):
+        try:
+            heads += [_read_bytes(config, video.dataset, frame, HEAD)[0] for frame in video.frames[:1]]
+        except LNCLIPError:
+            continue
+    return count_recipes(filter(None, heads))
+
+
+def _read_bytes(config, dataset, frame, size=-1) -> tuple[bytes, str]:
+    """The first ``size`` bytes (all by default) of a frame's PNG, and where it is stored."""
+    data_root = Path(config["lnclip"]["data_root"])
+    if config["lmdb"]:
+        path, key = database_path(data_root / config["lmdb_dir"], dataset), lmdb_key(frame)
+        data = read_value(path, key)
+        return data if size < 0 else data[:size], f"{key} in {path}"
+    path = frame_path(frame, data_root, config["rgb_dir"])
+    try:
+        if path.exists() and not path.is_file():  # a pipe would block
+            raise LNCLIPError(f"frame {path} is not a regular file")
+        with path.open("rb") as file:
+            return file.read(size), str(path)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL or a lone surrogate
+        shown = str(path).encode("utf-8", "backslashreplace").decode()
+        raise LNCLIPError(f"cannot read frame {shown}: {getattr(error, 'strerror', None) or error}") from error

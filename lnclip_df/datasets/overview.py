@@ -1,4 +1,4 @@
-"""All datasets at a glance: what each is, and what of it is on disk."""
+"""All packaged datasets at a glance: what each is, and what of it is on disk."""
 
 import logging
 from contextlib import contextmanager
@@ -10,8 +10,15 @@ from lnclip_df.datasets.schema import dataset_names, load_dataset
 
 
 class Overview(NamedTuple):
-    """One dataset: its name and title, real and fake videos that its test split should have (None: unknown), raw videos
-    and videos with faces on disk (None: not there), why something that is there cannot be read, and how to get it."""
+    """One dataset at a glance.
+
+    Attributes:
+        name, title: of the dataset.
+        test_real, test_fake: videos that its test split should have; None if unknown.
+        videos, faces: raw videos, and videos with faces, on disk; None if there are none.
+        fault: why its raw videos are on disk and cannot be read.
+        access: how to get it.
+    """
 
     name: str
     title: str
@@ -24,31 +31,31 @@ class Overview(NamedTuple):
 
 
 def overview(root=None, faces=None) -> list[Overview]:
-    """Look at every packaged dataset.
+    """List every packaged dataset.
 
     Args:
-        root: folder that holds the datasets' folders; without it nothing is looked for on disk.
+        root: folder that holds the datasets' folders; without it the disk is not read.
         faces: folder that holds those with faces, ``root`` by default.
     """
     rows = []
     with _silence():
         for name in dataset_names():
-            spec = load_dataset(name)
-            videos, fault = (None, "") if root is None else _count(scan_videos, spec, root)
-            cut, _ = (None, "") if root is None else _count(scan_faces, spec, root, faces=faces)
-            rows.append(Overview(name, spec.title, *_expected(spec), videos, cut, fault, spec.access))
+            dataset = load_dataset(name)
+            videos, fault = (None, "") if root is None else _count(scan_videos, dataset, root)
+            cut, _ = (None, "") if root is None else _count(scan_faces, dataset, root, faces=faces)
+            rows.append(Overview(name, dataset.title, *_expected(dataset), videos, cut, fault, dataset.access))
     return rows
 
 
-def _expected(spec):
-    counts = spec.expected.labels.get("test", {}) if spec.expected else {}
-    by_class = [[count for label, count in counts.items() if spec.labels.get(label) == fake] for fake in (0, 1)]
+def _expected(dataset):
+    counts = dataset.expected.labels.get("test", {}) if dataset.expected else {}
+    by_class = [[count for label, count in counts.items() if dataset.labels.get(label) == fake] for fake in (0, 1)]
     return [sum(counts) if counts else None for counts in by_class]
 
 
-def _count(scan, spec, root, **options):
+def _count(scan, dataset, root, **faces):
     try:
-        return len(scan(spec, root, **options)), ""
+        return len(scan(dataset, root, **faces)), ""
     except NotOnDisk:
         return None, ""
     except LNCLIPError as error:
@@ -57,7 +64,7 @@ def _count(scan, spec, root, **options):
 
 @contextmanager
 def _silence():
-    logger = logging.getLogger("lnclip_df.preprocess")
+    logger = logging.getLogger("lnclip_df.datasets")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:

@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import read_json, write_json
-from lnclip_df.datasets.dataset_json import COMPRESSIONS
-from lnclip_df.datasets.schema import Item
-from lnclip_df.datasets.write_json import SPLITS
+from lnclip_df.core.errors import LNCLIPError, shown
+from lnclip_df.core.files import write_json
+from lnclip_df.datasets.dataset_json import SPLITS, read_classes, records_of_level
+from lnclip_df.datasets.items import Item
 
 
 class Subsets(NamedTuple):
@@ -31,14 +30,14 @@ class Subsets(NamedTuple):
     unpaired: list[Item]
 
 
-class Summary(NamedTuple):
+class PairsSummary(NamedTuple):
     """What was written.
 
     Attributes:
         paired, unpaired: the JSON files.
-        reals: how many each of them holds.
-        fakes: how many each of them holds, by method.
-        left_out: fakes of the training split whose real is not in it, or not known.
+        reals: number of reals in each of them.
+        fakes: number of fakes in each of them, by method.
+        left_out: fakes of the training split whose real is unknown or not in that split.
     """
 
     paired: Path
@@ -54,41 +53,46 @@ class Summary(NamedTuple):
         return f"{line} ({methods}){left_out}"
 
 
-def write_pairs(json_file, items: Iterable[Item], *, out=None, seed=0, strict=False, compression="c23") -> Summary:
+def write_pairs(
+    json_file, items: Iterable[Item], *, out=None, seed: int = 0, strict: bool = False, compression: str = "c23"
+) -> PairsSummary:
     """Write ``<dataset>-paired.json`` and ``<dataset>-unpaired.json``, each with its own name as the dataset's.
 
     Their training splits are those of :func:`split_pairs`; their other splits are those of ``json_file``. DeepfakeBench
-    looks for a compression level under its own names only, so these files hold one level's videos without it.
+    expects compression levels under its own dataset names only, so these files have one level's videos without it.
 
     Args:
         json_file: the dataset JSON, named by its dataset.
-        items: the dataset's videos, which tell the pairs and methods.
+        items: the dataset's videos, with their pairs and methods.
         out: folder of the two files; that of ``json_file`` by default.
         seed, strict: see :func:`split_pairs`.
-        compression: the level taken where the dataset has levels.
+        compression: the level to take where the dataset has levels.
 
     Raises:
-        LNCLIPError: the JSON is unfit, it holds videos that ``items`` lacks, or it cannot give both subsets.
+        LNCLIPError: the JSON is invalid, it has videos that ``items`` lacks, or it is too small for both subsets.
     """
     json_file = Path(json_file)
-    name, classes = _read(json_file, compression)
+    name = json_file.stem
+    classes = _classes_of_level(json_file, compression)
     chosen = _training_items(json_file, classes, items, compression)
     subsets = split_pairs(chosen, seed=seed, strict=strict, name=str(json_file))
     files = []
     for kind, reals in (("paired", subsets.paired), ("unpaired", subsets.unpaired)):
         kept = {(item.label, item.name) for item in (*reals, *subsets.fakes)}
         files.append(Path(out or json_file.parent) / f"{name}-{kind}.json")
-        write_json(files[-1], {f"{name}-{kind}": _cut(classes, kept)})
+        write_json(files[-1], {f"{name}-{kind}": _with_train(classes, kept)})
     reals = {item.path for item in chosen if not item.fake}
-    return Summary(
+    return PairsSummary(
         *files,
         reals=len(subsets.paired),
-        fakes=dict(sorted(Counter(_method(item) for item in subsets.fakes).items())),
+        fakes=dict(sorted(Counter(item.method or item.label for item in subsets.fakes).items())),
         left_out=sum(item.fake and item.pair not in reals for item in chosen),
     )
 
 
-def split_pairs(items: Iterable[Item], *, seed=0, strict=False, name="the training split") -> Subsets:
+def split_pairs(
+    items: Iterable[Item], *, seed: int = 0, strict: bool = False, name: str = "the training split"
+) -> Subsets:
     """Choose the two subsets of some training videos.
 
     The identities are drawn into two groups. The fakes made from the first group are in both subsets; the paired one
@@ -99,7 +103,7 @@ def split_pairs(items: Iterable[Item], *, seed=0, strict=False, name="the traini
         items: training videos, in any order; fakes whose real is not among them are left out.
         seed: of the draw.
         strict: no source of a fake (``Item.ids``, of a face swap also the donor) may be a source of the unpaired
-            reals. Otherwise the fake's own real is what must be absent.
+            reals. Otherwise only the fake's own real must be absent from them.
         name: what the items are, for the error.
 
     Raises:
@@ -114,18 +118,20 @@ def split_pairs(items: Iterable[Item], *, seed=0, strict=False, name="the traini
         raise LNCLIPError(f"{name}: strict needs every fake's sources, and {count} have none; leave out strict")
     sources = _sources(reals, fakes, strict)
     rng = np.random.default_rng(seed)
-    place = {source: at for at, source in enumerate(_drawn(reals, fakes, sources, rng))}
-    size, cut = _best_cut(reals, fakes, sources, place)
+    index = {source: at for at, source in enumerate(_drawn(reals, fakes, sources, rng))}
+    first = {item.path: min(index[source] for source in sources[item.path]) for item in reals}
+    last = {item.path: max(index[source] for source in sources[item.path]) for item in fakes}
+    size, cut = _best_cut(fakes, first, last, len(index))
     if not size:
         counts = f"{len(reals)} reals and {len(fakes)} fakes made from them"
         kind = "strictly unpaired" if strict else "unpaired"
-        mend = "rearrange a larger training split" + (", or leave out strict" if strict else "")
-        raise LNCLIPError(f"{name} has {counts}: too few for a paired and an {kind} subset; {mend}")
-    first = [fake for fake in fakes if _last(fake, sources, place) < cut]
-    paired = _sample(sorted({fake.pair for fake in first}), size, rng)
-    unpaired = _sample([real.path for real in reals if _first(real, sources, place) >= cut], size, rng)
+        fix = "rearrange a larger training split" + (", or leave out strict" if strict else "")
+        raise LNCLIPError(f"{name} has {counts}: too few for a paired and an {kind} subset; {fix}")
+    before = [fake for fake in fakes if last[fake.path] < cut]
+    paired = _sample(sorted({fake.pair for fake in before}), size, rng)
+    unpaired = _sample([path for path in first if first[path] >= cut], size, rng)
     return Subsets(
-        fakes=[fake for fake in first if fake.pair in paired],
+        fakes=[fake for fake in before if fake.pair in paired],
         paired=[real for real in reals if real.path in paired],
         unpaired=[real for real in reals if real.path in unpaired],
     )
@@ -167,61 +173,43 @@ def _tied(sets: Sequence[set[str]]) -> list[list[str]]:
     return sorted(groups.values())
 
 
-def _best_cut(reals, fakes, sources, place) -> tuple[int, int]:
-    """Where to part the drawn sources so that both subsets are largest: ``(reals a subset, place of the cut)``.
+def _best_cut(fakes, first: dict[str, int], last: dict[str, int], count: int) -> tuple[int, int]:
+    """Where to cut the drawn sources so that both subsets are largest: ``(reals per subset, index of the cut)``.
 
     Of the fakes with all their sources before the cut, the reals they were made from are the paired ones; reals with
     all their sources behind it can be unpaired ones.
+
+    Args:
+        fakes: the fakes that have their real.
+        first: by path, index of the first source of each real.
+        last: by path, index of the last source of each fake.
+        count: number of sources.
     """
-    count, paired_from = len(place), {}
+    paired_from: dict[str, int] = {}
     for fake in fakes:
-        paired_from[fake.pair] = min(paired_from.get(fake.pair, count), _last(fake, sources, place) + 1)
+        paired_from[fake.pair] = min(paired_from.get(fake.pair, count), last[fake.path] + 1)
     paired = np.cumsum(np.bincount(list(paired_from.values()), minlength=count + 1))
-    starts = np.bincount([_first(real, sources, place) for real in reals], minlength=count + 1)
-    unpaired = len(reals) - np.cumsum(starts) + starts
+    starts = np.bincount(list(first.values()), minlength=count + 1)
+    unpaired = len(first) - np.cumsum(starts) + starts
     sizes = np.minimum(paired, unpaired)
     return int(sizes.max()), int(sizes.argmax())
 
 
-def _first(item, sources, place):
-    return min(place[source] for source in sources[item.path])
-
-
-def _last(item, sources, place):
-    return max(place[source] for source in sources[item.path])
-
-
-def _sample(paths, size, rng) -> set[str]:
+def _sample(paths: Sequence[str], size: int, rng) -> set[str]:
     return {paths[at] for at in rng.permutation(len(paths))[:size]}
 
 
-def _method(item):
-    return item.method or item.label
-
-
-def _read(json_file, compression) -> tuple[str, dict]:
-    """``(dataset, {label: {split: {video: record}}})`` of a dataset JSON, of one compression level."""
-    name, document = json_file.stem, read_json(json_file)
-    if not isinstance(document, dict) or not isinstance(document.get(name), dict):
-        raise LNCLIPError(f"{json_file}: no {name}; a dataset JSON is named by its dataset")
-    classes = {}
-    for label, splits in document[name].items():
-        splits = splits if isinstance(splits, dict) else {}
-        classes[label] = {
-            split: _without_level(json_file, f"{name}.{label}.{split}", splits.get(split, {}), compression)
-            for split in SPLITS
-        }
-    return name, classes
-
-
-def _without_level(json_file, key, records, compression) -> dict:
-    if not isinstance(records, dict) or not all(isinstance(record, dict) for record in records.values()):
-        raise LNCLIPError(f"{json_file}: {key} is {str(records)[:60]!r}, not a mapping of videos; make it again")
-    if not records or not set(records) <= set(COMPRESSIONS) or any("frames" in record for record in records.values()):
-        return records
-    if compression not in records:
-        raise LNCLIPError(f"{json_file}: no {key}.{compression}; there is {', '.join(records)}")
-    return records[compression]
+def _classes_of_level(json_file, compression) -> dict[str, dict]:
+    """``{label: {split: {video: record}}}`` of a dataset JSON, of one compression level."""
+    name, classes = json_file.stem, {}
+    for label, splits in read_classes(json_file, name).items():
+        classes[label] = {}
+        for split in SPLITS:
+            key, records = f"{name}.{label}.{split}", splits.get(split, {}) if isinstance(splits, dict) else {}
+            if not isinstance(records, dict) or not all(isinstance(record, dict) for record in records.values()):
+                raise LNCLIPError(f"{json_file}: {key} is {shown(records)}, not a mapping of videos; make it again")
+            classes[label][split] = records_of_level(json_file, name, key, records, compression)[0]
+    return classes
 
 
 def _training_items(json_file, classes, items, compression) -> list[Item]:
@@ -235,10 +223,10 @@ def _training_items(json_file, classes, items, compression) -> list[Item]:
     return [known[video] for video in videos]
 
 
-def _cut(classes, kept) -> dict:
+def _with_train(classes, kept) -> dict:
     """The classes, sorted, with only the videos ``kept`` in their training split."""
-    cut = {}
+    result = {}
     for label, splits in sorted(classes.items()):
         train = {name: record for name, record in splits["train"].items() if (label, name) in kept}
-        cut[label] = {split: dict(sorted(records.items())) for split, records in {**splits, "train": train}.items()}
-    return cut
+        result[label] = {split: dict(sorted(records.items())) for split, records in {**splits, "train": train}.items()}
+    return result

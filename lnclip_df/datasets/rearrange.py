@@ -1,17 +1,17 @@
-"""From faces on disk to DeepfakeBench's dataset JSON: one file a dataset, and one for each of its subsets."""
+"""From faces on disk to DeepfakeBench's dataset JSON: one file per dataset, and one for each of its subsets."""
 
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.datasets.dataset_json import SPLITS, Entry, write_dataset_json
+from lnclip_df.datasets.items import Item
 from lnclip_df.datasets.scan import scan_faces
-from lnclip_df.datasets.schema import Dataset, Item, load_dataset
-from lnclip_df.datasets.write_json import SPLITS, Entry, write_dataset_json
-
-PATHS = ("relative", "absolute")
+from lnclip_df.datasets.schema import Dataset, load_dataset
 
 logger = logging.getLogger(__name__)
 
@@ -23,23 +23,22 @@ def rearrange(
     *,
     faces=None,
     relative_to=".",
-    paths="relative",
+    paths: Literal["relative", "absolute"] = "relative",
     folders=None,
-    level=None,
-    allow_missing=False,
+    level: str | None = None,
+    allow_missing: bool = False,
 ) -> list[Path]:
-    """Write the dataset JSON of the faces on disk, in the form of DeepfakeBench's ``preprocessing/rearrange.py``.
+    """Write the dataset JSON of the faces on disk, and of the dataset's subsets whose labels are all on disk.
 
-    ``{dataset: {label: {train|val|test: {video: {"label": label, "frames": [path, …]}}}}}``, with the compression level
-    under the split for sets that tell them apart. Beside that form, a record has ``method`` where its label covers
-    several. The same tree gives the same bytes.
+    The form is that of DeepfakeBench's ``preprocessing/rearrange.py`` (see ``datasets/dataset_json.py``). In addition,
+    a record has ``method`` where its label covers several methods. The same folders give the same bytes.
 
     Args:
         dataset: a :class:`~lnclip_df.datasets.schema.Dataset`, or what ``load_dataset`` takes.
         root: folder that holds the dataset's folders, with its lists.
         out: folder of the JSON files; they are named by their dataset.
         faces: folder that holds the dataset's folders with faces, ``root`` by default.
-        relative_to: the folder that frame paths start from, a DeepfakeBench checkout for example.
+        relative_to: the folder that frame paths start from, usually a DeepfakeBench checkout.
         paths: ``relative`` (``./datasets/…``) or ``absolute``.
         folders, level, allow_missing: see :func:`~lnclip_df.datasets.scan.scan_faces`.
 
@@ -50,49 +49,31 @@ def rearrange(
         LNCLIPError: as ``scan_faces``; a video is named twice, no video is in a split, or faces lie outside
             ``relative_to``.
     """
-    if paths not in PATHS:
-        raise LNCLIPError(f"paths: {paths!r} received; accepted is {' or '.join(PATHS)}")
+    if paths not in ("relative", "absolute"):
+        raise LNCLIPError(f"paths: {paths!r} received; accepted is relative or absolute")
     dataset = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
     items = scan_faces(dataset, root, faces=faces, folders=folders, level=level, allow_missing=allow_missing)
-    base = faces if faces is not None else root
-    below = _root_of_paths(base, relative_to) if paths == "relative" else None
-    return write_items(dataset, items, out, root=below)
-
-
-def write_items(dataset: Dataset, items: Iterable[Item], out, *, root=None) -> list[Path]:
-    """Write the dataset JSON of items that have frames, and those of the dataset's subsets.
-
-    Args:
-        dataset: what the items belong to.
-        items: from ``scan_faces``.
-        out: folder of the JSON files.
-        root: write frame paths relative to this folder; without it they are absolute.
-
-    Returns:
-        The files written.
-
-    Raises:
-        LNCLIPError: a video is named twice, no video is in a split, or a frame lies outside ``root``.
-    """
-    items = list(items)
+    below = _root_of_paths(root if faces is None else faces, relative_to) if paths == "relative" else None
     _check(dataset, items)
     labels = {item.label for item in items}
-    subsets = {name: set(subset) for name, subset in dataset.subsets.items()}
-    chosen = {dataset.name: labels} | {name: subset for name, subset in subsets.items() if subset <= labels}
     written = []
-    for name, subset in chosen.items():
+    for name, subset in {
+        dataset.name: labels,
+        **{name: set(subset) for name, subset in dataset.subsets.items()},
+    }.items():
+        if not subset <= labels:
+            logger.info("%s: %s.json is not written, not all of its labels are on disk", dataset.name, name)
+            continue
         path = Path(out) / f"{name}.json"
         of_subset = [item for item in items if item.label in subset]
         levels = {(item.label, item.level) for item in of_subset}
-        write_dataset_json(path, name, _entries(of_subset), root=root, levels=levels)
+        write_dataset_json(path, name, _entries(of_subset), root=below, levels=levels)
         logger.info("%s: %s", path, _counts(of_subset))
         written.append(path)
-    for name in dataset.subsets.keys() - chosen.keys():
-        logger.info("%s: %s.json is not written, not all of its labels are on disk", dataset.name, name)
     return written
 
 
-def _root_of_paths(faces, relative_to):
+def _root_of_paths(faces, relative_to) -> str:
     root, faces = os.path.abspath(relative_to), os.path.abspath(faces)
     if os.path.commonpath([root, faces]) != root:
         raise LNCLIPError(
@@ -102,17 +83,16 @@ def _root_of_paths(faces, relative_to):
     return root
 
 
-def _check(dataset, items):
-    """Two videos under one key, or none in any split, make no dataset JSON."""
-    seen = {}
+def _check(dataset: Dataset, items: list[Item]):
+    """Raise an error if two videos have one key, or no video is in a split."""
+    seen: dict[tuple, str] = {}
     for item in items:
-        key = (item.label, item.level, item.name)
-        if key in seen:
+        other = seen.setdefault((item.label, item.level, item.name), item.path)
+        if other != item.path:
             raise LNCLIPError(
-                f"{dataset.name}: {seen[key]} and {item.path} are both {item.name!r} of {item.label}; "
-                "remove one, or let the YAML's name tell them apart"
+                f"{dataset.name}: {other} and {item.path} are both {item.name!r} of {item.label}; "
+                "remove one, or change the YAML's name so that they differ"
             )
-        seen[key] = item.path
     unused = [item.path for item in items if not item.splits]
     if len(unused) == len(items):
         raise LNCLIPError(
@@ -123,28 +103,22 @@ def _check(dataset, items):
         logger.info("%s: %d videos are in no split, such as %s", dataset.name, len(unused), min(unused))
 
 
-def _entries(items):
-    several = _several_methods(items)
-    for item in items:
-        extra = {"method": item.method} if item.label in several and item.method is not None else {}
-        masks = item.masks if item.has_masks else None
-        for split in item.splits:
-            yield Entry(item.label, split, item.name, item.frames, item.level, masks, extra)
-
-
-def _several_methods(items):
+def _entries(items: list[Item]) -> Iterator[Entry]:
     methods = defaultdict(set)
     for item in items:
         methods[item.label].add(item.method)
-    return {label for label, known in methods.items() if len(known - {None}) > 1}
+    for item in items:
+        method = item.method if len(methods[item.label] - {None}) > 1 else None
+        masks = item.masks if item.has_masks else None
+        for split in item.splits:
+            yield Entry(item.label, split, item.name, item.frames, item.level, masks, method)
 
 
-def _counts(items):
+def _counts(items: Iterable[Item]) -> str:
     """``c23 train 720 + 2880, …``: real and fake videos of each level and split."""
-    counts = Counter((item.level or "", split, item.fake) for item in items for split in item.splits)
-    places = sorted({(level, SPLITS.index(split)) for level, split, _ in counts})
+    counts = Counter((item.level or "", SPLITS.index(split), item.fake) for item in items for split in item.splits)
     shown = (
-        f"{level} {SPLITS[place]} {counts[level, SPLITS[place], False]} + {counts[level, SPLITS[place], True]}".lstrip()
-        for level, place in places
+        f"{level} {SPLITS[split]} {counts[level, split, False]} + {counts[level, split, True]}".lstrip()
+        for level, split in sorted({(level, split) for level, split, _ in counts})
     )
     return f"real + fake videos: {', '.join(shown)}"

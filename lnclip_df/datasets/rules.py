@@ -1,4 +1,4 @@
-"""From a logical path to an :class:`Item`: the first rule that fits, the rows that it joins, its templates filled."""
+"""From logical paths to items: the first rule that matches, the rows that it joins, and its templates filled."""
 
 import logging
 import os
@@ -6,21 +6,37 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.datasets.dataset_json import SPLITS
 from lnclip_df.datasets.folder_listing import Listing
-from lnclip_df.datasets.schema import UNUSED, Dataset, Frames, Item, fill, first
+from lnclip_df.datasets.items import Frames, Item
+from lnclip_df.datasets.schema import UNUSED, Dataset, Rule, fill, first
 from lnclip_df.datasets.tables import Rows
-from lnclip_df.datasets.write_json import SPLITS
 from lnclip_df.media.video import VIDEO_SUFFIXES
 
 FRAME = re.compile(r"([0-9]+)\.png")
 
 logger = logging.getLogger(__name__)
 
+Fields = dict[str, str | None]
+
 
 class Matcher:
-    """Makes items of logical paths: the first rule that fits, the rows that it joins, and its templates filled."""
+    """Makes items of a dataset's logical paths.
+
+    Args:
+        dataset: its YAML.
+        tables: the rows of its tables.
+        listing: what is on disk.
+        level: the compression level to take; None takes all.
+        faces: whether the paths are those of videos with faces, not of raw videos.
+
+    Attributes:
+        unmatched, empty, unpaired: paths that match no rule, have no face images, or lack their real video.
+        levels: number of videos of each level, taken or not.
+    """
 
     def __init__(self, dataset: Dataset, tables: dict[str, Rows], listing: Listing, level: str | None, faces: bool):
         self.dataset, self.tables, self.listing, self.level, self.faces = dataset, tables, listing, level, faces
@@ -30,10 +46,10 @@ class Matcher:
         self.unmatched: list[str] = []
         self.empty: list[str] = []
         self.unpaired: list[str] = []
-        self.levels: Counter = Counter()  # videos of each level, taken or not
+        self.levels: Counter = Counter()
 
     def items(self, paths: Iterable[str]) -> list[Item]:
-        """The items of logical paths, sorted, each fake with its pair where that is among them."""
+        """The items of logical paths, sorted, each fake with its real video if that is among them."""
         return self._paired([item for item in map(self._item, sorted(paths)) if item is not None])
 
     @property
@@ -41,8 +57,8 @@ class Matcher:
         """Levels on disk that were not taken."""
         return sorted(level for level in self.levels if None not in (level, self.level) and level != self.level)
 
-    def _item(self, path):
-        rule, fields = self._rule(path)
+    def _item(self, path: str) -> Item | None:
+        rule, fields = self._match(path)
         if rule is None:
             self.unmatched.append(path)
             return None
@@ -51,7 +67,9 @@ class Matcher:
         other = self.listing.twice.get(("faces" if self.faces else "videos", path))
         if other:
             raise LNCLIPError(f"{self.dataset.name}: {path} is there twice, also as {other}")
-        level = self._level_of(fields)
+        levels = self.dataset.levels
+        level = (fields.get("level") or None) if levels else None
+        level = levels.aliases.get(level, level) if level else None
         self.levels[level] += 1
         if self.level is not None and level not in (None, self.level):
             return None
@@ -68,14 +86,14 @@ class Matcher:
             fake=rule.fake,
             splits=self._splits(path, rule, fields),
             name=fill(rule.name, fields),
-            level=level if self.dataset.levels and self.dataset.levels.in_json else None,
+            level=level if levels and levels.in_json else None,
             method=self.dataset.methods.get(method, method),
             ids=tuple(dict.fromkeys(_filled(rule.ids, fields))),
             **media,
         )
 
-    def _rule(self, path):
-        """The first rule that fits, and the fields that it gives; or None and nothing."""
+    def _match(self, path: str) -> tuple[Rule | None, Fields]:
+        """The first rule that matches, and the fields that it gives; or None and nothing."""
         for pattern, rule in self.rules:
             match = pattern.fullmatch(path)
             if match is None:
@@ -88,11 +106,7 @@ class Matcher:
                 return rule, fields
         return None, {}
 
-    def _level_of(self, fields):
-        level = fields.get("level") if self.dataset.levels else None
-        return self.dataset.levels.aliases.get(level, level) if level else None
-
-    def _splits(self, path, rule, fields):
+    def _splits(self, path, rule, fields) -> tuple[str, ...]:
         split = first(rule.split, fields)
         split = self.dataset.split_names.get(split, split)
         if split in (None, UNUSED):
@@ -112,25 +126,23 @@ class Matcher:
                     "the lists or the folders are wrong"
                 )
 
-    def _video(self, path, rule, fields):
+    def _video(self, path, rule, fields) -> dict:
+        """The media of an item with a raw video."""
         masks = (self.listing.videos.get(name) for name in _filled(rule.mask, fields))
-        mask = next((mask for mask in masks if mask is not None), None)
-        return {"file": self.listing.videos[path], "mask": mask}
+        return {"file": self.listing.videos[path], "mask": next(filter(None, masks), None)}
 
-    def _faces(self, path, rule, fields):
+    def _faces(self, path, rule, fields) -> dict | None:
+        """The media of an item with faces; None if it has no face image."""
         frames = _images(self.listing.faces[path])
         if not frames:
             return None
-        return {"frames": frames, "has_masks": rule.masks, "masks": self._masks(path, rule, fields)}
-
-    def _masks(self, path, rule, fields):
         if not rule.masks:
-            return ()
-        places = (self.listing.masks.get(name) for name in (path, *_filled(rule.masks_from, fields)))
-        folder = next((place for place in places if place is not None), None)
-        return Frames() if folder is None else _images(folder)
+            return {"frames": frames}
+        folders = (self.listing.masks.get(name) for name in (path, *_filled(rule.masks_from, fields)))
+        folder = next(filter(None, folders), None)
+        return {"frames": frames, "has_masks": True, "masks": Frames() if folder is None else _images(folder)}
 
-    def _paired(self, items):
+    def _paired(self, items: list[Item]) -> list[Item]:
         """The items with the real video of each fake, where the rules name one and it is among them."""
         real = {item.path for item in items if not item.fake}
         stems, folders = defaultdict(list), defaultdict(list)
@@ -142,46 +154,47 @@ class Matcher:
         for item in items:
             named = self.pairs[item.path]
             found = [path for path in named["path"] if path in real]
-            found += _alone(stems, map(_without_suffix, named["stem"])) + _alone(folders, named["folder"])
+            found += _unique(stems, map(_without_suffix, named["stem"])) + _unique(folders, named["folder"])
             self.unpaired += [item.path] if any(named.values()) and not found else []
             result.append(replace(item, pair=found[0]) if found else item)
         return result
 
     def log(self):
-        """Say in a line each what was passed over, and which listed videos are not there."""
+        """Log what was passed over and which listed videos are absent, one line per kind."""
         ignored = {path for path in self.unmatched if any(pattern.fullmatch(path) for pattern in self.ignore)}
-        self._say(set(self.unmatched) - ignored, "fit no rule and are passed over")
-        self._say(self.empty, "have no face images and are passed over")
+        self._warn(set(self.unmatched) - ignored, "fit no rule and are passed over")
+        self._warn(self.empty, "have no face images and are passed over")
         for level in self.other_levels:
             count = self.levels[level]
             logger.info("%s: %d videos of level %s are passed over for %s", self.dataset.name, count, level, self.level)
-        self._say(self.unpaired, "have no real video on disk that they were made from")
+        self._warn(self.unpaired, "have no real video on disk that they were made from")
         for rows in self.tables.values():
             files = ", ".join(sorted({path.name for path in rows.files}))
-            self._say(rows.lost, f"of {len(rows.rows)} listed in {files} are not on disk{' as faces' * self.faces}")
+            as_faces = " as faces" if self.faces else ""
+            self._warn(rows.not_found, f"of {len(rows.rows)} listed in {files} are not on disk{as_faces}")
             if rows.repeated:
                 logger.info("%s: %d rows repeat others in %s", self.dataset.name, rows.repeated, files)
 
-    def _say(self, paths, what):
+    def _warn(self, paths, what):
         if paths:
             logger.warning("%s: %d videos %s, such as %s", self.dataset.name, len(paths), what, min(paths))
 
 
-def _filled(templates, fields):
+def _filled(templates, fields) -> list[str]:
     return [text for text in (fill(template, fields) for template in templates) if text is not None]
 
 
-def _alone(index, keys):
-    """Those that are the only one of their key."""
+def _unique(index: dict[str, list[str]], keys: Iterable[str]) -> list[str]:
+    """The paths that are the only one of their key."""
     return [index[key][0] for key in keys if len(index.get(key, ())) == 1]
 
 
-def _without_suffix(name):
+def _without_suffix(name: str) -> str:
     stem, suffix = os.path.splitext(name)
     return stem if suffix.lower() in VIDEO_SUFFIXES else name
 
 
-def _images(folder):
+def _images(folder: Path) -> Frames:
     """The images of a video's folder that are named by an index, in its order; one ``os.scandir``."""
     try:
         names = [entry.name for entry in os.scandir(folder)]

@@ -1,4 +1,4 @@
-"""The videos of a dataset, raw or as faces on disk, as its YAML describes them; also those that a combination draws."""
+"""The videos of a dataset on disk, raw or as faces, as its YAML describes them; also those of a combination."""
 
 import hashlib
 import logging
@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.datasets.folder_listing import Listing, walk
+from lnclip_df.datasets.folder_listing import Listing
+from lnclip_df.datasets.items import Item
 from lnclip_df.datasets.rules import Matcher
-from lnclip_df.datasets.schema import Dataset, Folder, Item, load_dataset
+from lnclip_df.datasets.schema import Dataset, Folder, load_dataset
 from lnclip_df.datasets.tables import Rows
 
 logger = logging.getLogger(__name__)
@@ -24,26 +25,26 @@ def scan_videos(dataset, root, *, folders=None, level=None, allow_missing=False)
     Args:
         dataset: a :class:`~lnclip_df.datasets.schema.Dataset`, or what ``load_dataset`` takes.
         root: folder that holds the dataset's folders, as the YAML names them.
-        folders: ``{name in the YAML: path}`` for folders that lie elsewhere or are named otherwise.
+        folders: ``{name in the YAML: path}`` for folders that lie elsewhere or have another name.
         level: compression level to take; by default the YAML's, or all where the dataset JSON tells them apart.
-        allow_missing: a combination may do without the parts that are not on disk; each is named in the log.
+        allow_missing: leave out the parts of a combination that are not on disk; each is named in the log.
 
     Returns:
-        Items sorted by path, with ``file`` and ``mask``. What is passed over (links that lead nowhere, unfit names,
-        files that fit no rule, listed videos that are absent) is counted in the log, a line each.
+        Items sorted by path, with ``file`` and ``mask``. What is passed over (broken links, invalid names, files that
+        fit no rule, listed videos that are absent) is counted in the log, one line per reason.
 
     Raises:
         LNCLIPError: a folder or a required list is absent, a list is malformed or contradicts the tree, or no video
             is found.
     """
-    return _scan(dataset, _Place(Path(root), None, folders or {}, level, allow_missing))
+    return _scan(dataset, _Location(Path(root), None, folders or {}, level, allow_missing))
 
 
 def scan_faces(dataset, root, *, faces=None, folders=None, level=None, allow_missing=False) -> list[Item]:
     """Find the face images of a dataset's videos: ``<dir>/frames/<stem>/<index>.png`` of ``<dir>/<stem>.mp4``.
 
     Args:
-        dataset, root, folders, level, allow_missing: as for :func:`scan_videos`; lists are looked for below ``root``.
+        dataset, root, folders, level, allow_missing: as for :func:`scan_videos`; lists are read below ``root``.
         faces: folder that holds the dataset's folders with faces, ``root`` by default.
 
     Returns:
@@ -53,7 +54,7 @@ def scan_faces(dataset, root, *, faces=None, folders=None, level=None, allow_mis
         LNCLIPError: as :func:`scan_videos`.
     """
     faces = Path(root if faces is None else faces)
-    return _scan(dataset, _Place(Path(root), faces, folders or {}, level, allow_missing))
+    return _scan(dataset, _Location(Path(root), faces, folders or {}, level, allow_missing))
 
 
 class NotOnDisk(LNCLIPError):
@@ -61,8 +62,8 @@ class NotOnDisk(LNCLIPError):
 
 
 @dataclass
-class _Place:
-    """Where to look and what for: the faces where ``faces`` is set, else the raw videos."""
+class _Location:
+    """Where a dataset lies: its faces if ``faces`` is set, otherwise its raw videos."""
 
     root: Path
     faces: Path | None
@@ -70,86 +71,90 @@ class _Place:
     level: str | None
     allow_missing: bool
 
-    def of(self, dataset: Dataset, folder: Folder, below: Path) -> list[Path]:
-        """Where one of the dataset's folders lies; faces may lie below their root under its name in the YAML too."""
+    @property
+    def base(self) -> Path:
+        """The folder that holds the dataset's folders."""
+        return self.root if self.faces is None else self.faces
+
+    def paths(self, dataset: Dataset, folder: Folder, below: Path) -> list[Path]:
+        """Existing paths of one of the dataset's folders; faces may also lie under its name in the YAML."""
         paths = [Path(below, name) for name in (folder.name, *folder.aliases)]
         if folder.name in self.folders and below == self.root:
             mapped = Path(self.folders[folder.name])
             if not mapped.is_dir():
-                raise LNCLIPError(f"{dataset.name}: {folder.name} is mapped to {mapped}, which is no folder")
+                raise LNCLIPError(f"{dataset.name}: {folder.name} is mapped to {mapped}, which is not a folder")
             paths = [mapped] if self.faces is None else [mapped, *paths]
         there = {os.path.realpath(path): path for path in reversed(paths) if path.is_dir()}
         return sorted(there.values(), key=paths.index)
 
 
-def _scan(dataset, place):
+def _scan(dataset, location: _Location) -> list[Item]:
     dataset = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
     parts = [load_dataset(part.dataset) for part in dataset.combine.parts] if dataset.combine else [dataset]
     known = {folder.name for part in parts for folder in part.folders}
-    for name in place.folders:
+    for name in location.folders:
         if name not in known:
             raise LNCLIPError(f"{dataset.name} has no folder {name} to map; there is {', '.join(sorted(known))}")
-    return _draw(dataset, parts, place) if dataset.combine else _scan_one(dataset, place)
+    return _draw(dataset, parts, location) if dataset.combine else _scan_one(dataset, location)
 
 
-def _scan_one(dataset, place):
-    level = _level(dataset, place.level)
-    listing = _list(dataset, place)
-    found = listing.videos if place.faces is None else listing.faces
+def _scan_one(dataset, location) -> list[Item]:
+    level = _level(dataset, location.level)
+    listing = _list(dataset, location)
     tables = _tables(dataset, listing.files)
-    matcher = Matcher(dataset, tables, listing, level, place.faces is not None)
-    items = matcher.items(found)
+    matcher = Matcher(dataset, tables, listing, level, location.faces is not None)
+    items = matcher.items(listing.videos if location.faces is None else listing.faces)
     listing.log(dataset.name)
     matcher.log()
     if not items or (matcher.other_levels and not matcher.levels[matcher.level]):
-        raise NotOnDisk(_nothing(dataset, place, tables, matcher))
+        raise NotOnDisk(_why_nothing(dataset, location, tables, matcher))
     return items
 
 
-def _nothing(dataset, place, tables, matcher):
-    """Why there is no video."""
-    where = place.root if place.faces is None else place.faces
-    what = "video" if place.faces is None else "video with faces (…/frames/<video>/<index>.png)"
+def _why_nothing(dataset, location, tables, matcher) -> str:
+    what = "video" if location.faces is None else "video with faces (…/frames/<video>/<index>.png)"
     if matcher.other_levels:
         there = ", ".join(matcher.other_levels)
-        return f"{dataset.name}: no {what} of level {matcher.level} below {where}; there is {there}: choose it as level"
+        return (
+            f"{dataset.name}: no {what} of level {matcher.level} below {location.base}; there is {there}: "
+            "choose it as level"
+        )
     why = [f"there is no file {rows.table.file}" for rows in tables.values() if not rows.files]
     for paths, fault in ((matcher.unmatched, "fit no rule"), (matcher.empty, "have no images")):
         why += [f"{len(paths)} {fault}, such as {min(paths)}"] if paths else []
-    return f"{dataset.name}: no {what} below {where}: {'; '.join(why) or 'its folders are empty'}"
+    return f"{dataset.name}: no {what} below {location.base}: {'; '.join(why) or 'its folders are empty'}"
 
 
-def _list(dataset, place):
+def _list(dataset, location) -> Listing:
     """The listing of a dataset's folders; lists lie below the root, also where the faces lie elsewhere."""
-    below = place.root if place.faces is None else place.faces
-    paths = _paths(dataset, place, below)
+
+    def paths_below(folder: Path) -> dict[str, list[Path]]:
+        return {each.name: location.paths(dataset, each, folder) for each in dataset.folders}
+
+    def listing_of(paths) -> Listing:
+        listing = Listing()
+        for name, there in paths.items():
+            for path in there:
+                listing.walk(path, name)
+        return listing
+
+    paths = paths_below(location.base)
     absent = [name for name, there in paths.items() if not there]
     required = [folder.name for folder in dataset.folders if folder.required and folder.name in absent]
     if required or len(absent) == len(paths):
         names = required or absent
         raise NotOnDisk(
-            f"{dataset.name}: no folder {' or '.join(names)} below {below}; put it there or map it: {names[0]}=PATH"
+            f"{dataset.name}: no folder {' or '.join(names)} below {location.base}; "
+            f"put it there or map it: {names[0]}=PATH"
         )
-    listing = _walk_all(paths)
-    if below != place.root:
-        listing.files = _walk_all(_paths(dataset, place, place.root)).files
-    return listing
-
-
-def _paths(dataset, place, below):
-    return {folder.name: place.of(dataset, folder, below) for folder in dataset.folders}
-
-
-def _walk_all(paths):
-    listing = Listing()
-    for name, there in paths.items():
-        for path in there:
-            walk(path, name, listing)
+    listing = listing_of(paths)
+    if location.base != location.root:
+        listing.files = listing_of(paths_below(location.root)).files
     return listing
 
 
 def _tables(dataset, files) -> dict[str, Rows]:
-    """Every table of the YAML with the rows of all its files."""
+    """Every table of the YAML, with the rows of all its files."""
     tables = {name: Rows(name, table) for name, table in dataset.tables.items()}
     for rows in tables.values():
         pattern = re.compile(rf"[^/]*/{rows.table.file}")
@@ -181,16 +186,16 @@ def _level(dataset, level):
 # --- combinations -----------------------------------------------------------------------------------------------------
 
 
-def _draw(dataset, parts, place):
+def _draw(dataset, parts, location) -> list[Item]:
     """A combination's items: of each part and class the first videos in an order that the seed gives."""
     items = []
     for part, source in zip(dataset.combine.parts, parts, strict=True):
         try:
-            items += _drawn(dataset, part, _scan_one(source, replace(place, level=None)))
+            items += _draw_part(dataset, part, _scan_one(source, replace(location, level=None)))
         except NotOnDisk as error:
-            if not place.allow_missing:
+            if not location.allow_missing:
                 raise NotOnDisk(
-                    f"{dataset.name}: part {part.dataset} is missing: {error}; or do without it: --allow-missing"
+                    f"{dataset.name}: part {part.dataset} is missing: {error}; or leave it out: --allow-missing"
                 ) from error
             logger.warning("%s: made without %s: %s", dataset.name, part.dataset, error)
     if not items:
@@ -198,20 +203,22 @@ def _draw(dataset, parts, place):
     return sorted(items, key=lambda item: item.path)
 
 
-def _drawn(dataset, part, items):
-    combine, source, drawn = dataset.combine, part.dataset, []
-    fit = [item for item in items if set(item.splits) & set(part.splits) and not set(item.splits) & set(combine.never)]
+def _draw_part(dataset, part, items) -> list[Item]:
+    combine, drawn = dataset.combine, []
+    allowed = [
+        item for item in items if set(item.splits) & set(part.splits) and not set(item.splits) & set(combine.never)
+    ]
     for fake, kind in ((False, "real"), (True, "fake")):
-        of_class = sorted((item for item in fit if item.fake == fake), key=partial(_order, combine.seed))
+        of_class = sorted((item for item in allowed if item.fake == fake), key=partial(_draw_key, combine.seed))
         if not of_class:
-            raise NotOnDisk(f"{source} has no {kind} video in {' or '.join(part.splits)}")
+            raise NotOnDisk(f"{part.dataset} has no {kind} video in {' or '.join(part.splits)}")
         if len(of_class) < part.videos:
             there = len(of_class)
-            logger.warning("%s: all %d %s videos of %s, not %d", dataset.name, there, kind, source, part.videos)
+            logger.warning("%s: all %d %s videos of %s, not %d", dataset.name, there, kind, part.dataset, part.videos)
         drawn += [replace(item, splits=tuple(combine.splits)) for item in of_class[: part.videos]]
     return drawn
 
 
-def _order(seed, item):
-    """A place in the draw that depends on the seed and the video alone, not on what else is on disk or where."""
+def _draw_key(seed: int, item: Item) -> str:
+    """A sort key that depends on the seed and the video alone, not on what else is on disk or where."""
     return hashlib.sha256(f"{seed}/{item.label}/{item.name}".encode()).hexdigest()

@@ -1,8 +1,7 @@
-"""A dataset is data: the YAML that says which videos it has, and what each of them is; no dataset is known by name."""
+"""The schema of a dataset's YAML: which videos the dataset has, and what each is. No dataset is named in code."""
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,83 +10,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from lnclip_df.config.loading import bench_configs, read_yaml, validate
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.datasets.table_formats import TABLE_FORMATS
 
-UNUSED = "none"  # what a split rule says of videos that belong to the set and to none of its splits
+UNUSED = "none"  # the split of videos that belong to the dataset and to none of its splits
 FIELD = re.compile(r"\{([^{}]+)\}")
 GIVEN = ("path", "base", "rest", "stem")  # fields that every video has, beside the groups of its pattern
 
 
-class Frames(Sequence):
-    """The images of one video, in order: like a tuple of paths, but as small as their names.
-
-    >>> list(Frames(Path("frames/a"), ("000.png", "004.png")))
-    [PosixPath('frames/a/000.png'), PosixPath('frames/a/004.png')]
-    """
-
-    __slots__ = ("folder", "names")
-
-    def __init__(self, folder: Path = Path(), names: Sequence[str] = ()):
-        self.folder, self.names = folder, tuple(names)
-
-    def __getitem__(self, place):
-        if isinstance(place, slice):
-            return Frames(self.folder, self.names[place])
-        return self.folder / self.names[place]
-
-    def __len__(self):
-        return len(self.names)
-
-    def __eq__(self, other):
-        return tuple(self) == tuple(other) if isinstance(other, Frames | tuple) else NotImplemented
-
-    def __hash__(self):
-        return hash(tuple(self))
-
-    def __repr__(self):
-        return f"Frames({str(self.folder)!r}, {self.names!r})"
-
-
-@dataclass(frozen=True)
-class Item:
-    """One video of a dataset.
-
-    Attributes:
-        path: its identity: ``/``-separated, ``<folder named in the YAML>/<path below it>``, without a ``videos`` or
-            ``frames`` level and without suffix: ``Celeb-DF-v2/Celeb-real/id0_0000``.
-        label: its label's name in the dataset JSON.
-        fake: whether that label is a fake's.
-        splits: of train, val and test; none where the video is known but unused.
-        name: its key in the dataset JSON.
-        level: its compression level in the dataset JSON, None where the set has none.
-        method: its forgery method where one is known; None for real videos.
-        pair: ``path`` of the real video that it was made from; None for real ones, where none is known, and where that
-            one is not on disk.
-        ids: its source ids (persons, clips): two videos that share one are not independent.
-        file: the raw video, from ``scan_videos``.
-        mask: the raw mask video, from ``scan_videos``; None where there is none.
-        frames: face images in the order of their index, from ``scan_faces``.
-        masks: mask images likewise.
-        has_masks: whether its record in the dataset JSON lists masks, be it none.
-    """
-
-    path: str
-    label: str
-    fake: bool
-    splits: tuple[str, ...]
-    name: str
-    level: str | None = None
-    method: str | None = None
-    pair: str | None = None
-    ids: tuple[str, ...] = ()
-    file: Path | None = None
-    mask: Path | None = None
-    frames: Sequence[Path] = ()
-    masks: Sequence[Path] = ()
-    has_masks: bool = False
-
-
 def fill(template: str, values: dict) -> str | None:
-    """Replace every ``{field}`` by its value; None where one has no value.
+    """Replace every ``{field}`` by its value; None if one has no value.
 
     >>> fill("{base}Celeb-real/{target}", {"base": "set/", "target": "id0"})
     'set/Celeb-real/id0'
@@ -109,7 +40,7 @@ def _pattern(text):
     try:
         re.compile(text)
     except (re.error, RecursionError) as error:
-        raise ValueError(f"is no regular expression: {error}") from error
+        raise ValueError(f"is not a regular expression: {error}") from error
     return text
 
 
@@ -117,8 +48,16 @@ def _listed(value):
     return value if isinstance(value, list) else [value]
 
 
+def _table_format(name):
+    try:
+        TABLE_FORMATS.choose(name)
+    except LNCLIPError as error:
+        raise ValueError(str(error)) from error
+    return name
+
+
 Pattern = Annotated[str, AfterValidator(_pattern)]
-Name = Annotated[str, Field(pattern=r"^\w[\w.+ -]{0,99}$")]  # it becomes a file's
+Name = Annotated[str, Field(pattern=r"^\w[\w.+ -]{0,99}$")]  # it becomes a file name
 Templates = Annotated[list[str], BeforeValidator(_listed)]  # the first that can be filled is taken
 Split = Literal["train", "val", "test"]
 Counts = dict[str, int]
@@ -137,18 +76,16 @@ class Folder(_Section):
 
 
 class Table(_Section):
-    """A list, CSV or JSON that says something of videos, as rows of named columns.
+    """A list, CSV or JSON that describes videos, as rows of named columns.
 
-    ``file`` is a pattern of paths below a folder of the set; its named groups become columns, and so does ``add``.
-    ``lines``: a row a line, matched by ``line``. ``csv``: with a header; a nameless column is named by its place
-    (``column9``, from 0). ``json``: a list of objects, or an object of objects, whose own key is the column ``key``;
-    it is looked for under ``rows`` of the document where that is set. ``pairs``: a JSON list of ``[a, b]``, that
-    stands for the videos ``a``, ``b``, ``a_b`` and ``b_a``, each in the column ``video``.
-    A row is found again by ``key``. ``videos: false`` says that its rows are not videos.
+    ``file`` is a pattern of paths below a folder of the dataset; its named groups become columns, and so does ``add``.
+    ``format`` is a name of :data:`~lnclip_df.datasets.table_formats.TABLE_FORMATS`: ``lines`` needs the pattern
+    ``line``, and ``json`` may name the part of the document with ``rows``. A row is found by ``key``.
+    ``videos: false`` says that its rows are not videos.
     """
 
     file: Pattern
-    format: Literal["lines", "csv", "json", "pairs"]
+    format: Annotated[str, AfterValidator(_table_format)]
     line: Pattern | None = None
     rows: str | None = None
     key: Templates
@@ -160,7 +97,7 @@ class Table(_Section):
     @model_validator(mode="after")
     def _line(self):
         if (self.format == "lines") != (self.line is not None):
-            raise ValueError("format: lines needs the key line, and no other format has it")
+            raise ValueError("format: lines needs the key line, and no other format accepts it")
         return self
 
 
@@ -180,13 +117,13 @@ class Pair(_Section):
 
 
 class Rule(_Section):
-    """Videos of one kind, and what they are. The first rule that fits a video is taken.
+    """Videos of one kind, and what they are. The first rule that matches a video applies.
 
-    ``path`` is matched against the end of a video's path: ``{base}`` is what stands before it (the set's folder and any
-    further level), ``{rest}`` the match, ``{stem}`` its last name, and every named group a field. ``join`` adds a row's
-    columns as ``{table.column}``. All other values are templates of these fields, mostly lists of which the first that
-    can be filled is taken. ``when`` holds patterns that fields must match, else the rule does not fit; ``agree`` holds
-    values that fields must have where they are known, else the tree and its lists contradict each other.
+    ``path`` is matched against the end of a video's path: ``{base}`` is the part before it (the dataset's folder and
+    any further level), ``{rest}`` the match, ``{stem}`` its last name, and every named group a field. ``join`` adds a
+    row's columns as ``{table.column}``. All other values are templates of these fields, mostly lists of which the first
+    that can be filled is taken. ``when`` has patterns that fields must match, otherwise the rule does not apply;
+    ``agree`` has values that known fields must have, otherwise the folders and lists contradict each other.
     ``masks: true`` writes mask images to the dataset JSON; ``masks_from`` are other videos' paths to find them at.
     """
 
@@ -238,7 +175,8 @@ class Rule(_Section):
 class Levels(_Section):
     """Compression levels, the group ``level`` of a pattern: ``names`` and other names (``aliases``) of them.
 
-    ``in_json: true`` writes all that are on disk, each under its name in the dataset JSON. Else only ``use`` is taken.
+    ``in_json: true`` writes all levels that are on disk, each under its name in the dataset JSON. Otherwise only the
+    level ``use`` is taken.
     """
 
     names: list[str] = Field(min_length=1)
@@ -249,7 +187,7 @@ class Levels(_Section):
     @model_validator(mode="after")
     def _one_or_all(self):
         if self.in_json == (self.use is not None):
-            raise ValueError("either in_json: true (all levels are written) or use: LEVEL (one is)")
+            raise ValueError("set either in_json: true (all levels are written) or use: LEVEL (one is written)")
         unknown = {*self.aliases.values(), *([self.use] if self.use else [])} - set(self.names)
         if unknown:
             raise ValueError(f"{', '.join(sorted(unknown))} is none of the names {', '.join(self.names)}")
@@ -257,7 +195,7 @@ class Levels(_Section):
 
 
 class Expected(_Section):
-    """Numbers of videos (of one level) that the release has, and who says so; the split ``all`` is the whole set."""
+    """Numbers of videos (of one level) in the release, and their source; the split ``all`` is the whole dataset."""
 
     source: str
     labels: dict[Literal["all", "train", "val", "test"], Counts] = {}
@@ -273,7 +211,7 @@ class Part(_Section):
 
 
 class Combine(_Section):
-    """Videos drawn from other datasets, written to ``splits``; whoever is in one of ``never`` is not drawn."""
+    """Videos drawn from other datasets, written to ``splits``; videos of the splits ``never`` are not drawn."""
 
     seed: int
     splits: list[Split]
@@ -284,11 +222,11 @@ class Combine(_Section):
 class Dataset(_Section):
     """One dataset's YAML.
 
-    ``layout`` names the source of the layout and ``layout_checked`` says whether somebody ran it on the real release.
-    ``overlaps`` states what the published splits share, or may share: facts of the dataset, and no faults of the disk.
-    ``videos`` holds the rules, in order; ``ignore`` patterns of paths that are no videos of this set; ``methods`` and
-    ``split_names`` translate a method or split as files and names spell it; ``subsets`` are further dataset JSONs,
-    each with some of the labels; ``face`` is the default choice of the face in preprocessing.
+    ``layout`` names the source of the layout and ``layout_checked`` says whether it was run on the real release.
+    ``overlaps`` states what the published splits share, or may share: facts of the dataset, not faults of the disk.
+    ``videos`` has the rules, in order; ``ignore`` patterns of paths that are not videos of this dataset; ``methods``
+    and ``split_names`` translate the spelling of a method or split; ``subsets`` are further dataset JSONs, each with
+    some of the labels; ``face`` is the default choice of the face in preprocessing.
     """
 
     name: Name
@@ -320,7 +258,7 @@ class Dataset(_Section):
     @model_validator(mode="after")
     def _whole(self):
         if (self.combine is None) != bool(self.videos and self.folders):
-            raise ValueError("either folders and videos, or combine")
+            raise ValueError("set either folders and videos, or combine")
         for rule in self.videos:
             for table in {join.table for join in rule.join.values()} - set(self.tables):
                 raise ValueError(f"videos: join: no table {table}; there is {', '.join(self.tables) or 'none'}")
@@ -335,7 +273,7 @@ class Dataset(_Section):
 
 
 def dataset_names() -> list[str]:
-    """Names of the datasets that travel with the package."""
+    """Names of the datasets that the package comes with."""
     return sorted(path.stem for path in (bench_configs() / "datasets").glob("*.yaml"))
 
 
@@ -351,7 +289,7 @@ def load_dataset(name) -> Dataset:
         name: the name of a packaged one (``Celeb-DF-v2``), or the path of a file that ends in ``.yaml`` or ``.yml``.
 
     Raises:
-        LNCLIPError: there is none of that name, or it holds a wrong key or value.
+        LNCLIPError: there is no dataset of that name, or its YAML has an invalid key or value.
     """
     if str(name) in dataset_names():
         return _read(bench_configs() / "datasets" / f"{name}.yaml")

@@ -76,7 +76,7 @@ def _with_fakes_of(classes, method):
 
 def _items(classes) -> Iterator:
     """The demo's training videos as ``write_pairs`` takes them. Their names tell the sources."""
-    from lnclip_df.datasets.schema import Item
+    from lnclip_df.datasets.items import Item
     from lnclip_df.demo.videos import FAKE, REAL
 
     for name in classes[REAL]["train"]:

@@ -15,11 +15,12 @@ from lnclip_df.datasets import audit as module
 from lnclip_df.datasets.audit import audit
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frames import read_frame
+from lnclip_df.datasets.items import Item
 from lnclip_df.datasets.lmdb import write_lmdb
 from lnclip_df.datasets.pairs import write_pairs
 from lnclip_df.datasets.rearrange import rearrange
 from lnclip_df.datasets.scan import scan_faces
-from lnclip_df.datasets.schema import Dataset, Item
+from lnclip_df.datasets.schema import Dataset
 from lnclip_df.media.recipe import tag
 
 SIZE = 16

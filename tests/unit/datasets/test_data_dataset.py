@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader
 
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.datasets.dataset_json import COMPRESSED, read_videos
+from lnclip_df.datasets.dataset_json import COMPRESSED, frame_path, read_videos
 from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset, collate
-from lnclip_df.datasets.frames import database_path, frame_path, lmdb_key, read_frame
+from lnclip_df.datasets.frames import read_frame
+from lnclip_df.datasets.lmdb import database_path, lmdb_key
 from lnclip_df.training.augmentation import TrainTransform
 
 SIZE = 40
@@ -82,7 +83,7 @@ def faces(root, *overrides, train=False, frames_per_video=4, **kwargs):
     ],
 )
 def test_a_frame_is_found_where_its_path_says(tmp_path, frame, expected):
-    assert frame_path(configured(tmp_path), frame) == Path(expected.replace("ROOT", str(tmp_path)))
+    assert frame_path(frame, tmp_path, "datasets/rgb") == Path(expected.replace("ROOT", str(tmp_path)))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_the_lmdb_key_is_the_path_byte_for_byte(frame, key):
 @pytest.mark.parametrize("name", [*sorted(COMPRESSED), "UADFV", "FF-DF_c40"])
 def test_the_faceforensics_family_shares_a_database(tmp_path, name):
     expected = "FaceForensics++" if name in COMPRESSED else name
-    assert database_path(configured(tmp_path), name) == tmp_path / f"datasets/lmdb/{expected}_lmdb"
+    assert database_path(tmp_path, name) == tmp_path / f"{expected}_lmdb"
 
 
 @pytest.mark.parametrize("source", ["lmdb=false", "lmdb=true"])

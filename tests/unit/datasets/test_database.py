@@ -15,8 +15,9 @@ import pytest
 
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.datasets import frames as reader
 from lnclip_df.datasets import lmdb as database
+from lnclip_df.datasets.dataset_json import read_frame_paths
+from lnclip_df.datasets.frames import read_frame
 from lnclip_df.datasets.lmdb import write_lmdb
 
 SIZE = 256
@@ -55,10 +56,6 @@ def make_faces(root, path=PATH, dataset="UADFV", labels=("UADFV_Real", "UADFV_Fa
     return file
 
 
-def frame_paths(file):
-    return list(database._frames(file))
-
-
 def to_lmdb(root, file, **settings):
     return write_lmdb(file, root / "datasets" / "lmdb", **{"data_root": root, "progress": False, **settings})
 
@@ -76,9 +73,7 @@ def configured(root, *overrides):
 def closed_databases():
     """A process opens a database once: the reader's handle has to go before the next write."""
     yield
-    for _, environment in reader._open_databases.values():
-        environment.close()
-    reader._open_databases.clear()
+    database.close_databases()
 
 
 # --- what is read back ------------------------------------------------------------------------------------------------
@@ -98,16 +93,16 @@ def test_every_frame_is_read_back_whichever_way_its_path_is_written(tmp_path, pa
     summary = to_lmdb(tmp_path, file)
     assert summary.path == tmp_path / "datasets/lmdb/UADFV_lmdb"
     assert (summary.written, summary.unchanged, summary.frames) == (18, 0, 18)
-    for frame in frame_paths(file):
+    for frame in read_frame_paths(file):
         expected = cv2.cvtColor(cv2.imread(str(on_disk(tmp_path, frame))), cv2.COLOR_BGR2RGB)
-        assert (reader.read_frame(configured(tmp_path), "UADFV", frame) == expected).all()
+        assert (read_frame(configured(tmp_path), "UADFV", frame) == expected).all()
 
 
 def test_keys_and_values_are_the_paths_and_files_byte_for_byte(tmp_path):
     file = make_faces(tmp_path, frames=2)
     to_lmdb(tmp_path, file)
     stored = contents(tmp_path / "datasets/lmdb/UADFV_lmdb")
-    assert stored == {frame: on_disk(tmp_path, frame).read_bytes() for frame in frame_paths(file)}
+    assert stored == {frame: on_disk(tmp_path, frame).read_bytes() for frame in read_frame_paths(file)}
 
 
 def test_the_windows_prefix_is_dropped_as_by_both_readers(tmp_path):
@@ -142,7 +137,7 @@ def add_mask(root, frame, value):
 
 def test_landmarks_of_81_points_are_stored_as_uint32_and_others_are_left_out_and_counted(tmp_path):
     file = make_faces(tmp_path)
-    first, second, third, *_ = frame_paths(file)
+    first, second, third, *_ = read_frame_paths(file)
     points = np.random.default_rng(0).uniform(0, 255, (81, 2))
     points[0] = (-3.2, 254.6)
     add_landmarks(tmp_path, first, points)
@@ -161,7 +156,7 @@ def test_landmarks_of_81_points_are_stored_as_uint32_and_others_are_left_out_and
 
 def test_masks_are_stored_as_they_are(tmp_path):
     file = make_faces(tmp_path)
-    frame = frame_paths(file)[0]
+    frame = read_frame_paths(file)[0]
     mask = add_mask(tmp_path, frame, 255)
     summary = to_lmdb(tmp_path, file)
     assert (summary.masks, summary.written) == (1, 19)
@@ -170,7 +165,7 @@ def test_masks_are_stored_as_they_are(tmp_path):
 
 def test_the_key_of_a_mask_is_deepfakebenchs_where_frames_is_in_another_folders_name(tmp_path):
     file = make_faces(tmp_path, PATH.replace("UADFV/", "my_frames/"), frames=1)
-    frame = frame_paths(file)[0]
+    frame = read_frame_paths(file)[0]
     add_mask(tmp_path, frame, 255)
     stored = contents(to_lmdb(tmp_path, file).path)
     assert "./datasets/rgb/my_masks/UADFV_Real/masks/0002/000.png" in stored
@@ -178,7 +173,7 @@ def test_the_key_of_a_mask_is_deepfakebenchs_where_frames_is_in_another_folders_
 
 def test_the_masks_of_a_tree_below_another_folder_named_frames_are_found(tmp_path):
     file = make_faces(tmp_path, PATH.replace("UADFV/", "frames/"), frames=1)
-    frame = frame_paths(file)[0]
+    frame = read_frame_paths(file)[0]
     path = on_disk(tmp_path, frame)
     mask = path.parents[2] / "masks" / path.parent.name / path.name
     mask.parent.mkdir(parents=True)
@@ -205,7 +200,7 @@ def test_a_second_run_writes_what_is_new_or_changed(tmp_path):
     to_lmdb(tmp_path, file)
     again = to_lmdb(tmp_path, file)
     assert (again.written, again.unchanged) == (0, 18)
-    frame = frame_paths(file)[4]
+    frame = read_frame_paths(file)[4]
     cv2.imwrite(str(on_disk(tmp_path, frame)), picture(99))
     add_mask(tmp_path, frame, 0)
     again = to_lmdb(tmp_path, file)
@@ -219,7 +214,7 @@ def test_the_map_grows_as_needed(tmp_path, monkeypatch):
     file = make_faces(tmp_path)
     summary = to_lmdb(tmp_path, file)
     stored = contents(summary.path)
-    assert sum(map(len, stored.values())) > 10 << 16 and set(stored) == set(frame_paths(file))
+    assert sum(map(len, stored.values())) > 10 << 16 and set(stored) == set(read_frame_paths(file))
 
 
 def in_a_process(root, file, code):
@@ -233,7 +228,7 @@ def in_a_process(root, file, code):
 def test_a_killed_run_is_finished_by_the_next(tmp_path, place):
     file = make_faces(tmp_path)
     code = f"""
-database.BATCH, put, batches = 4, database._put, []
+database.BATCH, put, batches = 4, database.put, []
 def kill(*_): os.kill(os.getpid(), signal.SIGKILL)
 def killing(environment, batch):
     batches.append(batch)
@@ -245,25 +240,26 @@ def killing(environment, batch):
     done = put(environment, batch)
     if len(batches) == 3 and {place!r} == "after": kill()
     return done
-database._put = killing
+database.put = killing
 """
     assert in_a_process(tmp_path, file, code).returncode == -signal.SIGKILL
     before = 12 if place == "after" else 8
     assert len(contents(tmp_path / "datasets/lmdb/UADFV_lmdb")) == before
     summary = to_lmdb(tmp_path, file)
     assert (summary.written, summary.unchanged) == (18 - before, before)
-    assert contents(summary.path) == {frame: on_disk(tmp_path, frame).read_bytes() for frame in frame_paths(file)}
+    assert contents(summary.path) == {frame: on_disk(tmp_path, frame).read_bytes() for frame in read_frame_paths(file)}
 
 
 def test_a_disk_that_takes_no_more_is_one_line_and_what_was_written_stays(tmp_path):
     file = make_faces(tmp_path)
-    size = sum(on_disk(tmp_path, frame).stat().st_size for frame in frame_paths(file)) // 2
+    size = sum(on_disk(tmp_path, frame).stat().st_size for frame in read_frame_paths(file)) // 2
     code = f"database.BATCH = 2\nresource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
     child = in_a_process(tmp_path, file, code)
     *_, last = child.stderr.strip().splitlines()
     assert child.returncode == 1
     assert (
-        last.startswith("lnclip_df.core.errors.LNCLIPError: cannot write ") and "run again once that is mended" in last
+        last.startswith("lnclip_df.core.errors.LNCLIPError: cannot write ")
+        and "fix that and run again to continue" in last
     )
     before = contents(tmp_path / "datasets/lmdb/UADFV_lmdb")
     assert 2 <= len(before) < 18
@@ -276,9 +272,9 @@ def test_a_full_disk_is_called_that(tmp_path, monkeypatch):
     def cut_short(*_):
         raise lmdb.DiskError("Input/output error")
 
-    monkeypatch.setattr(database, "_put", cut_short)
+    monkeypatch.setattr(database, "put", cut_short)
     monkeypatch.setattr(database.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
-    with pytest.raises(LNCLIPError, match=r"UADFV_lmdb: no space left on the disk; run again once that is mended"):
+    with pytest.raises(LNCLIPError, match=r"UADFV_lmdb: no space left on the disk; fix that and run again to continue"):
         to_lmdb(tmp_path, file)
 
 
@@ -299,7 +295,7 @@ def test_a_full_disk_is_called_that(tmp_path, monkeypatch):
 )
 def test_frames_that_are_missing_or_no_png_are_counted_and_nothing_is_written(tmp_path, damage, message):
     file = make_faces(tmp_path)
-    for frame in sorted(frame_paths(file))[2:5]:
+    for frame in sorted(read_frame_paths(file))[2:5]:
         target = on_disk(tmp_path, frame)
         data = target.read_bytes()
         target.unlink()
@@ -313,7 +309,7 @@ def test_frames_that_are_missing_or_no_png_are_counted_and_nothing_is_written(tm
 
 def test_a_pipe_in_a_frames_place_is_not_waited_for(tmp_path):
     file = make_faces(tmp_path)
-    frame = on_disk(tmp_path, frame_paths(file)[0])
+    frame = on_disk(tmp_path, read_frame_paths(file)[0])
     frame.unlink()
     os.mkfifo(frame)
     with pytest.raises(LNCLIPError, match=r"1 of the 18 files"):
@@ -323,7 +319,7 @@ def test_a_pipe_in_a_frames_place_is_not_waited_for(tmp_path):
 @pytest.mark.parametrize("points", [b"no array", np.full((81, 2), np.nan), np.full((81, 2), "x"), np.array([{}])])
 def test_landmarks_that_are_no_points_are_refused_or_left_out(tmp_path, points):
     file = make_faces(tmp_path)
-    path = add_landmarks(tmp_path, frame_paths(file)[0], np.zeros((81, 2)))
+    path = add_landmarks(tmp_path, read_frame_paths(file)[0], np.zeros((81, 2)))
     if isinstance(points, bytes):
         path.write_bytes(points)
     else:
@@ -339,13 +335,13 @@ def test_landmarks_that_are_no_points_are_refused_or_left_out(tmp_path, points):
         ("{}", r"names no frame; make it again"),
         (
             '{"UADFV": {"UADFV_Real": {"test": {"0000": {"label": "UADFV_Real", "frames": [3]}}}}}',
-            r"0000.frames is '\[3",
+            r"0000.frames is \[3",
         ),
         ('{"UADFV": {"UADFV_Real": {"test": {"0": {"label": "UADFV_Real", "frames": "x"}}}}}', r"0.frames is 'x'"),
         ('{"UADFV": {"r": {"test": {"0": {"label": "r", "frames": ["\\ud800.png"]}}}}}', r"cannot be a key"),
     ],
 )
-def test_an_unfit_json_is_one_line(tmp_path, content, message):
+def test_an_invalid_json_is_one_line(tmp_path, content, message):
     file = make_faces(tmp_path)
     file.write_text(content)
     with pytest.raises(LNCLIPError, match=message):
@@ -356,14 +352,14 @@ def test_an_unfit_json_is_one_line(tmp_path, content, message):
 def test_a_path_longer_than_a_key_is_named(tmp_path):
     file = make_faces(tmp_path)
     long = "./" + "x" * 200 + "/" + "y" * 200 + "/" + "z" * 109 + "/000.png"
-    file.write_text(file.read_text().replace(frame_paths(file)[0], long))
+    file.write_text(file.read_text().replace(read_frame_paths(file)[0], long))
     with pytest.raises(LNCLIPError, match=r"has 521 bytes, more than the 511 of a key; write paths relative"):
         to_lmdb(tmp_path, file)
 
 
 def test_two_files_for_one_key_are_named(tmp_path):
     file = make_faces(tmp_path)
-    first, second, *_ = frame_paths(file)
+    first, second, *_ = read_frame_paths(file)
     text = file.read_text().replace(first, "./datasets\\\\x.png").replace(second, "x.png")
     file.write_text(text)
     with pytest.raises(LNCLIPError, match=r"would have one key"):
@@ -396,7 +392,7 @@ def test_the_script_writes_several_files_and_fails_in_one_line(tmp_path):
         "6 written, 0 there before)",
         "3 written, 3 there before)",
     ]
-    on_disk(tmp_path, frame_paths(files[1])[0]).unlink()
+    on_disk(tmp_path, read_frame_paths(files[1])[0]).unlink()
     child = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert child.returncode == 1 and child.stderr.splitlines()[-1].startswith("error: ")
 
@@ -406,7 +402,7 @@ def test_deepfakebench_reads_the_same_from_png_and_database(tmp_path, monkeypatc
     labels = ("UADFV_Real", "UADFV_Fake") if level is None else ("FF-real", "FF-DF")
     file = make_faces(tmp_path, dataset=dataset, labels=labels, level=level)
     rng = np.random.default_rng(0)
-    for frame in frame_paths(file):
+    for frame in read_frame_paths(file):
         add_landmarks(tmp_path, frame, rng.integers(0, 256, (81, 2)))
         add_mask(tmp_path, frame, int(rng.integers(0, 256)))
     to_lmdb(tmp_path, file)

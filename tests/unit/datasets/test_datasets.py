@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from lnclip_df.config.loading import bench_configs, detector_yamls, labels, load_config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets import schema
-from lnclip_df.datasets.folder_listing import Listing, walk
+from lnclip_df.datasets.folder_listing import Listing
+from lnclip_df.datasets.items import Frames
 from lnclip_df.datasets.scan import scan_faces, scan_videos
-from lnclip_df.datasets.schema import Frames, Table, dataset_names, fill, load_dataset
+from lnclip_df.datasets.schema import Table, dataset_names, fill, load_dataset
 from lnclip_df.datasets.tables import Rows, climbs
 
 # Of every video of a tree: its path below the set's folder, then class (r, f), split (- none), method and pair.
@@ -230,7 +231,7 @@ def test_no_dataset_is_named_in_code():
     folder = Path(schema.__file__).parent
     names = [*dataset_names(), "FF-real", "List_of_testing", "labels.csv", "manipulated_sequences"]
     docs = {"Celeb-DF-v2"}  # an example in docstrings
-    for module in ("schema", "tables", "folder_listing", "rules", "scan", "rearrange", "write_json"):
+    for module in ("schema", "items", "tables", "table_formats", "folder_listing", "rules", "scan", "rearrange"):
         text = (folder / f"{module}.py").read_text(encoding="utf-8")
         assert not [name for name in names if name in text and name not in docs], module
 
@@ -240,7 +241,7 @@ def test_no_dataset_is_named_in_code():
     [
         ({"lables": {}}, ["lables: unknown key"]),
         ({"videos": [{"path": "a", "label": "x", "fak": True}]}, ["videos.0.fak: unknown key (did you mean fake?)"]),
-        ({"videos": [{"path": "(", "label": "x"}]}, ["videos.0.path", "no regular expression"]),
+        ({"videos": [{"path": "(", "label": "x"}]}, ["videos.0.path", "not a regular expression"]),
         ({"videos": [{"path": "a", "label": "x", "split": "{part}"}]}, ["videos.0", "no field part"]),
         ({"videos": [{"path": "a", "label": "x", "join": {"t": "{stem}"}}]}, ["no table t"]),
         ({"videos": [{"path": "(?P<stem>a)", "label": "x"}]}, ["videos.0", "are taken"]),
@@ -535,13 +536,13 @@ def test_a_malformed_or_contradicting_line_names_file_and_line(line, message, tm
     [
         ("DFDC", "test/labels.csv", "filename,label\neeeeeeeeee.mp4,1\nx.mp4\n", "line 3 has 1 cells, not 2"),
         ("DFDC", "test/labels.csv", "file,label\neeeeeeeeee.mp4,1\n", "line 2 lacks a column of the key"),
-        ("DFDC", "test/labels.csv", 'filename,label\n"eeee', "line 2 is no CSV"),
+        ("DFDC", "test/labels.csv", 'filename,label\n"eeee', "line 2 is not CSV"),
         ("DFDC", "test/labels.csv", "filename,label\n../e.mp4,1\n", "line 2: the path '../e.mp4' leaves"),
         ("DFDC", "train/dfdc_train_part_0/metadata.json", "{", "is not JSON"),
         ("DFDC", "train/dfdc_train_part_0/metadata.json", '{"a.mp4": 3}', "entry 1 is 3, not an object"),
         ("DFDC", "train/dfdc_train_part_0/metadata.json", "3", "holds 3, not a list or object"),
         ("DFDC", "train/dfdc_train_part_0/metadata.json", '{"a": {"label": "\\ud800"}}', "entry 1 has a broken char"),
-        ("FaceShifter", "test.json", '[["953", 974]]', "entry 1 is .*, not a pair"),
+        ("FaceShifter", "test.json", '[["953", 974]]', "entry 1 is .*; expected a pair"),
         ("FaceShifter", "test.json", '{"953": "974"}', "not a list of pairs"),
         ("FaceShifter", "test.json", '[["071", "974"]]', "'071' is listed before, in test.json"),
         ("PolyGlotFake", "json_file/all_fake_video.json", '{"videos": []}', "no key video with the list"),
@@ -586,7 +587,7 @@ def test_folders_may_be_links_or_mapped(tmp_path):
     items = scan_videos("Celeb-DF-v2", tmp_path)
     assert facts(items) == expected("Celeb-DF-v2")
     assert items[0].file == tmp_path / "Celeb-DF-v2" / "Celeb-real" / "id0_0000.mp4"
-    with pytest.raises(LNCLIPError, match=r"Celeb-DF-v2 is mapped to .*absent, which is no folder"):
+    with pytest.raises(LNCLIPError, match=r"Celeb-DF-v2 is mapped to .*absent, which is not a folder"):
         scan_videos("Celeb-DF-v2", tmp_path, folders={"Celeb-DF-v2": tmp_path / "absent"})
     with pytest.raises(LNCLIPError, match="has no folder Celeb to map; there is Celeb-DF-v2"):
         scan_videos("Celeb-DF-v2", tmp_path, folders={"Celeb": tmp_path})
@@ -684,7 +685,7 @@ def test_a_scan_lists_each_folder_once_and_looks_at_no_frame(tmp_path, monkeypat
     trees.build_faces(tmp_path, trees.faceforensics())
     listed, real = [], os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: listed.append(os.fspath(path)) or real(path))
-    walk(tmp_path / "FaceForensics++", "FaceForensics++", Listing())
+    Listing().walk(tmp_path / "FaceForensics++", "FaceForensics++")
     assert len(listed) == len(set(listed))
     assert not [path for path in listed if Path(path).parent.name in ("frames", "landmarks", "masks")]
     listed.clear()

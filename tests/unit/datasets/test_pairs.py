@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.dataset_json import read_videos
+from lnclip_df.datasets.items import Item
 from lnclip_df.datasets.pairs import split_pairs, write_pairs
-from lnclip_df.datasets.schema import Item
 
 METHODS = {"FF-DF": "Deepfakes", "FF-F2F": "Face2Face"}
 
@@ -220,9 +220,9 @@ def test_fakes_without_their_real_are_left_out_and_counted(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"other": {}}, r"FF-DF.json: no FF-DF; a dataset JSON is named by its dataset"),
+        ({"other": {}}, r"FF-DF.json: no FF-DF; there is other"),
         ([], r"FF-DF.json: no FF-DF"),
-        ({"FF-DF": {"FF-real": {"train": [1]}}}, r"FF-DF.FF-real.train is '\[1\]', not a mapping of videos"),
+        ({"FF-DF": {"FF-real": {"train": [1]}}}, r"FF-DF.FF-real.train is \[1\], not a mapping of videos"),
         ({"FF-DF": {"FF-real": {"train": {"a": 1}}}}, r"FF-DF.FF-real.train is .* not a mapping of videos"),
         ({"FF-DF": {"FF-real": 3}}, r"FF-DF.json has 0 reals and 0 fakes"),
         (
@@ -231,7 +231,7 @@ def test_fakes_without_their_real_are_left_out_and_counted(tmp_path):
         ),
     ],
 )
-def test_an_unfit_json_is_one_line_and_nothing_is_written(tmp_path, content, message):
+def test_an_invalid_json_is_one_line_and_nothing_is_written(tmp_path, content, message):
     file = tmp_path / "FF-DF.json"
     file.write_text(json.dumps(content))
     with pytest.raises(LNCLIPError, match=message):

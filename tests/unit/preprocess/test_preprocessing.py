@@ -813,7 +813,8 @@ def test_dataset_json_has_every_split_and_does_not_depend_on_order(tmp_path):
 
 
 def test_dataset_json_takes_a_compression_level_and_absolute_paths(tmp_path):
-    written = write_dataset_json(tmp_path / "x.json", "Demo", entries(tmp_path), compression="c23")
+    of_c23 = [entry._replace(compression="c23") for entry in entries(tmp_path)]
+    written = write_dataset_json(tmp_path / "x.json", "Demo", of_c23)
     assert written["Demo"]["demo_fake"]["train"] == {"c23": {}}
     assert written["Demo"]["demo_fake"]["test"]["c23"]["a"]["frames"] == [(tmp_path / "a" / "000.png").as_posix()]
 

@@ -17,8 +17,7 @@ import lnclip_df
 from lnclip_df import LNCLIPError, cli
 from lnclip_df.core.devices import cpu_is_faster_in_bf16
 from lnclip_df.core.files import sha256, write_json
-from lnclip_df.datasets import write_dataset_json
-from lnclip_df.datasets.write_json import Entry
+from lnclip_df.datasets import Entry, write_dataset_json
 from lnclip_df.demo import videos
 from lnclip_df.evaluation.test import test as run_test
 from lnclip_df.scoring import ScoreOptions
