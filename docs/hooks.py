@@ -15,7 +15,7 @@ def on_files(files, config):
     root = Path(config.config_file_path).parent
     pages = list(files.documentation_pages())
     for path in sorted({_path(page, target) for page in pages for target in _TARGET.findall(page.content_string)}):
-        if (root / path).is_file():  # mkdocs names the page whose link leads nowhere
+        if _outside(path) and (root / path).is_file():  # mkdocs names the page whose link leads nowhere
             content = _as_page(path, (root / path).read_text(encoding="utf-8"))
             files.append(File.generated(config, _uri(path), content=content, inclusion=InclusionLevel.NOT_IN_NAV))
     return files
@@ -25,7 +25,9 @@ def on_page_markdown(markdown, page, config, files):
     """Turn a page's links out of docs/ into links to those pages."""
 
     def moved(match):
-        return posixpath.relpath(_uri(_path(page.file, match[0])), posixpath.dirname(page.file.src_uri) or ".")
+        path = _path(page.file, match[0])
+        start = posixpath.dirname(page.file.src_uri) or "."
+        return posixpath.relpath(_uri(path), start) if _outside(path) else match[0]
 
     return markdown if page.file.generated_by else _TARGET.sub(moved, markdown)
 
@@ -33,6 +35,10 @@ def on_page_markdown(markdown, page, config, files):
 def _path(page, target):
     """The file, from the repository's root, that a link of a page in docs/ leads to."""
     return posixpath.normpath(posixpath.join("docs", posixpath.dirname(page.src_uri), target))
+
+
+def _outside(path):
+    return not path.startswith("docs/")
 
 
 def _uri(path):

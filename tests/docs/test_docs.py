@@ -14,12 +14,16 @@ import yaml
 from mkdocs.commands.build import build
 from mkdocs.exceptions import Abort
 
+import lnclip_df
 from lnclip_df import cli
 from lnclip_df.config.loading import bench_configs, detector_yamls, load_config
 from lnclip_df.config.schema import Config
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("**/*.md")),
+]
 TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PAGES}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
@@ -150,7 +154,7 @@ def commands(text):
 def command_of(words):
     """The command that words name, and what is left of them."""
     command, rest = COMMAND, words
-    while hasattr(command, "commands") and rest:
+    while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
         assert rest[0] in command.commands, f"no command {rest[0]}"
         command, rest = command.commands[rest[0]], rest[1:]
     return command, rest
@@ -250,3 +254,16 @@ def test_what_the_paper_page_names_is_in_the_file_that_it_links_to(name, file):
 def test_every_link_to_code_on_the_paper_page_names_a_part_of_it():
     links = [link for link in LINK.findall(TEXTS["docs/paper.md"]) if link.endswith(".py")]
     assert len(links) == len(CODE_LINK.findall(TEXTS["docs/paper.md"])) > 20
+
+
+def test_prose_wraps_at_100_columns():
+    """Tables, code and addresses cannot be wrapped."""
+    for page, text in TEXTS.items():
+        for line in prose(text).splitlines():
+            assert len(line) <= 100 or line.startswith("|") or " " not in line.strip(" *-"), f"{page}: {line}"
+
+
+def test_the_citation_file_names_this_version_and_the_paper():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == lnclip_df.__version__
+    assert "2508.06248" in citation["preferred-citation"]["journal"]
