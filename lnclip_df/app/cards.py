@@ -53,10 +53,7 @@ def result_card(
         png = io.BytesIO()
         draw_timeline(result).savefig(png, format="png", dpi=120)
         timeline = _data_uri("image/png", png.getvalue())
-    shown = [
-        (person, [(frame, _jpeg(frame.crop), _jpeg(overlay(frame.crop, heat))) for frame, heat in frames])
-        for person, frames in faces
-    ]
+    shown = [(person, [_pictures(frame, heat) for frame, heat in frames]) for person, frames in faces]
     data = json.dumps(as_json(result) | (facts or {}), indent=2, allow_nan=False).encode()
     download = {"name": f"{Path(result.path).stem}.json", "uri": _data_uri("application/json", data)}
     return str(_MACROS.result_card(result, shown, timeline, download))
@@ -70,6 +67,10 @@ def message_card(message: str) -> str:
 def small_print(lines: list[str]) -> str:
     """Lines of text in small print."""
     return str(_MACROS.small_print(lines))
+
+
+def _pictures(frame, heat):
+    return frame, _jpeg(frame.crop), _jpeg(overlay(frame.crop, heat))
 
 
 def _jpeg(image):

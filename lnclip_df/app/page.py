@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -46,18 +47,20 @@ def build(scorer: Scorer, uploads: Uploads, *, max_bytes: int, max_seconds: floa
     handlers = PageHandlers(scorer, uploads, max_seconds)
 
     def files_changed(paths, request: gr.Request):
-        uploads.lease(request.session_hash, request.session_hash, _parse_paths(paths))
+        session = str(request.session_hash)
+        uploads.lease(session, session, _parse_paths(paths))
 
     def start(paths, request: gr.Request):
-        ticket = uploads.new_ticket(request.session_hash, _parse_paths(paths))
-        uploads.release(request.session_hash)
+        session = str(request.session_hash)
+        ticket = uploads.new_ticket(session, _parse_paths(paths))
+        uploads.release(session)
         return None, "[]", ticket, EMPTY
 
     def score(ticket, all_faces, progress=gr.Progress()):  # noqa: B008
         return handlers.score(ticket, all_faces, lambda share, text: progress(share, desc=text))
 
     def leave(request: gr.Request):
-        uploads.release_session(request.session_hash)
+        uploads.release_session(str(request.session_hash))
         page.state_holder.session_data.pop(request.session_hash, None)  # which contains the result
 
     accepted = " ".join(suffix[1:] for suffix in SUFFIXES)
@@ -66,7 +69,7 @@ def build(scorer: Scorer, uploads: Uploads, *, max_bytes: int, max_seconds: floa
         "Files are deleted after they are scored, and when you leave. Results are not stored.",
         f"Weights {scorer.weights['sha256'][:12]}, lnclip-df {__version__}.",
     ]
-    private = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     with gr.Blocks(title="lnclip-df", analytics_enabled=False) as page:
         gr.Markdown(INTRODUCTION, elem_id="top")
         with gr.Row():

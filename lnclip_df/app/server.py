@@ -9,6 +9,7 @@ import socket
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from lnclip_df.app.middleware import SecurityMiddleware
 from lnclip_df.app.uploads import Uploads, upload_folder
@@ -40,7 +41,8 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
-        reason = os.strerror(error.errno) if getattr(error, "errno", 0) in errno.errorcode else error
+        number: Any = getattr(error, "errno", None)
+        reason = os.strerror(number) if number in errno.errorcode else error
         raise LNCLIPError(f"cannot serve at {host}, port {port}: {reason}; choose another host or port") from error
 
 

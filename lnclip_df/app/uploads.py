@@ -39,7 +39,8 @@ class Uploads:
 
     def __init__(self, folder, max_bytes: int):
         self.folder, self.max_bytes = Path(folder).resolve(), max_bytes
-        self._leases, self._lock = {}, threading.Lock()
+        self._leases: dict[str, _Lease] = {}
+        self._lock = threading.Lock()
 
     def lease(self, key: str, session: str, paths):
         """Lease files under a key, in place of those leased under it before.

@@ -45,7 +45,7 @@ class Trail:
 
     def __init__(self, person: Person, gap: int, seconds: float | None = None):
         self.frames, self.gap = person.frames, gap
-        self.times = [frame.index if seconds is None else frame.seconds for frame in person.frames]
+        self.times = person.times(timed=seconds is not None)
         self.half = (gap / 2) * (seconds or 1)
 
     def at(self, time: float) -> tuple[tuple | None, FrameScore] | None:
@@ -157,6 +157,7 @@ def text_patch(text: str, colour: tuple[int, int, int], size: int) -> np.ndarray
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)  # the default font has a size only with FreeType
     ascent, descent = font.getmetrics()
     margin = max(1, size // 4)
     width = round(font.getlength(text)) + 2 * margin

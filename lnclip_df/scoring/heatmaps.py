@@ -71,7 +71,7 @@ def overlay(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
     if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[0] != crop.shape[1] or crop.shape[2] != 3:
         raise ValueError(f"crop: {crop.shape} {crop.dtype} received; needs S×S×3 uint8")
     strength = cv2.resize(np.asarray(heat, np.float32), crop.shape[:2], interpolation=cv2.INTER_LINEAR)
-    strength /= strength.max() or 1
+    strength = strength / (strength.max() or 1)
     colour = cv2.applyColorMap((255 * strength).round().astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
     opacity = OPACITY * strength[..., None]
     return ((1 - opacity) * crop + opacity * colour).round().astype(np.uint8)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lnclip_df.evaluation.aggregation import mean
+
 SCORED, NO_FACE, UNREADABLE = "scored", "no face", "unreadable"
 
 
@@ -38,7 +40,11 @@ class Person:
     @property
     def score(self) -> float:
         """Mean probability of fake over the frames."""
-        return float(np.mean([frame.prob for frame in self.frames]))
+        return mean([frame.prob for frame in self.frames])
+
+    def times(self, timed: bool) -> list[float]:
+        """The position of each frame: seconds if ``timed``, else its index."""
+        return [frame.seconds if timed and frame.seconds is not None else frame.index for frame in self.frames]
 
 
 @dataclass(frozen=True)

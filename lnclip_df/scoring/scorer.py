@@ -13,6 +13,7 @@ import torch
 from lnclip_df.core.devices import choose_device, cpu_is_faster_in_bf16, usable_cores
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256
+from lnclip_df.evaluation.aggregation import mean
 from lnclip_df.evaluation.calibration import FILE as CALIBRATION
 from lnclip_df.evaluation.calibration import scaled
 from lnclip_df.faces.pipeline import ahead, groups
@@ -79,11 +80,12 @@ class Scorer:
             LNCLIPError: an image cannot be read, or an array has another shape or dtype.
         """
         options = replace(options or ScoreOptions(), **fields)
-        crops = [read_image(image) for image in images]
+        images = [read_image(image) for image in images]
         if not options.aligned:
-            crops = largest_faces(crops, detector_of(options.crops, usable_cores())[0], options)
-        prob = np.full(len(crops), np.nan)
-        for batch in groups((index for index, crop in enumerate(crops) if crop is not None), options.batch_size):
+            images = largest_faces(images, detector_of(options.crops, usable_cores())[0], options)
+        crops = {index: image for index, image in enumerate(images) if image is not None}
+        prob = np.full(len(images), np.nan)
+        for batch in groups(crops, options.batch_size):
             prob[batch] = self.probabilities([crops[index] for index in batch])[0]
         return prob
 
@@ -182,7 +184,7 @@ class Scorer:
         persons = _most_suspicious_first([Person(number + 1, frames) for number, frames in by_person.items()])
         calibrated = None
         if persons and self.temperature is not None:
-            calibrated = float(np.mean(scaled([frame.prob for frame in persons[0].frames], self.temperature)))
+            calibrated = mean(scaled([frame.prob for frame in persons[0].frames], self.temperature))
         return Result(
             path=str(found.medium.path),
             outcome=found.outcome,
@@ -229,9 +231,9 @@ def load(
     """
     weights = weights or os.environ.get(WEIGHTS) or RELEASED
     path = find_weights(weights)
-    device = choose_device(device)
+    chosen = choose_device(device)
     settings = config_for(path, config, overrides)
-    settings["lnclip"]["precision"] = _precision(precision, device, settings["lnclip"]["precision"])
+    settings["lnclip"]["precision"] = _precision(precision, chosen, settings["lnclip"]["precision"])
     detector, facts = restore_detector(settings, path)
     unsaid = config is None and "config" not in facts and not (path.parent / "config.yaml").is_file()
     if facts["load"]["format"].startswith("GenD") and unsaid and not _set(overrides, "lnclip.resize"):
@@ -243,9 +245,9 @@ def load(
         "crops": facts.get("crops", {}),
     }
     calibration = _calibration(path.parent / CALIBRATION, known["sha256"])
-    logger.info("computing on %s in %s", device, settings["lnclip"]["precision"])
+    logger.info("computing on %s in %s", chosen, settings["lnclip"]["precision"])
     return Scorer(
-        detector.to(device), settings, device=device, weights=known, temperature=calibration.get("temperature"),
+        detector.to(chosen), settings, device=chosen, weights=known, temperature=calibration.get("temperature"),
         threshold=calibration.get("threshold", 0.5) if threshold is None else threshold,
     )  # fmt: skip
 

@@ -47,7 +47,7 @@ def draw_timeline(result: Result):
     if len(result.persons) > len(shown):
         axes.plot([], [], " ", label=f"and {len(result.persons) - len(shown)} more, less suspicious")
     axes.set(ylim=(-0.03, 1.03), xlabel="seconds" if result.timed else "frame", ylabel="probability of fake")
-    last = max(time for person in result.persons for time in _times(result, person))
+    last = max(time for person in result.persons for time in person.times(result.timed))
     end = max(last, (result.seconds or 0) if result.timed else result.decoded - 1) or 1
     axes.set_xlim(-0.02 * end, 1.02 * end)
     axes.spines[["top", "right"]].set_visible(False)
@@ -59,18 +59,13 @@ def draw_timeline(result: Result):
 def _plot_person(axes, result, person, colour):
     """One person's probabilities, with a line between neighbouring searched frames, and their mean."""
     label = f"person {person.number}" if len(result.persons) > 1 else "frames"
-    x, y = _times(result, person), [frame.prob for frame in person.frames]
+    x, y = person.times(result.timed), [frame.prob for frame in person.frames]
     for run in _runs(person.frames, max_gap(result)):
         axes.plot(x[run], y[run], color=colour, linewidth=1.3, label=label)
         label = None
     sides = [_hex(colour_of(prob, result.threshold)) for prob in y]
     axes.scatter(x, y, s=22, c=sides, edgecolors=colour, linewidths=0.8, zorder=3)
     axes.axhline(person.score, color=colour, linestyle=":", linewidth=1.3, label=f"   mean {person.score:.2f}")
-
-
-def _times(result, person):
-    timed = result.timed
-    return [frame.seconds if timed else frame.index for frame in person.frames]
 
 
 def _runs(frames, gap):

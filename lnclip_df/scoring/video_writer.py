@@ -1,6 +1,7 @@
 """Write a copy of a video as mp4: changed frames at their times, and the sound of the source unchanged."""
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,8 @@ class VideoWriter:
 
         if "libx264" not in av.codecs_available:
             raise LNCLIPError("copies need H.264, which this PyAV cannot write: pip install --force-reinstall av")
-        self.frames, self.sound, self.stream, self.last = frames, sound, None, -1
+        self.frames, self.sound, self.last = frames, sound, -1
+        self.stream: Any = None
         self.container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
 
     def __enter__(self):
@@ -108,7 +110,7 @@ class SourceSound:
 
     def until(self, time: Fraction | None) -> list:
         """The next packets before a time in seconds; for None all that are left."""
-        found = []
+        found: list[Any] = []
         while (packet := self.next or next(self.packets, None)) is not None:
             self.next = packet
             if time is not None and packet.dts * packet.time_base >= time:
