@@ -1,18 +1,59 @@
-"""FGSM and PGD by the Adversarial Robustness Toolbox, on the pixels that the detector sees."""
+"""Attacks of the Adversarial Robustness Toolbox on the pixels that the detector gets."""
 
+from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.registry import Registry
 from lnclip_df.evaluation.predict import score
 
-ATTACKS = {"fgsm": "FGSM", "pgd": "PGD"}
-EPSILONS = (1, 2, 4)  # of 255
 STEPS = 10
 STEP = 2.5  # PGD's step is STEP · ε / STEPS: it can reach every point of the ball (Madry et al., ICLR 2018)
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack in the maximum norm, with three levels.
+
+    Attributes:
+        title: its name in tables and plots.
+        make: ``make(classifier, epsilon, batch_size)`` returns ART's attack; ``epsilon`` is of the pixels' 0..1.
+        steps: passes forward and back per frame.
+        levels: ε, from mild to strong.
+        unit: of the levels.
+    """
+
+    title: str
+    make: Callable[[Any, float, int], Any]
+    steps: int = 1
+    levels: tuple[float, ...] = (1.0, 2.0, 4.0)
+    unit: str = "ε of 255"
+
+
+def fgsm(classifier, epsilon, batch_size):
+    """One step of ``epsilon`` along the sign of the gradient."""
+    from art.attacks.evasion import FastGradientMethod
+
+    return FastGradientMethod(classifier, norm=np.inf, eps=epsilon, batch_size=batch_size)
+
+
+def pgd(classifier, epsilon, batch_size):
+    """``STEPS`` steps of 2.5 ε / ``STEPS`` from a random start."""
+    from art.attacks.evasion import ProjectedGradientDescent
+
+    return ProjectedGradientDescent(
+        classifier, norm=np.inf, eps=epsilon, eps_step=STEP * epsilon / STEPS, max_iter=STEPS, num_random_init=1,
+        batch_size=batch_size, verbose=False,
+    )  # fmt: skip
+
+
+ATTACKS = Registry("attack", {"fgsm": Attack("FGSM", fgsm), "pgd": Attack("PGD", pgd, STEPS)})
 
 
 class FromPixels(nn.Module):
@@ -20,7 +61,7 @@ class FromPixels(nn.Module):
 
     Args:
         detector: an ``LNCLIPDetector``.
-        mean, std: of the normalisation, one a channel.
+        mean, std: of the normalisation, one per channel.
     """
 
     def __init__(self, detector, mean, std):
@@ -33,54 +74,46 @@ class FromPixels(nn.Module):
         return self.detector({"image": (pixels - self.mean) / self.std})["cls"]
 
 
-def make_attack(name: str, epsilon: float, model: FromPixels, size: int, device, batch_size: int):
+def make_attack(name: str, epsilon: float, model: FromPixels, size: int, device: torch.device, batch_size: int):
     """An attack of ART: ``generate(x, y)`` moves pixels x (float32 N×3×R×R, 0..1) of labels y by ``epsilon`` at most.
 
-    The frames' true labels are attacked, in the maximum norm. PGD makes ``STEPS`` steps of 2.5 ε / ``STEPS`` from a
-    random start.
-
     Args:
-        name: ``fgsm`` or ``pgd``.
+        name: of ``ATTACKS``.
         epsilon: of the pixels' 0..1.
         model: what is attacked.
         size: R.
-        device: torch's, where the model is.
+        device: where the model is.
         batch_size: frames in one batch.
 
     Raises:
         LNCLIPError: the toolbox is absent, or there is no such attack.
     """
-    require_attacks()
-    from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
+    attack = ATTACKS.choose(name)
+    require_toolbox()
     from art.estimators.classification import PyTorchClassifier
 
     classifier = PyTorchClassifier(
         model, nn.CrossEntropyLoss(), (3, size, size), 2, clip_values=(0.0, 1.0),
         device_type="gpu" if device.type == "cuda" else "cpu",
     )  # fmt: skip
-    if name == "fgsm":
-        return FastGradientMethod(classifier, norm=np.inf, eps=epsilon, batch_size=batch_size)
-    if name == "pgd":
-        return ProjectedGradientDescent(
-            classifier, norm=np.inf, eps=epsilon, eps_step=STEP * epsilon / STEPS, max_iter=STEPS, num_random_init=1,
-            batch_size=batch_size, verbose=False,
-        )  # fmt: skip
-    raise LNCLIPError(f"no attack {name}; there are {', '.join(ATTACKS)}")
+    return attack.make(classifier, epsilon, batch_size)
 
 
-def require_attacks():
-    """Raise ``LNCLIPError`` where the toolbox is absent."""
+def require_toolbox():
+    """Raise ``LNCLIPError`` where the Adversarial Robustness Toolbox is absent."""
     from importlib.util import find_spec
 
     if find_spec("art") is None:
         raise LNCLIPError(
-            "fgsm and pgd need the Adversarial Robustness Toolbox: pip install 'lnclip-df[robustness]', or leave them "
-            "out with --attacks none"
+            "attacks need the Adversarial Robustness Toolbox: pip install 'lnclip-df[robustness]', or test without "
+            "attacks (--attacks none)"
         )
 
 
 def attacked_score(name: str, epsilon: float, config: dict, seed: int):
-    """A function like ``lnclip_df.evaluation.predict.score`` that predicts frames after an attack on them.
+    """A function like ``lnclip_df.evaluation.predict.score`` that attacks the frames before it predicts them.
+
+    The attacks know the frames' true labels and the weights.
 
     Args:
         name: of ``ATTACKS``.
@@ -103,7 +136,7 @@ def attacked_score(name: str, epsilon: float, config: dict, seed: int):
 
 
 class _Attacked(nn.Module):
-    """What ``score`` takes for a detector: it attacks a batch, and predicts that."""
+    """Stands in for the detector in ``score``: it attacks a batch, and predicts the result."""
 
     def __init__(self, detector, model, attack, device):
         super().__init__()
@@ -119,7 +152,7 @@ class _Attacked(nn.Module):
 
 @contextmanager
 def _frozen(detector):
-    """No gradient for the parameters: the attacks need that of the pixels alone."""
+    """No gradients for the parameters: the attacks need those of the pixels alone."""
     trained = [parameter for parameter in detector.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)
@@ -132,7 +165,7 @@ def _frozen(detector):
 
 @contextmanager
 def _seeded(seed):
-    """ART draws from NumPy's and torch's global generators: seeded here, and left as they were."""
+    """ART draws from NumPy's and torch's global generators: seed them, and restore them afterwards."""
     state = np.random.get_state()
     np.random.seed(seed % (1 << 32))
     try:

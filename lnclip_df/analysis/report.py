@@ -1,78 +1,56 @@
-"""What the studies share: intervals, tables, plots, and reading small CSV files."""
+"""What the analyses of a run share: which datasets, which folder, and the files with the results."""
 
-import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from lnclip_df.analysis.estimates import Estimate
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.tables import aligned_markdown as markdown_table  # noqa: F401
-from lnclip_df.core.tables import percent, read_csv, write_csv  # noqa: F401
-from lnclip_df.evaluation.statistics import auroc_interval
-
-RESAMPLES = 10_000
-
-
-class Estimate(NamedTuple):
-    """A figure 0..1 with the bounds of its interval; all None where it is not defined."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-    def __str__(self):
-        bounds = "" if self.low is None else f" [{percent(self.low)}, {percent(self.high)}]"
-        return percent(self.value) + bounds
+from lnclip_df.core.files import write_text
+from lnclip_df.core.plots import save_figure
+from lnclip_df.core.tables import Rows, write_csv
+from lnclip_df.evaluation.runs import Run, Scores
 
 
-def auroc(label, score, *, resamples: int = RESAMPLES, seed=0) -> Estimate:
-    """AUROC over videos with its 95 % bootstrap interval; undefined where one class is absent."""
-    from lnclip_df.evaluation.metrics import frame_metrics
-
-    if not 0 < sum(label) < len(label):
-        return Estimate(None)
-    bounds = auroc_interval(label, score, resamples=resamples, seed=seed) if resamples else (None, None)
-    return Estimate(frame_metrics(label, score)["auroc"], *bounds)
-
-
-def wilson(hits: int, n: int, level: float = 0.95) -> Estimate:
-    """A share with its Wilson score interval (Wilson, JASA 22, 1927); undefined of nothing.
-
-    >>> print(wilson(2, 10))
-    20.0 [5.7, 51.0]
-    """
-    from scipy.stats import binomtest
-
-    if not n:
-        return Estimate(None)
-    bounds = binomtest(hits, n).proportion_ci(level, method="wilson")
-    return Estimate(hits / n, float(bounds.low), float(bounds.high))
-
-
-def seed_of(seed: int, *names) -> list[int]:
-    """A seed for each name, so that two groups of one size are not drawn alike."""
-    return [seed, *(zlib.crc32(str(name).encode()) for name in names)]
-
-
-def chosen(run, names) -> dict:
-    """The datasets of a run that ``names`` lists, all where it lists none.
+def select_datasets(run: Run, names: Iterable[str]) -> dict[str, Scores]:
+    """The datasets of a run in ``names``, or all where ``names`` is empty.
 
     Raises:
         LNCLIPError: the run has no predictions of one of them.
     """
-    missing = [name for name in names if name not in run.sets]
-    if missing:
+    names = list(dict.fromkeys(names or run.sets))
+    if missing := [name for name in names if name not in run.sets]:
         raise LNCLIPError(f"{run.name} has no predictions of {', '.join(missing)}; it has {', '.join(run.sets)}")
-    return {name: run.sets[name] for name in dict.fromkeys(names or run.sets)}
+    return {name: run.sets[name] for name in names}
 
 
 def study_folder(run, out, name: str) -> Path:
-    """Where a study of a run goes: ``out``, else ``<run>/studies/<name>``.
+    """The folder for an analysis of a run: ``out``, else ``<run>/studies/<name>``.
 
     Raises:
-        LNCLIPError: the run is a file and there is no ``out``.
+        LNCLIPError: the run is a file and ``out`` is None.
     """
     if out is not None:
         return Path(out)
     if not Path(run).is_dir():
-        raise LNCLIPError(f"{run} is not a folder: name one for the results with --out")
+        raise LNCLIPError(f"{run} is not a folder: give a folder for the results (out)")
     return Path(run) / "studies" / name
+
+
+def write_report(folder, name: str, rows: Rows, text: str, figure, picture: str | None = None):
+    """Write ``<name>.csv``, ``<name>.md`` and ``<picture or name>.png``, the last unless ``figure`` is None."""
+    write_csv(Path(folder) / f"{name}.csv", rows)
+    write_text(Path(folder) / f"{name}.md", text)
+    if figure is not None:
+        save_figure(figure, Path(folder) / f"{picture or name}.png")
+
+
+def draw_estimates(panel, estimates: Mapping[str, Estimate], colours: Sequence[str]):
+    """Draw estimates in %, one below the other: a dot each, and a line for the interval; undefined ones stay empty."""
+    for row, (estimate, colour) in enumerate(zip(estimates.values(), colours, strict=True)):
+        if estimate.value is not None:
+            panel.plot([100 * estimate.value], [row], color=colour, marker="o")
+        if estimate.low is not None:
+            panel.hlines(row, 100 * estimate.low, 100 * estimate.high, color=colour)
+    panel.set_yticks(range(len(estimates)), list(estimates))
+    panel.set_ylim(len(estimates) - 0.5, -0.5)
+    panel.grid(axis="x", color="0.9")

@@ -1,55 +1,78 @@
-"""Robustness: a detector's AUROC on the same frames, degraded and attacked, level by level."""
+"""Robustness: a detector's AUROC on the same frames, corrupted and attacked, level by level."""
 
 import logging
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lnclip_df.analysis import report
-from lnclip_df.analysis.attacks import ATTACKS, EPSILONS, STEPS, attacked_score, require_attacks
-from lnclip_df.analysis.corruptions import CORRUPTIONS, corrupt
+from lnclip_df.analysis.attacks import ATTACKS, Attack, attacked_score, require_toolbox
+from lnclip_df.analysis.corruptions import CORRUPTIONS, Corruption, corrupt
+from lnclip_df.analysis.estimates import Bootstrap, Estimate
 from lnclip_df.analysis.predict import finished, identity, load, predict
+from lnclip_df.analysis.report import write_report
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import write_text
-from lnclip_df.core.plots import new_figure, save_figure
+from lnclip_df.core.plots import new_figure, new_panels
+from lnclip_df.core.tables import aligned_markdown, percent
 from lnclip_df.datasets.dataset_json import evenly_spaced, read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset
 from lnclip_df.evaluation.runs import Scores, read_run
 from lnclip_df.evaluation.statistics import delong
 
 CLEAN = "clean"
+NOTES = (
+    "\nAUROC over videos in %. Drops in points, with 95 % intervals of DeLong's test on the same videos.\n"
+    "Mean corruption degradation: the mean over the corruptions of the mean drop over their levels, without attacks.\n"
+)
 
 logger = logging.getLogger(__name__)
 
 
 class Level(NamedTuple):
-    """What is done to the frames: a name of ``CORRUPTIONS`` or ``ATTACKS`` and its level, or ``clean``."""
+    """What is done to the frames: a name in ``CORRUPTIONS`` or ``ATTACKS`` and its level, or ``clean``."""
 
     kind: str
     level: float | None = None
 
     @property
     def folder(self) -> str:
-        """Its folder below the study's."""
+        """Its folder below ``levels``."""
         return self.kind if self.level is None else f"{self.kind}-{self.level:g}"
+
+    @property
+    def facts(self) -> dict:
+        """What was done to the frames, as it is stored with their predictions."""
+        if self.kind in ATTACKS:
+            return {"attack": self.kind, "epsilon": self.level, "steps": ATTACKS[self.kind].steps}
+        return {"kind": self.kind, "level": self.level}
+
+
+class Drop(NamedTuple):
+    """The AUROC at a level, its drop from the clean AUROC, the bounds of the drop, and DeLong's p-value."""
+
+    auroc: float
+    drop: float
+    low: float | None
+    high: float | None
+    p: float | None
 
 
 class CorruptedFrames(FrameDataset):
-    """``FrameDataset`` whose videos went through a corruption at one level, before they are resized.
+    """``FrameDataset`` whose videos are corrupted at one level, before they are resized.
 
-    A video is corrupted as a whole, from the frames of it that are tested and can be read.
+    A video is corrupted as a whole, from those of its tested frames that can be read.
 
     Args:
         config, videos, frames_per_video: as for ``FrameDataset``.
-        level: the corruption, or an attack or ``clean``, which leave the frames as they are.
-        seed: of the corruption.
+        level: the corruption; an attack or ``clean`` leave the frames as they are.
+        corruption_seed: of the corruption.
     """
 
     def __init__(self, config, videos, *, frames_per_video: int, level: Level, corruption_seed: int):
         super().__init__(config, videos, frames_per_video=frames_per_video)
-        self.level, self.corruption_seed, self.most = level, corruption_seed, frames_per_video
+        self.level, self.corruption_seed, self.max_frames = level, corruption_seed, frames_per_video
         self._last = None, {}
 
     def read(self, video, frame):
@@ -57,14 +80,14 @@ class CorruptedFrames(FrameDataset):
             return super().read(video, frame)
         if self._last[0] != video.key:
             self._last = video.key, self._corrupted(video)
-        found = self._last[1][frame]
-        if isinstance(found, LNCLIPError):
-            raise found
-        return found
+        image = self._last[1][frame]
+        if isinstance(image, LNCLIPError):
+            raise image
+        return image
 
     def _corrupted(self, video):
-        """The frames of a video that are tested, corrupted; in the place of one that cannot be read, the error."""
-        found = {frame: self._or_error(video, frame) for frame in evenly_spaced(video.frames, self.most)}
+        """The tested frames of a video, corrupted; instead of a frame that cannot be read, the error."""
+        found = {frame: self._or_error(video, frame) for frame in evenly_spaced(video.frames, self.max_frames)}
         read = {frame: image for frame, image in found.items() if not isinstance(image, LNCLIPError)}
         images = corrupt(self.level.kind, self.level.level, list(read.values()), video.key, self.corruption_seed)
         return found | dict(zip(read, images, strict=True))
@@ -79,37 +102,37 @@ class CorruptedFrames(FrameDataset):
         return {**self.__dict__, "_last": (None, {})}
 
 
-def levels_of(corruptions, attacks) -> list[Level]:
+def levels_of(corruptions: Iterable[str], attacks: Iterable[str]) -> list[Level]:
     """Every level to be tested, the clean frames first.
 
     Raises:
         LNCLIPError: a name is unknown.
     """
-    for names, known, option in ((corruptions, CORRUPTIONS, "--corruptions"), (attacks, ATTACKS, "--attacks")):
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise LNCLIPError(f"{option}: unknown is {', '.join(unknown)}; accepted are {', '.join(known)} and none")
-    found = [Level(CLEAN)]
-    found += [Level(name, level) for name in CORRUPTIONS if name in corruptions for level in CORRUPTIONS[name].levels]
-    return found + [Level(name, float(epsilon)) for name in ATTACKS if name in attacks for epsilon in EPSILONS]
+    levels = [Level(CLEAN)]
+    for registry, names in ((CORRUPTIONS, set(corruptions)), (ATTACKS, set(attacks))):
+        for name in names:
+            registry.choose(name)
+        levels += [Level(name, level) for name, kind in registry.items() if name in names for level in kind.levels]
+    return levels
 
 
 def robustness(
-    config: dict, weights, out, *, datasets, corruptions=tuple(CORRUPTIONS), attacks=tuple(ATTACKS), frames=None,
-    videos=None, resamples: int = report.RESAMPLES, seed: int = 0, device=None, progress: bool = True,
+    config: dict, weights, out, *, datasets: Iterable[str], corruptions: Iterable[str] = tuple(CORRUPTIONS),
+    attacks: Iterable[str] = tuple(ATTACKS), frames: int | None = None, videos: int | None = None,
+    resamples: int = 10_000, seed: int = 0, device: str | None = None, progress: bool = True,
 ) -> str:  # fmt: skip
-    """Test a detector on degraded and attacked frames of test sets.
+    """Test a detector on corrupted and attacked frames of test sets.
 
     Args:
         config: see ``lnclip_df.config.loading.load_config``.
         weights: the detector's, as ``lnclip_df.weights.load_weights`` takes them.
         out: folder for ``levels/<level>/predictions/<dataset>.parquet``, ``robustness.md``, ``.csv`` and ``.png``.
-            Levels that it has, of the same weights, settings, frames and seed, are not predicted again.
+            Levels that are finished there, of the same weights, settings, frames and seed, are not predicted again.
         datasets: names of test sets.
-        corruptions, attacks: names of ``CORRUPTIONS`` and ``ATTACKS``.
-        frames: of a video; as many as in a test by default.
-        videos: of a class, evenly spaced over the set; all by default.
-        resamples: of the bootstrap of the clean AUROC.
+        corruptions, attacks: names in ``CORRUPTIONS`` and ``ATTACKS``.
+        frames: frames per video; as many as in a test by default.
+        videos: videos per class, evenly spaced over the set; all by default.
+        resamples: number of bootstrap resamples for the clean AUROC.
         seed: of the corruptions, PGD's random start, and the bootstrap.
         device: as for ``lnclip_df.evaluation.test.test``.
         progress: show progress bars.
@@ -118,40 +141,38 @@ def robustness(
         The Markdown.
 
     Raises:
-        LNCLIPError: a name, the weights or frames are unfit, or the attacks' package is absent. Levels finished before
-            stay finished.
+        LNCLIPError: a name, the weights or frames are invalid, or the attacks' package is absent. Levels finished
+            before stay finished.
     """
     out = Path(out)
     if not datasets:
-        raise LNCLIPError("no data set to test on: name one with --datasets")
+        raise LNCLIPError("datasets is empty: name at least one test set")
     levels = levels_of(corruptions, attacks)
     if attacks:
-        require_attacks()
-    new_figure(1, 1)
-    for name, value in (("--frames", frames), ("--videos", videos)):
+        require_toolbox()
+    new_figure(1, 1)  # fail before the work where matplotlib is absent
+    for name, value in (("frames", frames), ("videos", videos)):
         if value is not None and value < 1:
-            raise LNCLIPError(f"{name} {value}: at least 1 is needed")
-    chosen = {name: _some(read_videos(config, [name], "test"), videos) for name in datasets}
+            raise LNCLIPError(f"{name} is {value}; expected at least 1")
+    chosen = {name: _evenly_per_class(read_videos(config, [name], "test"), videos) for name in datasets}
     loaded = load(config, weights, device)
     for name, of_set in chosen.items():
-        _test_all(loaded, name, of_set, levels, out, frames, seed, progress)
-    scores = {name: {level: _scores(out, level, name) for level in levels} for name in chosen}
-    rows, text = tables(scores, resamples, seed)
-    report.write_csv(out / "robustness.csv", rows)
-    write_text(out / "robustness.md", text)
-    _plot(out / "robustness.png", rows)
+        _predict_levels(loaded, name, of_set, levels, out, frames, seed, progress)
+    scores = {name: {level: read_run(out / "levels" / level.folder).sets[name] for level in levels} for name in chosen}
+    rows, text = tables(scores, Bootstrap(resamples, seed))
+    write_report(out, "robustness", rows, text, _plot(rows))
     return text
 
 
-def _test_all(loaded, name, videos, levels, out, frames, seed, progress):
-    """Predict a dataset at every level that is not there yet."""
+def _predict_levels(loaded, name, videos, levels, out, frames, seed, progress):
+    """Predict a dataset at every level that is not finished yet."""
     from tqdm import tqdm
 
-    most = frames or loaded.config["frame_num"]["test"]
-    make = partial(CorruptedFrames, loaded.config, videos, frames_per_video=most, corruption_seed=seed)
-    facts = identity(loaded, make(level=levels[0])) | {"dataset": name, "split": "test", "seed": seed}
-    paths = {level: _path(out, level, name) for level in levels}
-    facts = {level: facts | {"corruption": _described(level)} for level in levels}
+    max_frames = frames or loaded.config["frame_num"]["test"]
+    make = partial(CorruptedFrames, loaded.config, videos, frames_per_video=max_frames, corruption_seed=seed)
+    common = identity(loaded, make(level=levels[0])) | {"dataset": name, "split": "test", "seed": seed}
+    paths = {level: out / "levels" / level.folder / "predictions" / f"{name}.parquet" for level in levels}
+    facts = {level: common | {"corruption": level.facts} for level in levels}
     left = [level for level in levels if not finished(paths[level], facts[level])]
     if len(left) < len(levels):
         logger.info("%s: %d of %d levels were finished before", name, len(levels) - len(left), len(levels))
@@ -162,35 +183,20 @@ def _test_all(loaded, name, videos, levels, out, frames, seed, progress):
         predict(loaded, make(level=level), paths[level], facts[level], title=level.folder, progress=progress, **scoring)
 
 
-def _described(level):
-    """What was done to the frames, as kept beside their predictions."""
-    if level.kind in ATTACKS:
-        return {"attack": level.kind, "epsilon": level.level, "steps": STEPS if level.kind == "pgd" else 1}
-    return {"kind": level.kind, "level": level.level}
-
-
-def _path(out, level, name):
-    return out / "levels" / level.folder / "predictions" / f"{name}.parquet"
-
-
-def _scores(out, level, name) -> Scores:
-    return read_run(out / "levels" / level.folder).sets[name]
-
-
-def _some(videos, most):
-    """At most ``most`` videos of each class, evenly spaced."""
-    if most is None:
+def _evenly_per_class(videos, max_videos):
+    """At most ``max_videos`` videos of each class, evenly spaced."""
+    if max_videos is None:
         return videos
-    kept = {video for kind in (0, 1) for video in evenly_spaced([v for v in videos if v.label == kind], most)}
+    kept = {video for kind in (0, 1) for video in evenly_spaced([v for v in videos if v.label == kind], max_videos)}
     return [video for video in videos if video in kept]
 
 
-def tables(scores: dict, resamples: int, seed: int) -> tuple[list, str]:
+def tables(scores: dict[str, dict[Level, Scores]], bootstrap: Bootstrap) -> tuple[list[list], str]:
     """The figures of every level against the clean frames, as rows of a CSV and as Markdown.
 
     Args:
-        scores: ``{dataset: {Level: Scores}}``, the clean ones among them, all of the same frames.
-        resamples, seed: of the bootstrap of the clean AUROC.
+        scores: by dataset and level, with the clean frames, all of the same frames.
+        bootstrap: for the clean AUROC's interval.
 
     Raises:
         LNCLIPError: a level has other videos or frames than the clean ones.
@@ -199,25 +205,30 @@ def tables(scores: dict, resamples: int, seed: int) -> tuple[list, str]:
     parts = []
     for name, levels in scores.items():
         clean = levels[Level(CLEAN)]
-        base = report.auroc(clean.label, clean.score, resamples=resamples, seed=report.seed_of(seed, name))
+        base = bootstrap.auroc(clean.label, clean.score, name)
         counts = [len(clean.label), clean.frames]
         rows.append([name, CLEAN, None, base.value, 0.0, None, None, None, *counts])
-        found = {}
-        for level, there in levels.items():
+        drops = {}
+        for level, corrupted in levels.items():
             if level.kind == CLEAN:
                 continue
-            if clean.frames != there.frames or not np.array_equal(clean.video, there.video):
-                raise LNCLIPError(f"{name}: {level.folder} is of other frames than the clean ones; give another --out")
-            found[level] = _drop(clean, there)
-            rows.append([name, *level, *found[level], *counts])
-        parts.append(_one_set(name, base, found, counts))
+            if clean.frames != corrupted.frames or not np.array_equal(clean.video, corrupted.video):
+                raise LNCLIPError(
+                    f"{name}: {level.folder} has other frames than clean; give another output folder (out)"
+                )
+            drops[level] = drop_between(clean, corrupted)
+            rows.append([name, *level, *drops[level], *counts])
+        parts.append(_text_of_dataset(name, base, drops, counts))
     return rows, "\n".join(parts) + NOTES
 
 
-NOTES = (
-    "\nAUROC over videos in %. Drops in points, with 95 % intervals of DeLong's test on the same videos.\n"
-    "Mean corruption degradation: the mean over the corruptions of the mean drop over their levels; attacks stay out.\n"
-)
+def drop_between(clean: Scores, corrupted: Scores) -> Drop:
+    """The drop of the AUROC, with its 95 % interval by DeLong's test on the same videos."""
+    test = delong(clean.label, clean.score, corrupted.score)
+    bounds: tuple = (None, None)
+    if test.error is not None:
+        bounds = test.difference - 1.959964 * test.error, test.difference + 1.959964 * test.error
+    return Drop(test.b, test.difference, *bounds, test.p)
 
 
 def degradation(drops: dict[Level, float]) -> tuple[dict[str, float], float | None]:
@@ -237,47 +248,32 @@ def degradation(drops: dict[Level, float]) -> tuple[dict[str, float], float | No
     return means, float(np.mean(list(means.values()))) if means else None
 
 
-def _drop(clean, there):
-    """AUROC, its drop from the clean one, the bounds of the drop, and DeLong's p."""
-    test = delong(clean.label, clean.score, there.score)
-    bounds = (None, None)
-    if test.error is not None:
-        bounds = test.difference - 1.959964 * test.error, test.difference + 1.959964 * test.error
-    return [test.b, test.difference, *bounds, test.p]
-
-
-def _one_set(name, base, found, counts):
-    means, overall = degradation({level: drop for level, (_, drop, *_) in found.items()})
-    head = f"## {name}\n\nClean: {base} %, {counts[0]} videos, {counts[1]} frames.\n"
-    parts = [head]
-    kinds = list(dict.fromkeys(level.kind for level in found))
-    degraded = [kind for kind in kinds if kind in CORRUPTIONS]
-    if degraded:
+def _text_of_dataset(name, base: Estimate, drops: dict[Level, Drop], counts):
+    means, overall = degradation({level: drop.drop for level, drop in drops.items()})
+    by_kind: dict[str, dict[float, Drop]] = {}
+    for level, drop in drops.items():
+        by_kind.setdefault(level.kind, {})[level.level] = drop
+    parts = [f"## {name}\n\nClean: {base} %, {counts[0]} videos, {counts[1]} frames.\n"]
+    if means:
         table = [["corruption (level: AUROC, drop)", "1", "2", "3", "4", "5", "mean drop"]]
-        for kind in degraded:
-            shown = [_shown(level, values) for level, values in found.items() if level.kind == kind]
-            title = f"{CORRUPTIONS[kind].title} ({CORRUPTIONS[kind].unit})"
-            table.append([title, *shown, _points(means[kind])])
-        parts.append(report.markdown_table(table))
-        parts.append(f"Mean corruption degradation: **{_points(overall)}** points over {len(degraded)} corruptions.\n")
-    if len(kinds) > len(degraded):
-        table = [["attack", *(f"ε = {epsilon}/255" for epsilon in EPSILONS)]]
-        for kind in kinds[len(degraded) :]:
-            shown = [f"{report.percent(values[0])}, {_interval(values)}" for level, values in found.items()
-                     if level.kind == kind]  # fmt: skip
-            table.append([ATTACKS[kind] + (f", {STEPS} steps" if kind == "pgd" else ""), *shown])
-        parts.append(report.markdown_table(table))
+        for kind, mean in means.items():
+            shown = [f"{level:g}: {_drop_text(drop)}" for level, drop in by_kind[kind].items()]
+            table.append([f"{CORRUPTIONS[kind].title} ({CORRUPTIONS[kind].unit})", *shown, _points(mean)])
+        parts.append(aligned_markdown(table))
+        parts.append(f"Mean corruption degradation: **{_points(overall)}** points over {len(means)} corruptions.\n")
+    attacked = [kind for kind in by_kind if kind in ATTACKS]
+    if attacked:
+        table = [["attack", *(f"ε = {level:g}/255" for level in by_kind[attacked[0]])]]
+        for kind in attacked:
+            steps = f", {ATTACKS[kind].steps} steps" if ATTACKS[kind].steps > 1 else ""
+            table.append([ATTACKS[kind].title + steps, *map(_drop_text, by_kind[kind].values())])
+        parts.append(aligned_markdown(table))
     return "\n".join(parts)
 
 
-def _shown(level, values):
-    return f"{level.level:g}: {report.percent(values[0])}, {_interval(values)}"
-
-
-def _interval(values):
-    _, drop, low, high, _ = values
-    bounds = "" if low is None else f" [{_points(low)}, {_points(high)}]"
-    return _points(drop) + bounds
+def _drop_text(drop: Drop):
+    bounds = "" if drop.low is None else f" [{_points(drop.low)}, {_points(drop.high)}]"
+    return f"{percent(drop.auroc)}, {_points(drop.drop)}{bounds}"
 
 
 def _points(value):
@@ -285,36 +281,29 @@ def _points(value):
     return f"{round(100 * value, 1) + 0.0:.1f}"
 
 
-def _plot(path, rows):
-    kinds = [kind for kind in (*CORRUPTIONS, *ATTACKS) if any(row[1] == kind for row in rows)]
+def _plot(rows):
+    """One panel per corruption and attack; None without any."""
+    kinds: dict[str, Corruption | Attack] = {
+        name: kind for name, kind in {**CORRUPTIONS, **ATTACKS}.items() if any(row[1] == name for row in rows)
+    }
     if not kinds:
-        return
-    columns = min(3, len(kinds))
-    lines = -(-len(kinds) // columns)
-    figure = new_figure(4.2 * columns, 3.2 * lines)
-    panels = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
+        return None
+    figure, panels = new_panels(len(kinds), 4.2, 3.2, columns=3, sharey=True)
     datasets = list(dict.fromkeys(row[0] for row in rows[1:]))
     low = min(100 * row[3] for row in rows[1:])
-    for panel, kind in zip(panels, kinds, strict=False):
-        for at, name in enumerate(datasets):
+    for panel, (kind, known) in zip(panels, kinds.items(), strict=True):
+        for index, name in enumerate(datasets):
             clean = next(row for row in rows if row[0] == name and row[1] == CLEAN)
             curve = [row for row in rows if row[0] == name and row[1] == kind]
-            texts = ["clean", *(f"{row[2]:g}" for row in curve)]
             values = [100 * clean[3], *(100 * row[3] for row in curve)]
-            panel.plot(range(len(values)), values, color=f"C{at}", marker="o", markersize=4, label=name)
-            if curve[0][5] is not None:  # the bounds of the drop, taken from the clean AUROC
-                panel.fill_between(
-                    range(1, len(values)), [100 * (clean[3] - row[6]) for row in curve],
-                    [100 * (clean[3] - row[5]) for row in curve], color=f"C{at}", alpha=0.15, linewidth=0,
-                )  # fmt: skip
-            panel.set_xticks(range(len(texts)), texts)
+            panel.plot(range(len(values)), values, color=f"C{index}", marker="o", markersize=4, label=name)
+            if curve[0][5] is not None:  # the bounds of the drop, subtracted from the clean AUROC
+                lower, upper = ([100 * (clean[3] - row[column]) for row in curve] for column in (6, 5))
+                panel.fill_between(range(1, len(values)), lower, upper, color=f"C{index}", alpha=0.15, linewidth=0)
+            panel.set_xticks(range(len(values)), ["clean", *(f"{row[2]:g}" for row in curve)])
         panel.axhline(50, color="0.8", linewidth=1, linestyle="--")
-        title, unit = (CORRUPTIONS[kind].title, CORRUPTIONS[kind].unit) if kind in CORRUPTIONS else (
-            ATTACKS[kind], "ε of 255")  # fmt: skip
-        panel.set(title=title, xlabel=unit, ylim=(min(45, low - 3), 101))
-    for panel in panels[::columns]:
+        panel.set(title=known.title, xlabel=known.unit, ylim=(min(45, low - 3), 101))
+    for panel in panels[::3]:
         panel.set_ylabel("video AUROC, %")
-    for panel in panels[len(kinds) :]:
-        panel.set_axis_off()
     panels[0].legend(loc="lower left", fontsize="small")
-    save_figure(figure, path)
+    return figure

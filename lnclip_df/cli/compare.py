@@ -75,13 +75,13 @@ def calibrate(
     weights: the temperature, the threshold, counts, and the hash of the weights. --out gets reliability.png,
     calibration.md and calibration.csv.
     """
-    from lnclip_df.analysis.calibrate import calibrate
+    from lnclip_df.analysis.calibrate_run import calibrate_run
     from lnclip_df.weights.restore import config_for
 
     loaded = None
     if validation is None and (config or overrides):
         loaded = config_for(weights or run / "best.safetensors", config, overrides)
-    calibrate(
+    calibrate_run(
         run, datasets=datasets, weights=weights, validation=validation, fpr=fpr, bins=bins, config=loaded, out=out,
         device=device, progress=not quiet,
     )  # fmt: skip
@@ -112,9 +112,10 @@ def coverage(
 
     Example: lnclip-df coverage runs/first --found frames-found.csv
 
-    Failures are left out, get the score 0.5 (per video, and per frame), or count as missing: ranked below every video.
+    Failures are left out, get the score 0.5 (per video, and per frame), or count as missing: in the wrong order with
+    every video of the other class.
     """
-    from lnclip_df.analysis.coverage import coverage, write_found
+    from lnclip_df.analysis.coverage import coverage, write_counts
     from lnclip_df.analysis.report import study_folder
 
     if (found is None) == (not manifest):
@@ -123,7 +124,7 @@ def coverage(
         if dataset is None or root is None:
             raise LNCLIPError("--manifest needs --dataset NAME and --root DIR")
         found = study_folder(run, out, "coverage") / "frames-found.csv"
-        write_found(found, manifest, dataset, root, level=level, folders=opt.folders(folder))
+        write_counts(found, manifest, dataset, root, level=level, folders=opt.folders(folder))
     coverage(run, found, datasets=datasets, resamples=resamples, seed=seed, out=out)
     _show(run, out, "coverage", "coverage.png")
 
@@ -154,8 +155,8 @@ def subgroups(
     from lnclip_df.analysis.subgroups import subgroups
 
     subgroups(
-        run, attributes, by, datasets=datasets, calibrated=calibration, validation=validation, fpr=fpr,
-        threshold=threshold, least=least, resamples=resamples, seed=seed, out=out,
+        run, attributes, by, datasets=datasets, calibration=calibration, validation=validation, fpr=fpr,
+        threshold=threshold, min_videos=least, resamples=resamples, seed=seed, out=out,
     )  # fmt: skip
     _show(run, out, "subgroups", "subgroups.png")
 
@@ -174,7 +175,7 @@ def aggregate(
     The ways are mean probability, mean logit, median, highest quarter and trimmed mean; after lnclip-df test
     --save-features also the distance that the feature moves on the sphere from frame to frame.
     """
-    from lnclip_df.analysis.aggregations import compare_aggregations
+    from lnclip_df.analysis.compare_aggregations import compare_aggregations
 
     compare_aggregations(run, datasets=datasets, resamples=resamples, seed=seed, out=out)
     _show(run, out, "aggregate", "aggregate.png")

@@ -1,11 +1,15 @@
-"""Figures: matplotlib's, which is an extra, without its state; written as PNG whole or not at all."""
+"""Figures of matplotlib, an optional package; written as PNG whole or not at all."""
+
+import math
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import atomic_path
 
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # colours that colour-blind readers can tell apart
+
 
 def new_figure(width: float, height: float):
-    """A matplotlib figure of this size in inches.
+    """A matplotlib figure of this size in inches, without matplotlib's global state.
 
     Raises:
         LNCLIPError: matplotlib is absent.
@@ -15,6 +19,24 @@ def new_figure(width: float, height: float):
     except ImportError as error:
         raise LNCLIPError("plots need matplotlib: pip install 'lnclip-df[demo]'") from error
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def new_panels(count: int, width: float, height: float, columns: int, *, sharey: bool = False):
+    """A figure of ``count`` panels of this size in inches, in rows of at most ``columns``.
+
+    Returns:
+        The figure, and its panels row by row.
+
+    Raises:
+        LNCLIPError: matplotlib is absent.
+    """
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    figure = new_figure(width * columns, height * rows)
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel()
+    for unused in panels[count:]:
+        unused.set_axis_off()
+    return figure, list(panels[:count])
 
 
 def save_figure(figure, path, dpi: int = 120):

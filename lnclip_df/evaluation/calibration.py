@@ -1,4 +1,4 @@
-"""Whether a probability of fake can be taken at its word, and one number that mends it: pure functions on arrays."""
+"""Measures of calibration, and the temperature and threshold that a calibration fits: pure functions on arrays."""
 
 import math
 from typing import NamedTuple
@@ -7,13 +7,13 @@ import numpy as np
 
 from lnclip_df.evaluation.probabilities import check_scores, logit
 
-FILE = "calibration.json"  # beside the weights: what lnclip-df calibrate found
+FILE = "calibration.json"  # written beside the weights by lnclip-df calibrate
 BINS = 15
 RANGE = (0.01, 100.0)  # of a temperature
 
 
 class Reliability(NamedTuple):
-    """By bin: how many probabilities fell there, their mean, and how many of them were fake. Empty bins hold 0."""
+    """Per bin: the number of probabilities, their mean, and the number of fakes. Empty bins have 0."""
 
     count: np.ndarray
     prob: np.ndarray
@@ -26,7 +26,7 @@ def reliability(label, prob, bins: int = BINS) -> Reliability:
     Args:
         label: N labels, 0 real or 1 fake.
         prob: N probabilities of fake, 0..1.
-        bins: how many, at least 1.
+        bins: number of bins, at least 1.
 
     Raises:
         ValueError: as in ``frame_metrics``, or ``bins`` is below 1.
@@ -36,11 +36,11 @@ def reliability(label, prob, bins: int = BINS) -> Reliability:
     """
     label, prob = check_scores(label, prob)
     if bins < 1:
-        raise ValueError(f"bins is {bins}; at least 1 is needed")
-    place = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], prob)
-    count = np.bincount(place, minlength=bins)
-    total = np.bincount(place, weights=prob, minlength=bins)
-    fakes = np.bincount(place, weights=label, minlength=bins).astype(np.int64)
+        raise ValueError(f"bins is {bins}; expected at least 1")
+    index = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], prob)
+    count = np.bincount(index, minlength=bins)
+    total = np.bincount(index, weights=prob, minlength=bins)
+    fakes = np.bincount(index, weights=label, minlength=bins).astype(np.int64)
     return Reliability(count, total / np.maximum(count, 1), fakes)
 
 
@@ -48,8 +48,8 @@ def ece(label, prob, bins: int = BINS) -> float:
     """The expected calibration error of the probability of fake, 0..1.
 
     Σ_b n_b/N · |share of fakes − mean probability| over equal bins of the probability of fake (Naeini, Cooper and
-    Hauskrecht, *Obtaining Well Calibrated Probabilities Using Bayesian Binning*, AAAI 2015). With few samples a bin it
-    is above 0 for a perfectly calibrated detector too. Arguments and errors as ``reliability``.
+    Hauskrecht, *Obtaining Well Calibrated Probabilities Using Bayesian Binning*, AAAI 2015). With few samples
+    per bin it is above 0 for a perfectly calibrated detector too. Arguments and errors as ``reliability``.
 
     >>> round(ece([0, 1, 1, 1], [0.1, 0.2, 0.7, 0.9], bins=2), 3)
     0.275
@@ -59,7 +59,7 @@ def ece(label, prob, bins: int = BINS) -> float:
 
 
 def nll(label, prob) -> float:
-    """Mean negative log-likelihood in nats; probabilities nearer to 0 or 1 than float32 can say are taken as that near.
+    """Mean negative log-likelihood in nats; probabilities are clipped to those that float32 can tell from 0 and 1.
 
     >>> round(nll([0, 1], [0.5, 0.5]), 4)
     0.6931
@@ -79,7 +79,7 @@ def brier(label, prob) -> float:
 
 
 def scaled(prob, temperature: float) -> np.ndarray:
-    """The probabilities that the logits divided by ``temperature`` give.
+    """Probabilities after temperature scaling: those of the logits divided by ``temperature``.
 
     Raises:
         ValueError: the temperature is not above 0.
@@ -88,19 +88,19 @@ def scaled(prob, temperature: float) -> np.ndarray:
     [0.75, 0.5]
     """
     if not temperature > 0:
-        raise ValueError(f"temperature is {temperature}; accepted is more than 0")
+        raise ValueError(f"temperature is {temperature}; expected more than 0")
     return 1 / (1 + np.exp(-logit(prob) / temperature))
 
 
 def fit_temperature(label, prob) -> float:
-    """The temperature whose probabilities have the least negative log-likelihood, 0.01 to 100.
+    """The temperature, 0.01 to 100, with the least negative log-likelihood.
 
     Guo, Pleiss, Sun and Weinberger, *On Calibration of Modern Neural Networks* (ICML 2017). In 1/T the likelihood is
-    concave, so there is one optimum; L-BFGS finds it over log T. An end of the range means that there is none: 0.01
-    where a threshold at ½ separates the classes, 100 where the logits say nothing.
+    concave, so there is one optimum; L-BFGS finds it over log T. An end of the range means that there is no optimum:
+    0.01 where a threshold at ½ separates the classes, 100 where the logits carry no information.
 
     Args:
-        label: N labels, 0 real or 1 fake, both there.
+        label: N labels, 0 real or 1 fake, both classes present.
         prob: N probabilities of fake, 0..1.
 
     Raises:
@@ -113,7 +113,7 @@ def fit_temperature(label, prob) -> float:
 
     label, prob = check_scores(label, prob)
     if label.min() == label.max():
-        raise ValueError("all labels are equal: a temperature needs reals and fakes")
+        raise ValueError("all labels are equal; expected reals and fakes")
     margin = _sign(label) * logit(prob)
 
     def loss(log_t):
@@ -126,7 +126,7 @@ def fit_temperature(label, prob) -> float:
 
 
 def threshold_at_fpr(label, score, fpr: float) -> float:
-    """The lowest threshold that at most a share ``fpr`` of the reals is above: fake is what is *above* it.
+    """The lowest threshold with a false positive rate of at most ``fpr``; a score *above* it counts as fake.
 
     Args:
         label: N labels, 0 real or 1 fake, with reals among them.
@@ -141,10 +141,10 @@ def threshold_at_fpr(label, score, fpr: float) -> float:
     """
     label, score = check_scores(label, score)
     if not 0 <= fpr < 1:
-        raise ValueError(f"fpr is {fpr}; accepted is 0 or more and less than 1")
+        raise ValueError(f"fpr is {fpr}; expected 0 or more and less than 1")
     reals = np.sort(score[label == 0])[::-1]
     if not len(reals):
-        raise ValueError("no real: a false positive rate needs some")
+        raise ValueError("no real among the labels; a false positive rate needs reals")
     return float(reals[math.floor(fpr * len(reals) + 1e-9)])
 
 

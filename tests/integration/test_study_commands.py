@@ -49,7 +49,7 @@ def test_aggregate_and_coverage_print_their_tables(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["calibrate", "RUN"], "--out"),
+        (["calibrate", "RUN"], "give a folder for the results (out)"),
         (["coverage", "RUN"], "--found"),
         (["coverage", "RUN", "--manifest", "m.csv"], "--dataset"),
         (["subgroups", "RUN", "--attributes", "no.csv", "--by", "sex"], "no threshold"),

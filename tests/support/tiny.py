@@ -42,6 +42,20 @@ def make_toy(root):
     return root
 
 
+def toy_with_weights(root, seed: int = 0):
+    """``make_toy``, its configuration, and the path of the weights of an untrained detector."""
+    import torch
+
+    from lnclip_df.models.detector import LNCLIPDetector
+    from lnclip_df.weights import save_weights
+
+    config = configured(make_toy(root))
+    torch.manual_seed(seed)
+    weights = root / "run" / "best.safetensors"
+    save_weights(LNCLIPDetector(config), weights, {"config": config})
+    return config, weights
+
+
 def write_dataset(root, name, classes):
     """Write a dataset JSON where ``configured(root)`` looks for it."""
     folder = root / "preprocessing" / "dataset_json"

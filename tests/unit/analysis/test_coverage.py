@@ -7,9 +7,10 @@ import pytest
 import trees
 from sklearn.metrics import roc_auc_score
 
-from lnclip_df.analysis import report
-from lnclip_df.analysis.coverage import COLUMNS, coverage, read_found, treated, write_found
+from lnclip_df.analysis.coverage import COLUMNS, coverage, read_counts, treated, write_counts
+from lnclip_df.analysis.estimates import Bootstrap
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.tables import read_csv
 from lnclip_df.datasets.scan import scan_videos
 
 
@@ -32,7 +33,7 @@ def order(a, b):
 
 
 def area(label, score):
-    return report.auroc(label, score, resamples=0).value
+    return Bootstrap(resamples=0).auroc(label, score).value
 
 
 def test_the_treatments_equal_loops_over_pairs():
@@ -76,7 +77,7 @@ def run(tmp_path):
 def test_the_study_writes_what_the_functions_say(run, tmp_path):
     path, found, _ = run
     text = coverage(path, found, resamples=200, out=tmp_path / "out")
-    rows = {row["part"]: row for row in report.read_csv(tmp_path / "out" / "coverage.csv", ("part",))}
+    rows = {row["part"]: row for row in read_csv(tmp_path / "out" / "coverage.csv", ("part",))}
     for name, (label, score) in treated(*videos()).items():
         assert float(rows[name]["auroc"]) == pytest.approx(roc_auc_score(label, score), abs=1e-6)
         assert float(rows[name]["low"]) < float(rows[name]["auroc"]) < float(rows[name]["high"])
@@ -92,7 +93,7 @@ def test_the_study_writes_what_the_functions_say(run, tmp_path):
     [
         (lambda rows: rows[3].__setitem__(4, 9), "line 5.*9 of 8 frames"),
         (lambda rows: rows[3].__setitem__(2, "x"), "line 5.*whole numbers"),
-        (lambda rows: rows.append(list(rows[0])), "is there twice"),
+        (lambda rows: rows.append(list(rows[0])), "has two rows"),
         (lambda rows: rows.append(["toy", "new", 1, 8, 3]), "new has 3 frames with a face and no prediction"),
         (lambda rows: rows.pop(next(i for i, r in enumerate(rows) if r[4])), "have no row"),
         (lambda rows: next(r for r in rows if r[4]).__setitem__(4, 0), "no face.*contradict"),
@@ -123,11 +124,11 @@ def test_the_manifest_is_joined_by_the_key_that_predictions_have(tmp_path, name)
     items = [item for item in scan_videos(name, root, level=level) if "test" in item.splits]
     rows = [[item.path, 32, at % 33] for at, item in enumerate(items)]
     manifest = write(tmp_path / "m.csv", [["video", "asked", "saved"], *rows])
-    found = read_found(write_found(tmp_path / "found.csv", [manifest], name, root, level=level))[name]
+    found = read_counts(write_counts(tmp_path / "found.csv", [manifest], name, root, level=level))[name]
     rearrange(name, root, tmp_path / "preprocessing" / "dataset_json", relative_to=tmp_path, level=level)
     keys = {video.key: video.label for video in read_videos(configured(tmp_path), [name], "test")}
     assert dict(zip(found.video, found.label, strict=True)) == keys
     assert found.found.tolist() == [row[2] for row in rows]
     write(manifest, [["video", "asked", "saved"], *rows[1:]])
     with pytest.raises(LNCLIPError, match="is in no manifest"):
-        write_found(tmp_path / "found.csv", [manifest], name, root, level=level)
+        write_counts(tmp_path / "found.csv", [manifest], name, root, level=level)

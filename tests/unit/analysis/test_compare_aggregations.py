@@ -3,27 +3,23 @@
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
-from tiny import configured, make_toy
+from tiny import toy_with_weights
 
-from lnclip_df.analysis import report
-from lnclip_df.analysis.aggregations import MOVEMENT, all_scores, compare_aggregations
+from lnclip_df.analysis.compare_aggregations import MOVEMENT, all_scores, compare_aggregations
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.tables import read_csv
 from lnclip_df.evaluation.aggregation import AGGREGATIONS, movement
 from lnclip_df.evaluation.features import features_file, read_features
 from lnclip_df.evaluation.predictions import read_predictions
 from lnclip_df.evaluation.runs import read_run
 from lnclip_df.evaluation.test import test as lnclip_test
 from lnclip_df.models.detector import LNCLIPDetector
-from lnclip_df.weights import save_weights
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run that was tested with its features: configuration, weights, folder."""
-    root = make_toy(tmp_path_factory.mktemp("toy"))
-    config = configured(root)
-    weights = root / "run" / "best.safetensors"
-    save_weights(LNCLIPDetector(config), weights, {"config": config})
+    config, weights = toy_with_weights(tmp_path_factory.mktemp("toy"))
     predict_toy(config, weights, save_features=True)
     return config, weights
 
@@ -58,7 +54,7 @@ def test_saved_features_are_the_detectors_in_the_predictions_order(run):
 def test_the_study_compares_all_on_the_run(run):
     _, weights = run
     text = compare_aggregations(weights.parent, resamples=100, out=weights.parent / "out")
-    rows = {row["aggregation"]: row for row in report.read_csv(weights.parent / "out" / "aggregate.csv", ("p",))}
+    rows = {row["aggregation"]: row for row in read_csv(weights.parent / "out" / "aggregate.csv", ("p",))}
     assert list(rows) == [*AGGREGATIONS, MOVEMENT]
     read = read_run(weights.parent)
     scores = read.sets["toy"]
@@ -104,5 +100,5 @@ def test_features_of_another_test_are_refused(run, tmp_path):
 
 def test_a_run_without_frames_is_refused(tmp_path):
     (tmp_path / "run.csv").write_text("dataset,video,label,prob\na,v,0,0.1\na,w,1,0.9\n")
-    with pytest.raises(LNCLIPError, match="no frames to aggregate"):
+    with pytest.raises(LNCLIPError, match="one row per video; expected several frames"):
         compare_aggregations(tmp_path / "run.csv", out=tmp_path / "out")

@@ -4,28 +4,14 @@ import math
 
 import numpy as np
 import pytest
+from references import naive_wilson
 from sklearn.metrics import roc_auc_score
 
-from lnclip_df.analysis import report
-from lnclip_df.analysis.subgroups import UNKNOWN, gap, group_figures, read_attributes, subgroups
+from lnclip_df.analysis.estimates import Bootstrap, wilson
+from lnclip_df.analysis.subgroups import UNKNOWN, Group, gap, group_figures, read_attributes, subgroups
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.tables import read_csv
 from lnclip_df.evaluation.runs import read_run
-
-
-def naive_wilson(k, n, z=1.959963984540054):
-    """Wilson's bounds: the roots p of (k/n − p)² = z² p(1 − p)/n."""
-    a, b, c = 1 + z * z / n, -(2 * k / n + z * z / n), (k / n) ** 2
-    root = math.sqrt(max(0, b * b - 4 * a * c))
-    return (-b - root) / (2 * a), (-b + root) / (2 * a)
-
-
-@pytest.mark.parametrize(("k", "n"), [(0, 5), (2, 10), (56, 70), (48, 80), (7, 7)])
-def test_wilson_solves_its_quadratic(k, n):
-    assert report.wilson(k, n)[1:] == pytest.approx(naive_wilson(k, n), abs=1e-9)
-
-
-def test_nothing_has_no_share():
-    assert str(report.wilson(0, 0)) == "–"
 
 
 @pytest.fixture
@@ -48,23 +34,24 @@ def test_figures_equal_counting(run):
     scores = read_run(run / "run.csv").sets["toy"]
     groups = read_attributes(run / "attributes.csv", ["sex"])
     named = [groups.get(video, {}).get("sex", UNKNOWN) for video in scores.video]
-    found = group_figures(scores, named, 0.55, resamples=300, seed=[0])
+    found = group_figures(scores, named, 0.55, Bootstrap(300))
     assert list(found) == ["f", "m", UNKNOWN]
     for name, part in found.items():
         rows = [(s, y) for s, y, g in zip(scores.score, scores.label, named, strict=True) if g == name]
         reals, fakes = [s for s, y in rows if y == 0], [s for s, y in rows if y == 1]
-        assert (part["reals"], part["fakes"]) == (len(reals), len(fakes))
+        assert (part.reals, part.fakes) == (len(reals), len(fakes))
         wrong = sum(s > 0.55 for s in reals), sum(s <= 0.55 for s in fakes)
-        assert part["errors"] == wrong
-        assert part["FPR"] == pytest.approx((wrong[0] / len(reals), *naive_wilson(wrong[0], len(reals))), abs=1e-9)
-        assert part["FNR"] == pytest.approx((wrong[1] / len(fakes), *naive_wilson(wrong[1], len(fakes))), abs=1e-9)
-        assert part["AUROC"].value == pytest.approx(roc_auc_score([y for _, y in rows], [s for s, _ in rows]))
-        assert part["AUROC"].low <= part["AUROC"].value <= part["AUROC"].high
+        assert part.errors == wrong
+        for figure, errors, n in zip(("FPR", "FNR"), wrong, (len(reals), len(fakes)), strict=True):
+            assert part.figures[figure] == pytest.approx((errors / n, *naive_wilson(errors, n)), abs=1e-9)
+        assert part.figures["AUROC"].value == pytest.approx(roc_auc_score([y for _, y in rows], [s for s, _ in rows]))
+        assert part.figures["AUROC"].low <= part.figures["AUROC"].value <= part.figures["AUROC"].high
 
 
 def test_the_gap_of_rates_is_newcombes_worked_example():
     """Newcombe 1998, table II: 56/70 and 48/80 differ by 0.2, with the interval 0.0524 to 0.3339 of his method 10."""
-    parts = {name: {"FPR": report.wilson(k, n), "reals": n} for name, (k, n) in {"a": (56, 70), "b": (48, 80)}.items()}
+    counts = {"a": (56, 70), "b": (48, 80)}
+    parts = {name: Group(reals=n, figures={"FPR": wilson(k, n)}) for name, (k, n) in counts.items()}
     high, low, estimate = gap(parts, "FPR")
     assert (high, low) == ("a", "b")
     assert estimate == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)
@@ -73,7 +60,7 @@ def test_the_gap_of_rates_is_newcombes_worked_example():
 def test_the_gap_of_aurocs_agrees_with_delongs_variances(run):
     scores = read_run(run / "run.csv").sets["toy"]
     named = np.array(["f" if int(v[1:]) // 2 % 2 == 0 else "m" for v in scores.video])
-    found = group_figures(scores, named, 0.5, resamples=10_000, seed=[0])
+    found = group_figures(scores, named, 0.5, Bootstrap(10_000))
     _, _, estimate = gap(found, "AUROC")
     from lnclip_df.evaluation.statistics import placements
 
@@ -88,7 +75,7 @@ def test_the_gap_of_aurocs_agrees_with_delongs_variances(run):
 
 def test_small_and_unknown_groups_stay_out_of_the_gap():
     def part(k, n):
-        return {"FPR": report.wilson(k, n), "reals": n}
+        return Group(reals=n, figures={"FPR": wilson(k, n)})
 
     parts = {"a": part(1, 20), "b": part(4, 20), "tiny": part(3, 3), UNKNOWN: part(20, 20)}
     assert gap(parts, "FPR")[:2] == ("b", "a")
@@ -103,7 +90,7 @@ def test_the_study_takes_its_threshold_from_validation(run):
     scores = read_run(run / "run.csv").sets["toy"]
     reals = sorted(scores.score[scores.label == 0], reverse=True)
     assert f"threshold {reals[10]:.4f}" in text
-    rows = report.read_csv(out / "subgroups.csv", ("group",))
+    rows = read_csv(out / "subgroups.csv", ("group",))
     assert [(row["attribute"], row["group"]) for row in rows] == [
         ("sex", "f"), ("sex", "m"), ("sex", UNKNOWN), ("level", "c23"), ("level", UNKNOWN),
     ]  # fmt: skip
@@ -115,15 +102,15 @@ def test_the_study_takes_its_threshold_from_validation(run):
     ("options", "message"),
     [
         ({}, "no threshold"),
-        ({"threshold": 2.0}, "--threshold 2.0"),
-        ({"threshold": 0.5, "validation": "run.csv"}, "name one of"),
+        ({"threshold": 2.0}, "threshold is 2.0; expected 0 to 1"),
+        ({"threshold": 0.5, "validation": "run.csv"}, "give one of them"),
         ({"threshold": 0.5, "by": ["age"]}, "no column age"),
-        ({"threshold": 0.5, "by": []}, "--by"),
+        ({"threshold": 0.5, "by": []}, "by is empty"),
         ({"threshold": 0.5, "attributes": "absent.csv"}, "cannot read"),
         ({"threshold": 0.5, "datasets": ["other"]}, "no predictions of other"),
     ],
 )
-def test_unfit_options_are_one_line(run, options, message):
+def test_invalid_options_are_one_line(run, options, message):
     options = {"by": ["sex"], "attributes": "attributes.csv", "out": run / "out"} | options
     attributes, by = run / options.pop("attributes"), options.pop("by")
     with pytest.raises(LNCLIPError, match=message):
@@ -134,7 +121,7 @@ def test_unfit_options_are_one_line(run, options, message):
     ("text", "message"),
     [
         ("video,sex\nv1,f\nv1,m\n", "line 3.*other values"),
-        ("video,sex\nx1,f\n", "names no video of run; a key there is such as v0"),
+        ("video,sex\nx1,f\n", "names no video of run; expected keys like v0"),
         ("video,sex\nv1\n", "line 2 has more or fewer cells than the header"),
         ("video,sex\n", "has no rows"),
     ],
