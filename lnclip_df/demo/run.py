@@ -1,4 +1,4 @@
-"""The demo, from nothing to a leaderboard: every stage is the code that real data go through."""
+"""The demo, from synthetic videos to a leaderboard. Every stage is the code that real data go through."""
 
 import logging
 import time
@@ -8,11 +8,11 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, write_json
 
 DATASET = "LNCLIP-demo"
-FRAMES = 8  # face crops a video
+FRAMES = 8  # face crops per video
 NOTE = (
-    "What these numbers are: the method at work – frozen random weights of which the LayerNorms and the head were\n"
-    "trained – on synthetic forgeries of identities that training never saw.\n"
-    "What they are not: a figure of the paper, or any word on real deepfakes. Every identity comes from one photograph."
+    "These numbers show that the method works: a backbone of random weights, of which LayerNorms and head are\n"
+    "trained, tested on synthetic forgeries of identities that training never saw.\n"
+    "They are not figures of the paper and say nothing about real deepfakes. Every identity comes from one photograph."
 )
 
 logger = logging.getLogger(__name__)
@@ -21,21 +21,21 @@ logger = logging.getLogger(__name__)
 def run_demo(out="runs/demo", seed: int = 0, *, workers: int | None = None, progress: bool = True) -> dict:
     """Make videos, cut faces, train, test the trained and the untrained detector, and compare them.
 
-    Started again in the same folder, it goes on after the last finished step.
+    A second call with the same folder continues after the last finished step.
 
     Args:
         out: folder; gets ``videos/``, ``faces/``, ``dataset_json/``, ``trained/``, ``untrained/``, ``leaderboard/`` and
             ``summary.json``.
-        seed: of the videos, the backbone's weights and the training.
-        workers: processes that make videos and cut faces; as many as there are cores by default.
+        seed: seed of the videos, of the backbone's weights and of the training.
+        workers: number of processes that make videos and cut faces; the number of cores by default.
         progress: show progress bars.
 
     Returns:
-        What ``summary.json`` holds: ``video_auroc``, ``frame_auroc``, ``untrained_video_auroc`` on the held-out
-        identities, ``videos``, ``faces``, ``seed`` and ``seconds`` (of this run).
+        The content of ``summary.json``: ``video_auroc``, ``frame_auroc``, ``untrained_video_auroc`` on the held-out
+        identities, ``videos``, ``faces``, ``seed``, ``seconds`` (of this run) and ``note``.
 
     Raises:
-        LNCLIPError: a package of the extra ``demo`` is absent, or ``out`` holds the demo of another seed.
+        LNCLIPError: a package of the extra ``demo`` is missing, or ``out`` contains the demo of another seed.
     """
     check_packages()
     from lnclip_df.evaluation.test import test
@@ -44,7 +44,7 @@ def run_demo(out="runs/demo", seed: int = 0, *, workers: int | None = None, prog
 
     started, out = time.monotonic(), Path(out)
     faces = make_data(out, seed, workers, progress)
-    config = _config(out, seed)
+    config = demo_config(out, seed)
 
     logger.info("3/6 training %d epochs on the CPU …", config["nEpochs"] + 1)
     untrained = _save_untrained(config, out / "untrained" / "untrained.safetensors")
@@ -52,9 +52,10 @@ def run_demo(out="runs/demo", seed: int = 0, *, workers: int | None = None, prog
 
     logger.info("4/6 testing on identities that training never saw …")
     trained = out / "trained" / "best.safetensors"
-    options = {"datasets": [DATASET], "device": "cpu", "progress": progress}
-    result = test(config, trained, out / "trained", **options)[DATASET]
-    baseline = test(config, untrained, out / "untrained", **options)[DATASET]
+    result, baseline = (
+        test(config, weights, weights.parent, datasets=[DATASET], device="cpu", progress=progress)[DATASET]
+        for weights in (trained, untrained)
+    )
 
     logger.info("5/6 leaderboard …")
     leaderboard([out / "trained", out / "untrained"], out / "leaderboard")
@@ -73,8 +74,8 @@ def run_demo(out="runs/demo", seed: int = 0, *, workers: int | None = None, prog
     return summary
 
 
-def make_data(out, seed, workers, progress):
-    """Videos, face crops and the dataset JSON below ``out``; returns the number of crops."""
+def make_data(out: Path, seed: int, workers: int | None, progress: bool) -> int:
+    """Make videos, face crops and the dataset JSON in ``out``, and return the number of crops."""
     from lnclip_df.datasets import Entry, write_dataset_json
     from lnclip_df.demo.videos import make_videos
     from lnclip_df.preprocess import CropSettings, RunOptions, preprocess
@@ -83,10 +84,10 @@ def make_data(out, seed, workers, progress):
     if made.is_file():
         facts = read_json(made)
         if facts["seed"] != seed:
-            raise LNCLIPError(f"{out} holds the demo of seed {facts['seed']}, not {seed}; give another --out")
-        logger.info("1/6 the videos are there already")
+            raise LNCLIPError(f"{out} contains the demo of seed {facts['seed']}, not {seed}. Give another folder.")
+        logger.info("1/6 the videos exist already")
     else:
-        logger.info("1/6 making short videos of synthetic identities, and forgeries of each …")
+        logger.info("1/6 making short videos of synthetic people, and forgeries of them …")
         videos = make_videos(out / "videos", seed=seed, workers=workers, progress=progress)
         facts = {"seed": seed, "videos": [[video.label, video.split, video.name] for video in videos]}
         write_json(made, facts)
@@ -102,7 +103,8 @@ def make_data(out, seed, workers, progress):
     return sum(len(entry.frames) for entry in entries)
 
 
-def _config(out, seed):
+def demo_config(out: Path, seed: int):
+    """The configuration of the demo's training: ``demo.yaml`` on the data in ``out``."""
     from lnclip_df.config.loading import load_config
 
     settings = {"lnclip.data_root": out.resolve(), "manualSeed": seed, "lnclip.backbone.seed": seed}
@@ -110,7 +112,7 @@ def _config(out, seed):
 
 
 def _save_untrained(config, path):
-    """The detector as training finds it: the baseline of the comparison."""
+    """Save the detector before training, as the baseline of the comparison."""
     import torch
 
     from lnclip_df.weights import build_detector, save_weights
@@ -121,10 +123,10 @@ def _save_untrained(config, path):
 
 
 def check_packages():
-    """Make sure that the packages of the extra ``demo`` are there.
+    """Check that the packages of the extra ``demo`` are installed.
 
     Raises:
-        LNCLIPError: some are not; it names them all.
+        LNCLIPError: some are not. The message names them all.
     """
     from importlib.util import find_spec
 

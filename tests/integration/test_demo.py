@@ -1,4 +1,4 @@
-"""The demo's whole way on a handful of identities: every stage runs, resumes, and leaves what it promises."""
+"""The whole demo on a few identities: every stage runs, resumes, and writes what it promises."""
 
 import json
 
@@ -15,8 +15,8 @@ pytest.importorskip("skimage")
 def small(monkeypatch):
     monkeypatch.setattr(videos, "IDENTITIES", {"train": 2, "val": 2, "test": 2})
     monkeypatch.setattr(run, "FRAMES", 2)
-    full = run._config
-    monkeypatch.setattr(run, "_config", lambda out, seed: full(out, seed) | {"nEpochs": 1, "workers": 0})
+    full = run.demo_config
+    monkeypatch.setattr(run, "demo_config", lambda out, seed: full(out, seed) | {"nEpochs": 1, "workers": 0})
 
 
 def test_the_demo_goes_from_videos_to_a_leaderboard_and_goes_on_where_it_stopped(small, tmp_path):

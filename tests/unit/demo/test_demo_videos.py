@@ -9,7 +9,7 @@ cv2 = pytest.importorskip("cv2")
 av = pytest.importorskip("av")
 pytest.importorskip("skimage")
 
-from lnclip_df.demo import videos  # noqa: E402
+from lnclip_df.demo import forgeries, people, scenes, videos  # noqa: E402
 
 SMALL = {"train": 2, "val": 2, "test": 2}
 
@@ -60,29 +60,30 @@ def test_retinaface_finds_the_face_in_every_frame(made):
 
 
 def test_a_forgery_differs_from_its_source_in_the_face_only():
-    person, donor = videos.make_person(0, 0), videos.make_person(0, 1)
-    take = videos.make_take(0, 0, 3, 288)
-    real = videos.film(person, take)
+    person, donor = people.make_person(0, 0), people.make_person(0, 1)
+    scene = scenes.make_scene(0, 0, 3, 288)
+    real = scenes.film(person, scene)
     for fake in (
-        videos.swap(real, donor, take, np.random.default_rng(0)),
-        videos.reenact(real, person, take, np.random.default_rng(0)),
+        forgeries.swap(real, donor, scene, np.random.default_rng(0)),
+        forgeries.reenact(real, person, scene, np.random.default_rng(0)),
     ):
         assert fake.shape == real.shape and fake.dtype == np.uint8
         changed = np.abs(fake.astype(int) - real).max(axis=-1) > 3
         assert (changed.mean(axis=(1, 2)) > 0.01).all() and changed.mean() < 0.25
-        for frame, pose in zip(changed, take.pose, strict=True):
+        for frame, pose in zip(changed, scene.pose, strict=True):
             y, x = np.nonzero(frame)
-            centre = pose @ [*videos.CENTRE, 1]
+            centre = pose @ [*people.CENTRE, 1]
             assert np.hypot(x - centre[0], y - centre[1]).max() < 120
 
 
 def test_identities_differ_and_are_drawn_from_the_seed_alone():
-    people = [videos.make_person.__wrapped__(1, number).portrait for number in range(3)]
-    for number, portrait in enumerate(people):
-        np.testing.assert_array_equal(portrait, videos.make_person.__wrapped__(1, number).portrait)
-        for other in people[:number]:
+    draw = people.make_person.__wrapped__  # without its cache
+    portraits = [draw(1, number).portrait for number in range(3)]
+    for number, portrait in enumerate(portraits):
+        np.testing.assert_array_equal(portrait, draw(1, number).portrait)
+        for other in portraits[:number]:
             assert np.abs(portrait[70:180, 120:215] - other[70:180, 120:215]).mean() > 5
-    assert np.abs(people[0] - videos.make_person.__wrapped__(2, 0).portrait).mean() > 2
+    assert np.abs(portraits[0] - draw(2, 0).portrait).mean() > 2
 
 
 def test_workers_do_not_change_a_pixel(made, tmp_path):

@@ -218,13 +218,13 @@ HIGH, WIDE, FRAMES = 200, 480, 16
 @pytest.fixture(scope="module")
 def two():
     """Two people of one size, 200×240 pixels each, in 16 frames."""
-    from lnclip_df.demo import videos
+    from lnclip_df.demo import people, scenes
 
     takes = []
     for identity in (0, 5):
-        take = videos.make_take(0, identity, FRAMES, 288)
-        person = videos.make_person(0, identity)
-        takes.append([cv2.resize(frame, (240, 240))[:HIGH] for frame in videos.film(person, take)])
+        scene = scenes.make_scene(0, identity, FRAMES, 288)
+        person = people.make_person(0, identity)
+        takes.append([cv2.resize(frame, (240, 240))[:HIGH] for frame in scenes.film(person, scene)])
     return takes
 
 

@@ -18,7 +18,7 @@ from lnclip_df import LNCLIPError, cli
 from lnclip_df.core.devices import cpu_is_faster_in_bf16
 from lnclip_df.core.files import sha256, write_json
 from lnclip_df.datasets import Entry, write_dataset_json
-from lnclip_df.demo import videos
+from lnclip_df.demo import people, scenes
 from lnclip_df.evaluation.test import test as run_test
 from lnclip_df.scoring import ScoreOptions
 from lnclip_df.scoring.feature_bank import make_bank
@@ -34,8 +34,8 @@ NOBODY = [faceless(HIGH, WIDE)] * FRAMES
 @cache
 def person(identity):
     """Frames of one of the demo's people, HIGH × WIDE."""
-    take = videos.make_take(0, identity, FRAMES, 288)
-    frames = videos.film(videos.make_person(0, identity), take)
+    scene = scenes.make_scene(0, identity, FRAMES, 288)
+    frames = scenes.film(people.make_person(0, identity), scene)
     return [cv2.resize(frame, (WIDE, WIDE))[:HIGH] for frame in frames]
 
 

@@ -1,0 +1,71 @@
+"""Forgeries of the demo: a face swap and a reenactment, rendered coarsely and blended into a real video."""
+
+import numpy as np
+
+from lnclip_df.demo.people import FACE, MOUTH_X, MOUTH_Y, Person, outline, speak
+from lnclip_df.demo.scenes import Scene, pixels, place, speech
+
+
+def swap(real, donor: Person, scene: Scene, rng) -> np.ndarray:
+    """A real video with the donor's face over its own: uint8, frames×size×size×3."""
+    mask = outline(FACE, donor.portrait.shape[:2], rng.uniform(3.0, 5.0))
+    return _forge(real, donor.portrait, mask, scene.mouth, scene, rng, coarse=rng.uniform(2.6, 3.4))
+
+
+def reenact(real, person: Person, scene: Scene, rng) -> np.ndarray:
+    """A real video with another movement of the mouth: uint8, frames×size×size×3."""
+    import cv2
+
+    mask = np.zeros(person.portrait.shape[:2], np.float32)
+    cv2.ellipse(mask, (MOUTH_X, MOUTH_Y + 2), (40, 34), 0, 0, 360, 1.0, -1)
+    mask = cv2.GaussianBlur(mask, (0, 0), rng.uniform(3.0, 5.0))
+    mouth = speech(rng, np.arange(len(real)) / 25) + 1.5
+    return _forge(real, person.portrait, mask, mouth, scene, rng, coarse=rng.uniform(2.8, 3.6))
+
+
+def _forge(real, portrait, mask, mouth, scene, rng, coarse):
+    """Blend ``portrait`` under ``mask`` into every frame, at a resolution ``coarse`` times lower than the video's.
+
+    As with real generators, the result has no sensor noise, its colours are not quite those of the frame, and its
+    position jitters.
+    """
+    fakes, size = [], real.shape[1]
+    strength, contrast, saturation = rng.uniform((0.75, 0.75, 0.65), (0.95, 0.85, 0.8))
+    for index, frame in enumerate(real):
+        pose = scene.pose[index].copy()
+        pose[:, 2] += rng.normal(0, 0.4, 2)
+        layers = place(np.dstack([speak(portrait, mouth[index]), mask]), pose, size)
+        weight = layers[..., 3:]
+        made = _coarsen(layers[..., :3] * scene.shade * np.float32(scene.light[index]), coarse)
+        made = _pale(_match_colours(made, frame, weight, strength), weight, contrast, saturation)
+        fakes.append(pixels(frame + weight * (made - frame)))
+    return np.stack(fakes)
+
+
+def _coarsen(image, factor):
+    """Downscale and upscale again, as a generator of lower resolution would."""
+    import cv2
+
+    size = image.shape[1], image.shape[0]
+    small = cv2.resize(image, (round(size[0] / factor), round(size[1] / factor)), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, size, interpolation=cv2.INTER_CUBIC)
+
+
+def _match_colours(made, frame, weight, share):
+    """Move mean and spread of each channel under ``weight`` towards the frame's by ``share`` (Reinhard et al. 2001)."""
+    total = weight.sum() + 1e-6
+    means = [(weight * image).sum((0, 1)) / total for image in (made, frame)]
+    spreads = [
+        np.sqrt((weight * (image - mean) ** 2).sum((0, 1)) / total) + 1e-6
+        for image, mean in zip((made, frame), means, strict=True)
+    ]
+    matched = (made - means[0]) * np.clip(spreads[1] / spreads[0], 0.5, 2) + means[1]
+    return made + share * (matched - made)
+
+
+def _pale(image, weight, contrast, saturation):
+    """Move pixels towards their mean and towards grey: generators often give pale colours."""
+    mean = (weight * image).sum((0, 1)) / (weight.sum() + 1e-6)
+    image = mean + contrast * (image - mean)
+    grey = image.mean(axis=-1, keepdims=True)
+    return grey + saturation * (image - grey)
