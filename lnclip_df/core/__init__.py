@@ -1,1 +1,1 @@
-"""What every room needs: errors, whole-file writes, devices, tables, provenance."""
+"""What every part needs: errors, whole-file writes, devices, tables, registries, provenance."""

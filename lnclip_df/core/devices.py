@@ -1,4 +1,4 @@
-"""Where to compute, in which precision, and on how many cores; torch is imported only where it is needed."""
+"""Choose the device and the precision, and count the cores. Torch is imported only where it is needed."""
 
 import os
 import time
@@ -17,10 +17,10 @@ def usable_cores() -> int:
 
 
 def choose_device(name: str | None = None) -> "torch.device":
-    """A device by torch's name; without one the GPU, or the CPU where there is none.
+    """The device with this torch name; by default the GPU, or the CPU if there is no GPU.
 
     Raises:
-        LNCLIPError: torch has no such device here.
+        LNCLIPError: the name is wrong or the machine has no such device.
     """
     import torch
 
@@ -28,20 +28,20 @@ def choose_device(name: str | None = None) -> "torch.device":
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.zeros(1, device=device).item()
     except (RuntimeError, NotImplementedError, AssertionError) as error:
-        raise LNCLIPError(f"--device {name}: {one_line(error)[:160]}") from error
+        raise LNCLIPError(f"device {name!r} cannot be used: {one_line(error)[:160]}") from error
     return device
 
 
 @lru_cache(maxsize=1)
 def cpu_is_faster_in_bf16() -> bool:
-    """Whether this CPU multiplies matrices of ViT-L/14's MLP faster in bf16 than in fp32, by trying (under 2 s)."""
+    """Whether this CPU is faster in bf16 than in fp32, by a trial with ViT-L/14's largest matrices (under 2 s)."""
     import torch
 
     x, weight = torch.ones(257, 1024), torch.ones(4096, 1024)
     return _seconds(x.bfloat16(), weight.bfloat16()) < _seconds(x, weight)
 
 
-def _seconds(x, weight):
+def _seconds(x: "torch.Tensor", weight: "torch.Tensor") -> float:
     from torch.nn.functional import linear
 
     times = []

@@ -1,8 +1,8 @@
-"""The one error that users see: what is wrong, the value, and the fix, in one line."""
+"""The one error that users see: what is wrong, what was expected and how to fix it, in one line."""
 
 
 def printable(text: str) -> str:
-    """Text in one line that a terminal can show: line breaks, escapes and broken characters are written out.
+    """Text as one line that a terminal can show: line breaks, control and broken characters are escaped.
 
     >>> print(printable("a" + chr(27) + "[2J" + chr(10)))
     a\\x1b[2J\\n
@@ -11,7 +11,7 @@ def printable(text: str) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """Somebody else's exception in one line: its message, or its type where it has none."""
+    """The message of another package's exception as one line; its type if the message is empty."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -24,10 +24,10 @@ def shown(value) -> str:
 class LNCLIPError(Exception):
     """A fault that the user can fix: a wrong key, a missing file, an invalid checkpoint.
 
-    The message is one line that names the file or key, the value received and what to do; the command line prints
-    it without a traceback and exits with status 1. Names from data may hold line breaks and terminal escapes: they are
-    shown escaped.
+    The message is one line that names the file or key, the value found and what to do. The command line prints it
+    without a traceback and exits with status 1. Names from data may contain line breaks and terminal escapes: they
+    are shown escaped.
     """
 
-    def __str__(self):
+    def __str__(self) -> str:
         return printable(super().__str__())

@@ -1,21 +1,23 @@
-"""Files are written whole or not at all, and no path from data leaves its folder."""
+"""Write files whole or not at all; keep paths from data inside their folder."""
 
 import hashlib
 import json
 import os
 import secrets
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lnclip_df.core.errors import LNCLIPError
 
 
 @contextmanager
-def atomic_path(path):
+def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; move it there on success, delete it on any failure.
 
     Args:
-        path: the final file, ``str`` or ``Path``; its folder is created. The suffix is kept, for writers that read it.
+        path: the final file; its folder is created. The temporary file has the same suffix, for writers that use it.
 
     Yields:
         Path of the temporary file (it does not exist yet).
@@ -37,31 +39,31 @@ def atomic_path(path):
             temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path, data: bytes):
+def write_bytes(path: str | Path, data: bytes) -> None:
     """Write ``data`` to ``path``, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
-def write_text(path, text: str):
-    """Write ``text`` to ``path`` as UTF-8 with the newlines it has, whole or not at all."""
+def write_text(path: str | Path, text: str) -> None:
+    """Write ``text`` to ``path`` as UTF-8 with unchanged newlines, whole or not at all."""
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path, value):
+def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` to ``path`` as indented JSON, whole or not at all.
 
     Raises:
-        ValueError: ``value`` holds NaN or infinity, which JSON has not.
+        ValueError: ``value`` contains NaN or infinity.
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path):
+def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        LNCLIPError: the file is absent, unreadable or not JSON.
+        LNCLIPError: the file is missing, unreadable or not JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -71,14 +73,14 @@ def read_json(path):
         raise LNCLIPError(f"{path} is not JSON: {error}") from error
 
 
-def inside(root, *parts) -> Path:
+def inside(root: str | Path, *parts: str | Path) -> Path:
     """Join ``parts`` below ``root`` and refuse a result outside it.
 
     Returns:
         The resolved path.
 
     Raises:
-        LNCLIPError: the path climbs out of ``root``.
+        LNCLIPError: the path leaves ``root``.
     """
     root = Path(root).resolve()
     path = root.joinpath(*parts).resolve()
@@ -87,7 +89,7 @@ def inside(root, *parts) -> Path:
     return path
 
 
-def sha256(path) -> str:
+def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:

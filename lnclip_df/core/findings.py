@@ -20,6 +20,6 @@ class Finding:
     count: int = 0
     examples: tuple[str, ...] = ()
 
-    def __str__(self):
+    def __str__(self) -> str:
         line = f"{self.status:7} {self.name}: {self.found}"
         return f"{line}; {self.fix}" if self.fix else line

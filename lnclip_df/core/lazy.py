@@ -1,20 +1,21 @@
-"""Public names of a package, imported when they are first asked for: what is heavy is not loaded for what is light."""
+"""Public names of a package that are imported at first use, so that a light command loads nothing heavy."""
 
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 
-def lazily(package: str, homes: dict[str, str]) -> Callable[[str], object]:
-    """A package's ``__getattr__`` (PEP 562).
+def lazily(package: str, modules: dict[str, str]) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a package (PEP 562).
 
     Args:
         package: its ``__name__``.
-        homes: ``{public name: the module below the package that it is from}``.
+        modules: ``{public name: module below the package that defines it}``.
     """
 
-    def __getattr__(name):
-        if name in homes:
-            return getattr(import_module(f"{package}.{homes[name]}"), name)
+    def __getattr__(name: str) -> Any:
+        if name in modules:
+            return getattr(import_module(f"{package}.{modules[name]}"), name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return __getattr__

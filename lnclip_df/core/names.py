@@ -1,10 +1,10 @@
-"""Names as users give them: with commas, or in an option repeated."""
+"""Names as users give them: separated by commas, or in a repeated option."""
 
 from collections.abc import Iterable
 
 
 def split_names(values: Iterable[str]) -> list[str]:
-    """Names that were given with commas, or in several values, each once.
+    """The names in values that may each list several, separated by commas; each name once.
 
     >>> split_names(["a, b", "c", "a"])
     ['a', 'b', 'c']

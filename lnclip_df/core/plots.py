@@ -1,18 +1,24 @@
-"""Figures of matplotlib, an optional package; written as PNG whole or not at all."""
+"""Matplotlib figures without pyplot's global state, written as PNG whole or not at all. Matplotlib is an extra."""
 
 import math
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import atomic_path
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # colours that colour-blind readers can tell apart
 
 
-def new_figure(width: float, height: float):
-    """A matplotlib figure of this size in inches, without matplotlib's global state.
+def new_figure(width: float, height: float) -> "Figure":
+    """A new matplotlib figure, size in inches.
 
     Raises:
-        LNCLIPError: matplotlib is absent.
+        LNCLIPError: matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
@@ -21,14 +27,16 @@ def new_figure(width: float, height: float):
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def new_panels(count: int, width: float, height: float, columns: int, *, sharey: bool = False):
+def new_panels(
+    count: int, width: float, height: float, columns: int, *, sharey: bool = False
+) -> "tuple[Figure, list[Axes]]":
     """A figure of ``count`` panels of this size in inches, in rows of at most ``columns``.
 
     Returns:
         The figure, and its panels row by row.
 
     Raises:
-        LNCLIPError: matplotlib is absent.
+        LNCLIPError: matplotlib is not installed.
     """
     columns = min(columns, count)
     rows = math.ceil(count / columns)
@@ -39,7 +47,7 @@ def new_panels(count: int, width: float, height: float, columns: int, *, sharey:
     return figure, list(panels[:count])
 
 
-def save_figure(figure, path, dpi: int = 120):
+def save_figure(figure: "Figure", path: str | Path, dpi: int = 120) -> None:
     """Write a figure as PNG, whole or not at all."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=dpi)

@@ -1,4 +1,4 @@
-"""Named choices of one kind: backbones, face detectors, weight formats, aggregations, metrics, corruptions."""
+"""Named choices of one kind, for example backbones, face detectors or aggregations."""
 
 import difflib
 from collections.abc import Callable
@@ -13,7 +13,8 @@ class Registry(dict[str, T]):
     """A dict of choices by name, whose ``choose`` explains an unknown name.
 
     Args:
-        kind: what the choices are, in the singular; it stands in the error.
+        kind: what a choice is, in the singular, for the error message.
+        choices: the choices to begin with.
 
     >>> DETECTORS = Registry("face detector")
     >>> @DETECTORS.register("always")
@@ -30,7 +31,7 @@ class Registry(dict[str, T]):
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator that adds a function or class under ``name``."""
 
-        def add(choice):
+        def add(choice: T) -> T:
             if name in self:
                 raise ValueError(f"{self.kind} {name!r} is registered twice")
             self[name] = choice
@@ -39,10 +40,10 @@ class Registry(dict[str, T]):
         return add
 
     def choose(self, name: str) -> T:
-        """The choice of that name.
+        """The choice with this name.
 
         Raises:
-            LNCLIPError: there is none.
+            LNCLIPError: there is none; the message suggests a similar name and lists the accepted ones.
         """
         if name in self:
             return self[name]

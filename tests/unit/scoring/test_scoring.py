@@ -414,7 +414,7 @@ def test_a_bank_names_the_training_video_that_a_face_is_from(scorer, clips, tmp_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(["--bank", "b.safetensors"], "bank: it names the nearest examples of the faces that explain_to shows"),
-     (["--frames", "0"], "frames: 0 received"), (["--device", "abacus"], "--device abacus")],
+     (["--frames", "0"], "frames: 0 received"), (["--device", "abacus"], "device 'abacus' cannot be used")],
 )  # fmt: skip
 def test_invalid_options_are_one_line(weights, clips, arguments, message):
     done = CliRunner().invoke(cli.app, ["predict", str(clips / "one.mp4"), "--weights", str(weights), *arguments])
