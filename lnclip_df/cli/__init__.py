@@ -13,7 +13,7 @@ from lnclip_df.core.errors import LNCLIPError
 
 COMMANDS = {
     "Start": [demo.demo, train_test.configs],
-    "Data": [data.preprocess, data.rearrange, data.audit, data.pairs, data.datasets],
+    "Data": [data.preprocess, data.rearrange, data.lmdb, data.audit, data.pairs, data.datasets],
     "Train and test": [train_test.train, train_test.test, train_test.export],
     "Your own videos and images": [own_files.predict, own_files.bank, own_files.app],
     "Compare and analyse": [

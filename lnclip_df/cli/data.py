@@ -1,4 +1,4 @@
-"""The commands that turn videos into data sets: preprocess, rearrange, audit, pairs, datasets."""
+"""The commands that turn videos into data sets: preprocess, rearrange, lmdb, audit, pairs, datasets."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -122,6 +122,29 @@ def rearrange(
         typer.echo(write_lmdb(path, lmdb, data_root=relative_to, progress=not quiet))
 
 
+def lmdb(
+    dataset_json: Annotated[
+        list[Path], typer.Argument(help="Dataset JSONs. Those of the FaceForensics++ family share one database.")
+    ],
+    lmdb_dir: Annotated[Path, opt.results("Folder of the databases.")] = Path("./datasets/lmdb"),
+    data_root: Annotated[Path, opt.data("Folder that paths beginning with . start from.")] = Path("."),
+    rgb_dir: Annotated[Path, opt.data("Folder, below --data-root, that bare paths start from.")] = Path(
+        "./datasets/rgb"
+    ),
+    quiet: opt.Quiet = False,
+):
+    """Write the face crops of dataset JSONs into the LMDB that DeepfakeBench reads with lmdb: true.
+
+    Example: lnclip-df lmdb preprocessing/dataset_json/FF-DF.json preprocessing/dataset_json/FF-F2F.json
+
+    A further run adds what is new or changed, and finishes a run that was interrupted.
+    """
+    from lnclip_df.datasets.lmdb import write_lmdb
+
+    for path in dataset_json:
+        typer.echo(write_lmdb(path, lmdb_dir, data_root=data_root, rgb_dir=rgb_dir, progress=not quiet))
+
+
 def audit(
     dataset: opt.Dataset,
     root: opt.Root,
@@ -144,12 +167,12 @@ def audit(
     sources and pairs on both sides of a split, and crops of several recipes. A problem makes figures wrong or
     incomparable.
     """
-    from lnclip_df.datasets.audit import audit_dataset
+    from lnclip_df.datasets.audit import AuditOptions, audit_dataset
 
+    options = AuditOptions(frames, size, quick, workers, progress=not quiet)
     report = audit_dataset(
-        dataset, root, faces=faces, folders=opt.folders(folder), level=level, allow_missing=allow_missing,
-        frames=frames, size=size, quick=quick, workers=workers, progress=not quiet,
-    )  # fmt: skip
+        dataset, root, options, faces=faces, folders=opt.folders(folder), level=level, allow_missing=allow_missing
+    )
     typer.echo(report)
     if out is not None:
         report.write(out)

@@ -1,4 +1,4 @@
-"""Whether a dataset on disk is fit for the leaderboard: its counts, its images, and what its splits share."""
+"""Audit of a dataset on disk for the leaderboard: its counts, its images, and what its splits share."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from lnclip_df.core.devices import usable_cores
 from lnclip_df.core.errors import LNCLIPError, printable
 from lnclip_df.core.files import write_json
-from lnclip_df.core.findings import Finding
+from lnclip_df.core.findings import Finding, Status
 from lnclip_df.datasets.dataset_json import SPLITS
 from lnclip_df.datasets.items import Item
 from lnclip_df.datasets.scan import scan_faces, scan_videos
@@ -21,17 +21,17 @@ from lnclip_df.media.png_check import Look, look_through
 
 EXAMPLES = 5
 FIT = "fit for the leaderboard"
-LOST = 0.01  # of its videos, that a dataset may lack and still be comparable: some show no face that a detector finds
+MAX_MISSING = 0.01  # share of its videos that a comparable dataset may lack: in some no detector finds a face
 
 
 @dataclass(frozen=True)
-class Report:
+class AuditReport:
     """What an audit found.
 
     Attributes:
         dataset: its name.
         counts: ``{split: {label: {method or "real": videos}}}`` of the videos with faces; ``unused`` is in no split.
-        frames: faces a video: ``min``, ``median``, ``max``.
+        frames: faces per video: ``min``, ``median``, ``max``.
         recipes: images by the fingerprint of their recipe, ``foreign`` without one.
         findings: in the order of the checks.
     """
@@ -44,16 +44,12 @@ class Report:
 
     @property
     def fit(self) -> bool:
-        """Whether figures on this data can stand in the leaderboard: nothing found is a problem."""
+        """Whether figures on this data can be compared in the leaderboard: no finding is a problem."""
         return all(finding.status != "problem" for finding in self.findings)
 
-    def as_dict(self) -> dict:
-        """Everything as JSON values."""
-        return {**asdict(self), "fit": self.fit}
-
     def write(self, path: Path):
-        """Write it as JSON, whole or not at all."""
-        write_json(path, self.as_dict())
+        """Write the report as JSON, whole or not at all."""
+        write_json(path, {**asdict(self), "fit": self.fit})
 
     def __str__(self):
         problems = sum(finding.status == "problem" for finding in self.findings)
@@ -67,69 +63,89 @@ class Report:
         return "\n".join(map(printable, lines))
 
 
-def audit_dataset(dataset, root, *, faces=None, folders=None, level=None, allow_missing=False, **options) -> Report:
-    """Audit what is below a folder: the faces, and the raw videos where they are there too.
+@dataclass(frozen=True)
+class AuditOptions:
+    """What an audit expects, and how it runs.
+
+    Attributes:
+        frames: faces that a video should have.
+        size: side that they should have, in pixels.
+        quick: decode the middle face of each video only.
+        workers: processes that decode; None takes the number of cores.
+        progress: show a progress bar.
+
+    Raises:
+        LNCLIPError: a number is below 1.
+    """
+
+    frames: int = 32
+    size: int = 256
+    quick: bool = False
+    workers: int | None = None
+    progress: bool = True
+
+    def __post_init__(self):
+        for name, value in (("frames", self.frames), ("size", self.size), ("workers", self.workers)):
+            if value is not None and value < 1:
+                raise LNCLIPError(f"{name}: {value!r} received; accepted is an integer, 1 or more")
+
+
+def audit_dataset(
+    dataset, root, options: AuditOptions, *, faces=None, folders=None, level: str | None = None, allow_missing=False
+) -> AuditReport:
+    """Audit the faces below a folder, and the raw videos if they are there too.
 
     Args:
         dataset, root, faces, folders, level, allow_missing: see :func:`~lnclip_df.datasets.scan.scan_faces`.
-        **options: those of :func:`audit`.
+        options: see :func:`audit`.
 
     Raises:
-        LNCLIPError: as ``scan_faces`` and :func:`audit`.
+        LNCLIPError: as ``scan_faces``.
     """
-    place = {"folders": folders, "level": level, "allow_missing": allow_missing}
-    items = scan_faces(dataset, root, faces=faces, **place)
+    items = scan_faces(dataset, root, faces=faces, folders=folders, level=level, allow_missing=allow_missing)
     try:
-        videos = scan_videos(dataset, root, **place)
+        videos = scan_videos(dataset, root, folders=folders, level=level, allow_missing=allow_missing)
     except LNCLIPError:  # only the faces are on disk
-        videos = None
-    return audit(dataset, items, videos=videos, **options)
+        videos = []
+    return audit(dataset, items, options, videos=videos)
 
 
-def audit(dataset, items, *, videos=None, frames=32, size=256, quick=False, workers=None, progress=True) -> Report:
-    """Look a dataset's faces through; change nothing.
+def audit(
+    dataset, items: Iterable[Item], options: AuditOptions = AuditOptions(), *, videos: Sequence[Item] = ()
+) -> AuditReport:
+    """Check a dataset's faces, and change nothing.
 
     Args:
         dataset: a :class:`~lnclip_df.datasets.schema.Dataset`, or what ``load_dataset`` takes.
         items: its faces, from ``scan_faces``.
-        videos: its raw videos, from ``scan_videos``, where they are on disk: these are counted, and tell which have no
-            face.
-        frames: faces that a video should have.
-        size: side that they should have, in pixels.
-        quick: decode the middle face of each video only.
-        workers: processes that decode; the number of cores by default.
-        progress: show a bar.
+        options: what is expected, and how the audit runs.
+        videos: its raw videos, from ``scan_videos``, if they are on disk: then these are counted, and show which have
+            no face.
 
     Returns:
-        The :class:`Report`. A problem makes figures on this data wrong or incomparable; a warning is to be known. Up to
-        1 % of the videos may be missing, or have no face, with a warning.
-
-    Raises:
-        LNCLIPError: a setting is out of range.
+        The :class:`AuditReport`. A problem makes figures on this data wrong or incomparable; a warning is good to know.
+        Up to 1 % of the videos may be missing, or have no face, with a warning.
     """
     dataset = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
-    for name, value in (("frames", frames), ("size", size), ("workers", 1 if workers is None else workers)):
-        if value < 1:
-            raise LNCLIPError(f"{name}: {value!r} received; accepted is an integer, 1 or more")
     items = sorted(items, key=lambda item: item.path)
     faces = [item for item in items if len(item.frames)]
     used = [item for item in faces if item.splits]
-    chosen = [_chosen(item.frames, quick) for item in used]
-    looks = look_through(chosen, size, workers=workers or usable_cores(), progress=progress)
+    chosen = [item.frames[len(item.frames) // 2 :][:1] if options.quick else item.frames for item in used]
+    looks = look_through(chosen, options.size, workers=options.workers or usable_cores(), progress=options.progress)
     recipes = sum((look.recipes for look in looks), Counter())
     lengths = [len(item.frames) for item in used] or [0]
     findings = [
         *_facts(dataset),
-        *_counts(dataset, faces if videos is None else videos),
-        *_frames(items, used, videos or (), frames),
-        *_images(looks, size, quick),
-        *_duplicates(used, chosen, looks, quick),
+        *_counts(dataset, videos or faces),
+        *_frames(items, used, videos, options.frames),
+        *_images(looks, options.size, options.quick),
+        *_duplicates(used, chosen, looks, options.quick),
         *_leaks(dataset, used),
-        *_pairs(items, used, videos or ()),
+        *_pairs(items, used, videos),
         _recipes(recipes),
         *_names(used),
     ]
-    return Report(
+    return AuditReport(
         dataset.name,
         counts=_table(faces),
         frames={"min": min(lengths), "median": median(lengths), "max": max(lengths)},
@@ -138,28 +154,23 @@ def audit(dataset, items, *, videos=None, frames=32, size=256, quick=False, work
     )
 
 
-def _chosen(frames, quick) -> Sequence[Path]:
-    middle = len(frames) // 2
-    return frames[middle : middle + 1] if quick else frames
-
-
-def _finding(name, status, found, cases: Sequence[str], mend="") -> Finding:
-    """A finding of as many cases as there are, the first of them as examples."""
-    return Finding(name, status, found, mend, len(cases), tuple(cases[:EXAMPLES]))
+def _finding(name: str, status: Status, found: str, cases: Sequence[str], fix: str = "") -> Finding:
+    """A finding with the number of its cases, and the first of them as examples."""
+    return Finding(name, status, found, fix, len(cases), tuple(cases[:EXAMPLES]))
 
 
 def _listed(counts: dict) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
-# --- what the dataset's YAML says -------------------------------------------------------------------------------------
+# --- facts ------------------------------------------------------------------------------------------------------------
 
 
 def _facts(dataset) -> Iterator[Finding]:
-    """What is known of the dataset, whatever is on disk."""
+    """What the YAML says of the dataset, whatever is on disk."""
     if dataset.combine is None and not dataset.layout_checked:
         found = f"its YAML has not been checked on the real release ({dataset.layout or 'no source is named'})"
-        yield Finding("layout", "warning", found, "mind the counts")
+        yield Finding("layout", "warning", found, "check the counts")
     for note in dataset.notes:
         yield Finding("note", "ok", note)
     for overlap in dataset.overlaps:
@@ -170,7 +181,7 @@ def _facts(dataset) -> Iterator[Finding]:
 
 
 def _table(items) -> dict:
-    table = defaultdict(lambda: defaultdict(Counter))
+    table: dict = defaultdict(lambda: defaultdict(Counter))
     for item in items:
         for split in item.splits or ("unused",):
             table[split][item.label][item.method or ("fake" if item.fake else "real")] += 1
@@ -182,8 +193,8 @@ def _counts(dataset, items) -> Iterator[Finding]:
     """The counts by split and label, and by split and method, against those of the release; level by level."""
     if dataset.combine:
         wanted = 2 * sum(part.videos for part in dataset.combine.parts)
-        status = "ok" if len(items) == wanted else "warning"
-        yield Finding("counts", status, f"{len(items)} of the {wanted} videos that its YAML draws", count=len(items))
+        found = f"{len(items)} of the {wanted} videos that its YAML draws"
+        yield Finding("counts", "ok" if len(items) == wanted else "warning", found, count=len(items))
         return
     expected = dataset.expected
     if expected is None or not (expected.labels or expected.methods):
@@ -192,34 +203,25 @@ def _counts(dataset, items) -> Iterator[Finding]:
     yield Finding("expected", "ok", f"counts by {expected.source}")
     for level in sorted({item.level for item in items}, key=str) or [None]:
         of_level = [item for item in items if item.level == level]
-        found = _found(of_level)
         for kind in ("label", "method"):
             for split, wanted in getattr(expected, f"{kind}s").items():
-                where = " ".join(filter(None, (level, split, "by", kind)))
-                yield _count(where, split, wanted, {name: found[kind, split, name] for name in wanted}, expected)
+                of_split = [item for item in of_level if split == "all" or split in item.splits]
+                names = Counter(getattr(item, kind) for item in of_split)
+                title = " ".join(filter(None, (level, split, "by", kind)))
+                yield _count(title, split, wanted, {name: names[name] for name in wanted}, expected)
 
 
-def _found(items) -> Counter:
-    """Videos by ``(label or method, split, name)``; the split ``all`` counts each once."""
-    found = Counter()
-    for item in items:
-        for split in ("all", *item.splits):
-            found["label", split, item.label] += 1
-            found["method", split, item.method] += 1
-    return found
-
-
-def _count(where, split, wanted, found, expected) -> Finding:
+def _count(title, split, wanted, found, expected) -> Finding:
     if found == wanted:
-        return Finding("counts", "ok", f"{where}: {_listed(found)}, as expected", count=sum(found.values()))
+        return Finding("counts", "ok", f"{title}: {_listed(found)}, as expected", count=sum(found.values()))
     if not any(found.values()):
-        return Finding("counts", "warning", f"{where}: nothing on disk of {sum(wanted.values())} videos")
+        return Finding("counts", "warning", f"{title}: nothing on disk of {sum(wanted.values())} videos")
     cases = [f"{name} {found[name]} of {number}" for name, number in wanted.items() if found[name] != number]
-    told_apart = {*expected.labels, *expected.methods} - {"all"}
-    few = all(0 <= number - found[name] <= LOST * number for name, number in wanted.items())
-    status = "warning" if few or (split == "all" and told_apart) else "problem"
+    splits_are_known = {*expected.labels, *expected.methods} - {"all"}
+    few = all(0 <= number - found[name] <= MAX_MISSING * number for name, number in wanted.items())
+    status: Status = "warning" if few or (split == "all" and splits_are_known) else "problem"
     off = sum(abs(number - found[name]) for name, number in wanted.items())
-    return Finding("counts", status, f"{where}: {', '.join(cases)}", "find what is missing or too much", off)
+    return Finding("counts", status, f"{title}: {', '.join(cases)}", "find the missing or surplus videos", off)
 
 
 # --- frames and images ------------------------------------------------------------------------------------------------
@@ -229,8 +231,9 @@ def _frames(items, used, videos, frames) -> Iterator[Finding]:
     there = {item.path for item in items if len(item.frames)}
     empty = sorted({item.path for item in (*items, *videos) if item.splits} - there)
     if empty:
-        status = "problem" if len(empty) > LOST * (len(empty) + len(used)) else "warning"
-        yield _finding("faces", status, f"{len(empty)} videos have none", empty, "see why in the manifest")
+        many = len(empty) > MAX_MISSING * (len(empty) + len(used))
+        found = f"{len(empty)} videos have none"
+        yield _finding("faces", "problem" if many else "warning", found, empty, "see why in the manifest")
     if not used:
         yield Finding("faces", "problem", "no video of a split has any", "preprocess the dataset")
         return
@@ -263,23 +266,23 @@ def _recipes(recipes: Counter) -> Finding:
     found = _listed(dict(recipes.most_common())) or "no image"
     if len(recipes) < 2:
         return Finding("recipes", "ok", f"images by recipe: {found}", count=len(recipes))
-    mend = "preprocess the whole dataset with one recipe"
-    return Finding("recipes", "problem", f"{len(recipes)} recipes are mixed: {found} images", mend, len(recipes))
+    fix = "preprocess the whole dataset with one recipe"
+    return Finding("recipes", "problem", f"{len(recipes)} recipes are mixed: {found} images", fix, len(recipes))
 
 
 # --- what videos share ------------------------------------------------------------------------------------------------
 
 
 def _duplicates(items, files, looks: list[Look], quick) -> Iterator[Finding]:
-    """Images that are equal pixel by pixel, by what they wrongly tie together."""
+    """Images that are equal pixel by pixel in different splits, classes or videos."""
     within, splits, labels, others = 0, [], [], []
     for group in _equal(looks):
-        first = {video: at for video, at in reversed(group)}
+        first = {video: index for video, index in reversed(group)}
         within += len(group) - len(first)
         if len(first) == 1:
             continue
         videos = [items[video] for video in first]
-        images = [(items[video], files[video][looks[video].places[at]]) for video, at in sorted(first.items())]
+        images = [(items[video], files[video][looks[video].places[index]]) for video, index in sorted(first.items())]
         case = " = ".join(f"{item.path}/{file.name}" for item, file in images[:3])
         if len({video.splits for video in videos}) > 1:
             splits.append(case)
@@ -287,13 +290,13 @@ def _duplicates(items, files, looks: list[Look], quick) -> Iterator[Finding]:
             labels.append(case)
         if len({(video.splits, video.fake) for video in videos}) == 1:
             others.append(case)
-    mend = "take one of the two videos out"
+    fix = "take one of the two videos out"
     if splits:
         found = f"{len(splits)} images are in videos of different splits"
-        yield _finding("duplicates across splits", "problem", found, splits, mend)
+        yield _finding("duplicates across splits", "problem", found, splits, fix)
     if labels:
         found = f"{len(labels)} images are in a real and in a fake video"
-        yield _finding("duplicates across labels", "problem", found, labels, mend)
+        yield _finding("duplicates across labels", "problem", found, labels, fix)
     if others:
         found = f"{len(others)} images are in several videos of one split and class"
         yield _finding("duplicates between videos", "warning", found, others, "see whether a video is there twice")
@@ -305,7 +308,7 @@ def _duplicates(items, files, looks: list[Look], quick) -> Iterator[Finding]:
 
 
 def _equal(looks: list[Look]) -> Iterator[list[tuple[int, int]]]:
-    """Groups of equal images, each image as ``(video, place among its hashes)``."""
+    """Groups of equal images, each image as ``(video, index among its hashes)``."""
     hashes = np.concatenate([look.hashes for look in looks]) if looks else np.empty(0, np.uint64)
     starts = np.cumsum([0, *(len(look.hashes) for look in looks)])
     order = np.argsort(hashes, kind="stable")
@@ -324,20 +327,20 @@ def _leaks(dataset, items) -> Iterator[Finding]:
         return
     clean = True
     for a, b in combinations(SPLITS, 2):
-        status = "problem" if b == "test" else "warning"
+        status: Status = "problem" if b == "test" else "warning"
         videos = [item.path for item in items if {a, b} <= set(item.splits)]
         if videos:
             found = f"{len(videos)} videos are in both {a} and {b}"
             yield _finding("shared videos", status, found, videos, "give each one split")
-        mend = "part the splits by source; if the dataset is published so, its YAML should state the overlap"
+        fix = "split by source; if the dataset is published so, state the overlap in its YAML"
         if dataset.overlaps:
-            status, mend = "warning", "published, a fact of the dataset"
+            status, fix = "warning", "published, a fact of the dataset"
         pairs, sources = _parted_pairs(items, a, b), _shared_sources(items, a, b)
         if pairs:
-            found = f"{len(pairs)} fakes and their reals are parted by {a} and {b}"
-            yield _finding("shared pairs", status, found, pairs, mend)
+            found = f"{len(pairs)} fakes and their reals are split between {a} and {b}"
+            yield _finding("shared pairs", status, found, pairs, fix)
         if sources:
-            yield _finding("shared sources", status, f"{len(sources)} sources are in {a} and {b}", sources, mend)
+            yield _finding("shared sources", status, f"{len(sources)} sources are in {a} and {b}", sources, fix)
         clean = clean and not (videos or pairs or sources)
     if clean:
         known = sum(bool(item.ids) for item in items)
@@ -359,7 +362,7 @@ def _parted_pairs(items, a, b) -> list[str]:
 
 def _shared_sources(items, a, b) -> list[str]:
     """Sources with videos in both of two splits, each with one video of either."""
-    first = {split: {} for split in (a, b)}
+    first: dict[str, dict[str, str]] = {split: {} for split in (a, b)}
     for item in items:
         for split in {a, b} & set(item.splits):
             for source in item.ids:
@@ -383,17 +386,17 @@ def _pairs(items, used, videos) -> Iterator[Finding]:
     train = {item.path for item in used if "train" in item.splits}
     if lacking:
         cases = [f"{path} of {named[path]}" for path in lacking]
-        yield _lost(f"{len(lacking)} fakes lack the faces of their real", cases, not train.isdisjoint(lacking))
+        yield _without_pair(f"{len(lacking)} fakes lack the faces of their real", cases, not train.isdisjoint(lacking))
     if unknown:
         found = f"of {len(unknown)} fakes no real is known or on disk"
-        yield _lost(found, unknown, bool(whole) and not train.isdisjoint(unknown))
+        yield _without_pair(found, unknown, bool(whole) and not train.isdisjoint(unknown))
     if whole or not fakes:
         yield Finding("pairs", "ok", counts, count=whole)
 
 
-def _lost(found, cases, matters) -> Finding:
-    mend = "paired training leaves them out" if matters else ""
-    return _finding("pairs", "warning" if matters else "ok", found, cases, mend)
+def _without_pair(found, cases, trained) -> Finding:
+    fix = "paired training leaves them out" if trained else ""
+    return _finding("pairs", "warning" if trained else "ok", found, cases, fix)
 
 
 def _names(items: Iterable[Item]) -> Iterator[Finding]:
@@ -407,5 +410,5 @@ def _names(items: Iterable[Item]) -> Iterator[Finding]:
         mixed = sum(len({item.fake for item in group}) > 1 for group in merged.values())
         cases = [" = ".join(paths[:2]) for paths in merged]
         found = f"{len(merged)} names are of several videos, {mixed} of them real and fake"
-        mend = "DeepfakeBench's video AUC takes each for one video; use lnclip-df test"
-        yield _finding("names", "warning", found, cases, mend)
+        fix = "DeepfakeBench's video AUC takes each for one video; use lnclip-df test"
+        yield _finding("names", "warning", found, cases, fix)

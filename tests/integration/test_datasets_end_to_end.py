@@ -8,7 +8,7 @@ import pytest
 import trees
 
 from lnclip_df.datasets import scan_faces, scan_videos
-from lnclip_df.datasets.audit import audit
+from lnclip_df.datasets.audit import AuditOptions, audit
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.rearrange import rearrange
 from lnclip_df.datasets.schema import load_dataset
@@ -73,7 +73,7 @@ def test_from_videos_to_figures(name, tmp_path):
     for item, video in zip(items, videos, strict=True):
         assert len(item.frames) == 2 and (video.mask is None or len(masks_of(item)) == 2)
 
-    report = audit(name, items)
+    report = audit(name, items, AuditOptions(frames=2, workers=1, progress=False))
     assert set(report.recipes) == {summary.recipe["fingerprint"]}
     problems = [finding for finding in report.findings if finding.status == "problem"]
     assert {finding.name for finding in problems} <= {"counts", "methods"}, report  # a miniature lacks most videos

@@ -12,7 +12,7 @@ from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.findings import Finding
 from lnclip_df.datasets import audit as module
-from lnclip_df.datasets.audit import audit
+from lnclip_df.datasets.audit import AuditOptions, audit
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frames import read_frame
 from lnclip_df.datasets.items import Item
@@ -62,9 +62,9 @@ class Tree:
     def change(self, path, **keys):
         self.items[path] = replace(self.items[path], **keys)
 
-    def audit(self, data=None, **settings):
-        defaults = {"frames": 3, "size": SIZE, "workers": 1, "progress": False}
-        return audit(data or dataset(), list(self.items.values()), **{**defaults, **settings})
+    def audit(self, data=None, videos=(), **settings):
+        options = AuditOptions(**{"frames": 3, "size": SIZE, "workers": 1, "progress": False, **settings})
+        return audit(data or dataset(), list(self.items.values()), options, videos=videos)
 
 
 @pytest.fixture
@@ -130,13 +130,13 @@ def test_missing_and_surplus_videos_are_counted(tree):
 
 @pytest.mark.parametrize(("wanted", "status"), [(2, "ok"), (3, "warning"), (4, "problem"), (1, "problem")])
 def test_few_missing_videos_are_a_warning_and_more_or_surplus_ones_a_problem(tree, monkeypatch, wanted, status):
-    monkeypatch.setattr(module, "LOST", 0.4)
+    monkeypatch.setattr(module, "MAX_MISSING", 0.4)
     report = tree.audit(dataset(expected={"source": "x", "labels": {"test": {"toy_real": wanted}}}))
     assert [status for status, _ in found(report, "counts")] == [status] and report.fit is (status != "problem")
 
 
 def test_raw_videos_are_what_is_counted_where_they_are_there(tree, monkeypatch):
-    monkeypatch.setattr(module, "LOST", 0.4)
+    monkeypatch.setattr(module, "MAX_MISSING", 0.4)
     raw = [replace(item, frames=()) for item in tree.items.values()]
     del tree.items["toy/fake/b_x"]
     report = tree.audit(videos=raw)
@@ -474,7 +474,7 @@ def miniature(root, name):
 
 @pytest.mark.parametrize("name", sorted(TREES))
 def test_a_miniature_release_lacks_nothing_but_videos(tmp_path, name):
-    report = audit(name, miniature(tmp_path, name), size=SIZE, frames=3, workers=1, progress=False)
+    report = audit(name, miniature(tmp_path, name), AuditOptions(frames=3, size=SIZE, workers=1, progress=False))
     problems = {finding.name for finding in report.findings if finding.status == "problem"}
     assert problems - {"shared pairs", "shared sources"} == {"counts"} and found(report, "layout") == [("warning", 0)]
     assert [finding.status for finding in report.findings if finding.name == "note"]
