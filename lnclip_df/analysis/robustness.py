@@ -16,10 +16,11 @@ from lnclip_df.analysis.report import write_report
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.plots import new_figure, new_panels
 from lnclip_df.core.tables import aligned_markdown, percent
-from lnclip_df.datasets.dataset_json import evenly_spaced, read_videos
+from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset
 from lnclip_df.evaluation.runs import Scores, read_run
 from lnclip_df.evaluation.statistics import delong
+from lnclip_df.media.sampling import evenly_spaced_round
 
 CLEAN = "clean"
 NOTES = (
@@ -87,7 +88,7 @@ class CorruptedFrames(FrameDataset):
 
     def _corrupted(self, video):
         """The tested frames of a video, corrupted; instead of a frame that cannot be read, the error."""
-        found = {frame: self._or_error(video, frame) for frame in evenly_spaced(video.frames, self.max_frames)}
+        found = {frame: self._or_error(video, frame) for frame in evenly_spaced_round(video.frames, self.max_frames)}
         read = {frame: image for frame, image in found.items() if not isinstance(image, LNCLIPError)}
         images = corrupt(self.level.kind, self.level.level, list(read.values()), video.key, self.corruption_seed)
         return found | dict(zip(read, images, strict=True))
@@ -187,7 +188,9 @@ def _evenly_per_class(videos, max_videos):
     """At most ``max_videos`` videos of each class, evenly spaced."""
     if max_videos is None:
         return videos
-    kept = {video for kind in (0, 1) for video in evenly_spaced([v for v in videos if v.label == kind], max_videos)}
+    kept = {
+        video for kind in (0, 1) for video in evenly_spaced_round([v for v in videos if v.label == kind], max_videos)
+    }
     return [video for video in videos if video in kept]
 
 

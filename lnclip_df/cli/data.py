@@ -241,6 +241,6 @@ def _report(summary):
         yield "videos with the fewest faces:"
     for record in worst:
         yield printable(f"  {record.key}: {len(record.saved)} of {record.asked} frames, mean score {record.score:.2f}")
-    yield f"recipe {summary.recipe['fingerprint']}; every video: {summary.manifest}"
+    yield f"recipe {summary.recipe.fingerprint}; every video: {summary.manifest}"
     if summary.sheet:
         yield f"check by eye: {summary.sheet}"

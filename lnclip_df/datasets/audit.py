@@ -17,7 +17,7 @@ from lnclip_df.datasets.dataset_json import SPLITS
 from lnclip_df.datasets.items import Item
 from lnclip_df.datasets.scan import scan_faces, scan_videos
 from lnclip_df.datasets.schema import Dataset, load_dataset
-from lnclip_df.media.png_check import Look, look_through
+from lnclip_df.media.png_check import CheckedImages, check_images
 
 EXAMPLES = 5
 FIT = "fit for the leaderboard"
@@ -131,7 +131,7 @@ def audit(
     faces = [item for item in items if len(item.frames)]
     used = [item for item in faces if item.splits]
     chosen = [item.frames[len(item.frames) // 2 :][:1] if options.quick else item.frames for item in used]
-    looks = look_through(chosen, options.size, workers=options.workers or usable_cores(), progress=options.progress)
+    looks = check_images(chosen, options.size, workers=options.workers or usable_cores(), progress=options.progress)
     recipes = sum((look.recipes for look in looks), Counter())
     lengths = [len(item.frames) for item in used] or [0]
     findings = [
@@ -247,7 +247,7 @@ def _frames(items, used, videos, frames) -> Iterator[Finding]:
         yield Finding("faces", "ok", span, count=sum(lengths))
 
 
-def _images(looks: list[Look], size, quick) -> Iterator[Finding]:
+def _images(looks: list[CheckedImages], size, quick) -> Iterator[Finding]:
     broken = [f"{file} ({reason})" for look in looks for file, reason in look.broken.items()]
     other = [f"{file} ({width}×{height})" for look in looks for file, (width, height) in look.sizes.items()]
     decoded = sum(look.decoded for look in looks)
@@ -273,7 +273,7 @@ def _recipes(recipes: Counter) -> Finding:
 # --- what videos share ------------------------------------------------------------------------------------------------
 
 
-def _duplicates(items, files, looks: list[Look], quick) -> Iterator[Finding]:
+def _duplicates(items, files, looks: list[CheckedImages], quick) -> Iterator[Finding]:
     """Images that are equal pixel by pixel in different splits, classes or videos."""
     within, splits, labels, others = 0, [], [], []
     for group in _equal(looks):
@@ -307,7 +307,7 @@ def _duplicates(items, files, looks: list[Look], quick) -> Iterator[Finding]:
         yield Finding("duplicates in a video", "ok", f"{within} images equal another of their video", count=within)
 
 
-def _equal(looks: list[Look]) -> Iterator[list[tuple[int, int]]]:
+def _equal(looks: list[CheckedImages]) -> Iterator[list[tuple[int, int]]]:
     """Groups of equal images, each image as ``(video, index among its hashes)``."""
     hashes = np.concatenate([look.hashes for look in looks]) if looks else np.empty(0, np.uint64)
     starts = np.cumsum([0, *(len(look.hashes) for look in looks)])

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from lnclip_df.core.errors import LNCLIPError, shown
 from lnclip_df.core.files import read_json, write_json
 
@@ -77,13 +75,6 @@ class Entry(NamedTuple):
     compression: str | None = None
     masks: Sequence[str | os.PathLike] | None = None
     method: str | None = None
-
-
-def evenly_spaced(frames: Sequence, n: int) -> tuple:
-    """Choose ``n`` frames evenly over a video, first and last included; all of them where there are fewer."""
-    if len(frames) <= n:
-        return tuple(frames)
-    return tuple(frames[i] for i in np.linspace(0, len(frames) - 1, n).round().astype(int))
 
 
 def with_slashes(frame: str) -> str:

@@ -8,8 +8,9 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.datasets.dataset_json import Video, evenly_spaced
+from lnclip_df.datasets.dataset_json import Video
 from lnclip_df.datasets.frames import read_frame
+from lnclip_df.media.sampling import evenly_spaced_round
 from lnclip_df.models.input import model_input
 
 
@@ -44,7 +45,7 @@ class FrameDataset(Dataset):
         self.items = [
             (index, frame)
             for index, video in enumerate(videos)
-            for frame in evenly_spaced(video.frames, frames_per_video)
+            for frame in evenly_spaced_round(video.frames, frames_per_video)
         ]
 
     def __len__(self) -> int:

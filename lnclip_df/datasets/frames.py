@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.datasets.dataset_json import Video, evenly_spaced, frame_path
+from lnclip_df.datasets.dataset_json import Video, frame_path
 from lnclip_df.datasets.lmdb import database_path, lmdb_key, read_value
 from lnclip_df.media.recipe import HEAD, count_recipes
+from lnclip_df.media.sampling import evenly_spaced_round
 
 
 def read_frame(config: dict, dataset: str, frame: str) -> np.ndarray:
@@ -48,7 +49,7 @@ def crop_recipes(config: dict, videos: list[Video], max_videos: int = 256) -> di
         are not counted.
     """
     heads = []
-    for video in evenly_spaced(videos, max_videos):
+    for video in evenly_spaced_round(videos, max_videos):
         try:
             heads += [_read_bytes(config, video.dataset, frame, HEAD)[0] for frame in video.frames[:1]]
         except LNCLIPError:

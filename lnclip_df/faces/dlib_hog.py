@@ -9,22 +9,22 @@ import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import sha256
-from lnclip_df.faces.detector import INSTALL, Faces
+from lnclip_df.faces.base import INSTALL, Detector, Faces
 
 FIVE = [37, 44, 30, 49, 55]  # of 68 or 81: left eye, right eye, nose, corners of the mouth
 PACKAGED = "models/shape_predictor_68_face_landmarks.dat"
 
 
-class DlibHOG:
+class DlibHOG(Detector):
     """Detect faces at full size with one up-sampling, images in parallel threads.
 
     Args:
         predictor: a 68- or 81-point predictor file; else the 68-point one of face_recognition_models.
-        second: whether :meth:`confirm` is to be asked about every crop, as DeepfakeBench does.
+        second: whether :meth:`confirm` is asked about every crop, as DeepfakeBench does; it goes into the recipe.
         threads: images at once.
 
     Raises:
-        LNCLIPError: dlib or the predictor is absent, or the file is no predictor with these points.
+        LNCLIPError: dlib or the predictor is absent, or the file is not a predictor with these points.
     """
 
     def __init__(self, predictor=None, *, second: bool = False, threads: int = 1):
@@ -36,24 +36,20 @@ class DlibHOG:
         try:
             self.predictor = dlib.shape_predictor(str(path))
         except RuntimeError as error:
-            raise LNCLIPError(f"predictor: {path} is no landmark predictor of dlib: {one_line(error)}") from error
+            raise LNCLIPError(f"predictor: {path} is not a landmark predictor of dlib: {one_line(error)}") from error
         parts = self.predictor(np.zeros((8, 8, 3), np.uint8), dlib.rectangle(0, 0, 7, 7)).num_parts
         if parts <= max(FIVE):
-            raise LNCLIPError(f"predictor: {path} has {parts} points; accepted are the 68- and the 81-point one")
-        self.parts, self.second = parts, second
+            raise LNCLIPError(f"predictor: {path} has {parts} points; accepted are the 68- and the 81-point predictor")
+        self.parts = parts
         self.recipe = {"name": "dlib-hog", "upsample": 1, "predictor": sha256(path)[:12], "second_detection": second}
         self._threads, self._local, self._pool = threads, threading.local(), None
 
     def __call__(self, images) -> list[Faces]:
-        """The faces of uint8 RGB images; boxes and all landmarks are whole pixels. See :class:`~.detect.Detector`."""
+        """The faces of uint8 RGB images; boxes and all landmarks are whole pixels. See :class:`~.base.Detector`."""
         return self._each(self._faces, images)
 
     def confirm(self, crops) -> list[np.ndarray | None]:
-        """DeepfakeBench's second detection, on crops: uint8 RGB, handed to dlib as BGR, as there.
-
-        Returns:
-            For each the landmarks of its first face, int64 K×2 in pixels of the crop, or None where there is none.
-        """
+        """DeepfakeBench's second detection; dlib is given BGR, as there. Landmarks are int64. See the base class."""
         return self._each(self._confirmed, crops)
 
     def _faces(self, image):
@@ -73,7 +69,7 @@ class DlibHOG:
         return np.array([(part.x, part.y) for part in self.predictor(image, box).parts()])
 
     def _detector(self):
-        """The thread's own detector: dlib's holds the image that it works on."""
+        """The thread's own detector: dlib's keeps the image that it works on."""
         if not hasattr(self._local, "detector"):
             import dlib
 
@@ -102,7 +98,7 @@ def predictor_file(predictor=None) -> Path:
         path = Path(package.submodule_search_locations[0], PACKAGED) if package else None
     if path is None or not path.is_file():
         raise LNCLIPError(
-            f"predictor: {path or 'no file named'}; give --predictor with a 68- or 81-point file of dlib, "
+            f"predictor: {path or 'no file named'}; give a 68- or 81-point predictor file of dlib, "
             "or pip install face_recognition_models"
         )
     return path

@@ -1,142 +1,187 @@
-"""Frames looked at: decoded, searched for faces, and these cut out; each step has a thread of its own."""
+"""From a video's frames to aligned crops: search faces, choose some, cut them out.
+
+Preprocessing and scoring share it. Decoding and detection each have a thread of their own, while the caller uses the
+frames before.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
+from lnclip_df.core.iteration import batched, prefetch
 from lnclip_df.faces.align import align, move
-from lnclip_df.faces.detector import Faces
-from lnclip_df.faces.selection import Seen, looks
-from lnclip_df.media.video import Miscounted, UnreadableVideo
+from lnclip_df.faces.base import Detector
+from lnclip_df.faces.selection import Frame, thumbnails
+from lnclip_df.faces.settings import CropSettings
+from lnclip_df.media.limits import Miscounted
+from lnclip_df.media.sampling import farthest_first, first_indices
 
-CHUNK = 4  # frames detected at once
-HELD = 256 << 20  # bytes of pixels kept for the choice of a face; what is more is decoded again
-
-
-@dataclass
-class Look:
-    """One frame that was looked at: ``image`` uint8 RGB H×W×3 or None where it was let go, ``size`` (width, height)."""
-
-    index: int
-    image: np.ndarray | None
-    size: tuple[int, int]
-    seen: Seen
-
-    @property
-    def faces(self) -> Faces:
-        return self.seen.faces
+BATCH = 4  # frames detected at once
+MAX_KEPT = 256 << 20  # bytes of pixels kept until faces are chosen; further frames are decoded again
 
 
-class Cut(NamedTuple):
-    """A face cut out: ``place`` among the look's faces, the crop, the transform to it (2×3), its landmarks in it."""
+class Crop(NamedTuple):
+    """A face cut out of a frame.
 
-    look: Look
-    place: int
-    crop: np.ndarray
+    Attributes:
+        frame, face: where it is from; the index of the face among the frame's.
+        person: number of the person, from 0.
+        image: the aligned face, uint8 RGB S×S×3.
+        matrix: the transform from the frame to the crop, float64 2×3.
+        landmarks: K×2 (x, y) in pixels of the crop: all of them where the detector gives more than five.
+    """
+
+    frame: Frame
+    face: int
+    person: int
+    image: np.ndarray
     matrix: np.ndarray
     landmarks: np.ndarray
 
 
-def look_at(frames, indices, detector, *, compare: bool) -> Iterator[Look]:
-    """Decode and detect: a thread decodes, another finds faces, while the caller uses those found before.
+@dataclass
+class SearchCounts:
+    """How many frames were searched, how many show a face, how many faces they show; (width, height) of the last."""
+
+    searched: int = 0
+    found: int = 0
+    faces: int = 0
+    size: tuple[int, int] | None = None
+
+    @property
+    def no_face(self) -> str:
+        """The reason of a video without a face."""
+        return f"no face in {self.searched} frame{'s' if self.searched > 1 else ''}"
+
+    def add(self, frame: Frame):
+        self.searched += 1
+        self.found += len(frame.faces.boxes) > 0
+        self.faces += len(frame.faces.boxes)
+        self.size = frame.size
+
+
+def find_and_cut(
+    frames, detector: Detector, settings: CropSettings, choose: Callable, counts: SearchCounts, *, whole_video: bool
+) -> Iterator[Crop]:
+    """Search a video's frames for faces, and cut out those that are chosen, in order of frames and faces.
 
     Args:
-        frames: see :func:`~lnclip_df.media.video.open_frames`.
-        indices: of the frames, rising.
-        detector: see :func:`~lnclip_df.faces.detector.make_detector`.
-        compare: also keep what faces look like, so that persons can be told apart.
+        frames: see :func:`~lnclip_df.media.frames.open_frames`.
+        detector: see :func:`~lnclip_df.faces.detectors.make_detector`.
+        settings: which frames, and how faces are cut.
+        choose: takes some frames (``list[Frame]``); returns for each person, for each frame the index of the face that
+            is cut out, or None.
+        counts: is counted up on the way.
+        whole_video: whether ``choose`` needs all frames at once, with the faces' thumbnails.
 
     Raises:
-        Miscounted: while reading; see :func:`in_two_attempts`.
+        Miscounted: while reading; see :func:`~lnclip_df.media.frames.read_twice`.
     """
-    for group, found in ahead(_detected(ahead(groups(frames.read(indices), CHUNK)), detector)):
-        for (index, image), faces in zip(group, found, strict=True):
-            size = image.shape[1], image.shape[0]
-            yield Look(index, image, size, Seen(faces, looks(image, faces) if compare else None))
+    indices = first_indices(frames.count, settings.sampling, settings.frames, settings.stride)
+    found = _counted(search(frames, indices, detector, compare=whole_video), counts)
+    if settings.sampling == "at_least":
+        batches = [_search_on(frames, keep_some(found), detector, settings, counts, whole_video)]
+    else:
+        batches = [keep_some(found)] if whole_video else batched(found, BATCH)
+    for batch in batches:
+        chosen = sorted(
+            (position, face, person)
+            for person, faces in enumerate(choose(batch))
+            for position, face in enumerate(faces)
+            if face is not None
+        )
+        yield from cut(frames, [(batch[at], face, person) for at, face, person in chosen], detector, settings)
 
 
-def _detected(groups, detector):
-    for group in groups:
-        yield group, detector([image for _, image in group])
-
-
-def groups(items: Iterable, size: int) -> Iterator[list]:
-    """The items in lists of ``size``, the last one perhaps shorter."""
-    items = iter(items)
-    while group := list(islice(items, size)):
-        yield group
-
-
-def ahead(items: Iterator) -> Iterator:
-    """The same items (none of them None), each made in another thread while the one before it is used."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(next, items, None)
-        while (item := waiting.result()) is not None:
-            waiting = pool.submit(next, items, None)
-            yield item
-
-
-def hold(seen: Iterable[Look]) -> list[Look]:
-    """All of them, those without a face and those beyond ``HELD`` without their pixels."""
-    held, kept = [], 0
-    for look in seen:
-        if look.image is not None and len(look.faces.boxes) and kept + look.image.nbytes <= HELD:
-            kept += look.image.nbytes
-        else:
-            look.image = None
-        held.append(look)
-    return held
-
-
-def cut(frames, chosen: Iterable[tuple[Look, int]], detector, settings) -> Iterator[Cut]:
-    """Cut chosen faces out of their frames, which are decoded again where they were not kept.
+def search(frames, indices, detector: Detector, *, compare: bool) -> Iterator[Frame]:
+    """Decode frames and find their faces.
 
     Args:
-        frames: those that were looked at.
-        chosen: looks and places among their faces, in the order of the frames; a look may come several times in a row.
-        detector: the one that found them; with ``settings.second_detection`` it confirms, and others are left out.
+        frames: see :func:`~lnclip_df.media.frames.open_frames`.
+        indices: of the frames, rising.
+        detector: see :func:`~lnclip_df.faces.detectors.make_detector`.
+        compare: also make thumbnails, so that persons can be told apart.
+
+    Raises:
+        Miscounted: while reading.
+    """
+    for batch, found in prefetch(_detected(prefetch(batched(frames.read(indices), BATCH)), detector)):
+        for (index, image), faces in zip(batch, found, strict=True):
+            pictures = thumbnails(image, faces) if compare else None
+            yield Frame(faces, pictures, index, (image.shape[1], image.shape[0]), image)
+
+
+def _detected(batches, detector):
+    for batch in batches:
+        yield batch, detector([image for _, image in batch])
+
+
+def _counted(found, counts):
+    for frame in found:
+        counts.add(frame)
+        yield frame
+
+
+def _search_on(frames, first, detector, settings, counts, compare):
+    """Add the frames farthest from those searched until enough show a face or none is left; frames with a face only."""
+    found = [frame for frame in first if len(frame.faces.boxes)]
+    others = farthest_first(frames.count, [frame.index for frame in first])
+    at_once = settings.frames - len(found)
+    while len(found) < settings.frames and (order := list(islice(others, at_once))):
+        more = {frame.index: frame for frame in keep_some(search(frames, sorted(order), detector, compare=compare))}
+        for index in order:
+            if len(found) < settings.frames:
+                counts.add(more[index])
+                if len(more[index].faces.boxes):
+                    found.append(more[index])
+        at_once *= 2  # few rounds, since each may decode most of the video again
+    return keep_some(sorted(found, key=lambda frame: frame.index))
+
+
+def keep_some(found: Iterable[Frame]) -> list[Frame]:
+    """All frames, those without a face and those beyond ``MAX_KEPT`` without their pixels."""
+    frames, kept = [], 0
+    for frame in found:
+        if frame.image is not None and len(frame.faces.boxes) and kept + frame.image.nbytes <= MAX_KEPT:
+            kept += frame.image.nbytes
+        else:
+            frame.image = None
+        frames.append(frame)
+    return frames
+
+
+def cut(frames, chosen: list[tuple[Frame, int, int]], detector: Detector, settings: CropSettings) -> Iterator[Crop]:
+    """Cut faces out of their frames, which are decoded again where they were not kept.
+
+    Args:
+        frames: those that were searched.
+        chosen: frame, face and person, in the order of the frames.
+        detector: the one that found them; with ``settings.second_detection``, crops that it does not confirm are left
+            out.
         settings: ``size`` and ``scale`` of the crops.
     """
-    for group in groups(_with_images(frames, list(chosen)), CHUNK):
-        crops = [align(image, look.faces.points[place], settings.size, settings.scale) for look, place, image in group]
+    for batch in batched(_with_images(frames, chosen), BATCH):
+        crops = [
+            align(image, frame.faces.points[face], settings.size, settings.scale) for frame, face, _, image in batch
+        ]
         seconds = detector.confirm([crop for crop, _ in crops]) if settings.second_detection else [None] * len(crops)
-        for (look, place, _), (crop, matrix), second in zip(group, crops, seconds, strict=True):
+        for (frame, face, person, _), (crop, matrix), second in zip(batch, crops, seconds, strict=True):
             if settings.second_detection and second is None:
                 continue
-            points = look.faces.points if look.faces.landmarks is None else look.faces.landmarks
-            yield Cut(look, place, crop, matrix, move(points[place], matrix) if second is None else second)
+            points = frame.faces.points if frame.faces.landmarks is None else frame.faces.landmarks
+            landmarks = move(points[face], matrix) if second is None else second
+            yield Crop(frame, face, person, crop, matrix, landmarks)
 
 
 def _with_images(frames, chosen):
-    again = frames.read(list(dict.fromkeys(look.index for look, _ in chosen if look.image is None)))
+    again = frames.read(list(dict.fromkeys(frame.index for frame, _, _ in chosen if frame.image is None)))
     last, image = None, None
-    for look, place in chosen:
-        if look is not last:
-            last, image = look, look.image if look.image is not None else next(again, (None, None))[1]
+    for frame, face, person in chosen:
+        if frame is not last:
+            last, image = frame, frame.image if frame.image is not None else next(again, (None, None))[1]
         if image is None:
             raise Miscounted
-        yield look, place, image
-
-
-def in_two_attempts(frames, read: Callable):
-    """What ``read()`` returns; where other frames decode than were counted, once more on those that do.
-
-    Raises:
-        UnreadableVideo: nothing decodes, or other frames every time.
-    """
-    if frames.count:
-        try:
-            return read()
-        except Miscounted:
-            pass
-    frames.recount()
-    if not frames.count:
-        raise UnreadableVideo("no frame can be decoded")
-    try:
-        return read()
-    except Miscounted as error:
-        raise UnreadableVideo("every time that it is read, other frames decode") from error
+        yield frame, face, person, image

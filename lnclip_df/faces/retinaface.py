@@ -7,19 +7,19 @@ from itertools import groupby
 import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.faces.detector import INSTALL, Faces, best_faces, onnx_session, shrink
+from lnclip_df.faces.base import INSTALL, Detector, Faces, best_faces, onnx_session, shrink
 
 BGR_MEAN = (104, 117, 127)
 STRIDES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
 CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 
 
-class RetinaFace:
+class RetinaFace(Detector):
     """Detect faces in batches of images.
 
     Args:
         long_side: images larger than this are reduced to it before detection; coordinates are of the image given.
-        score: least score of a face.
+        score: minimum score of a face.
         overlap: boxes that overlap a better one by more (intersection over union) are dropped.
         batch: images per forward pass.
         threads: threads of onnxruntime.
@@ -44,7 +44,7 @@ class RetinaFace:
         }
 
     def __call__(self, images) -> list[Faces]:
-        """The faces of uint8 RGB images, H×W×3; sizes may differ. See :class:`~.detect.Detector`."""
+        """The faces of uint8 RGB images, H×W×3; sizes may differ. See :class:`~.base.Detector`."""
         found = []
         for _, group in groupby(images, key=np.shape):
             group = list(group)

@@ -6,19 +6,19 @@ import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import sha256
-from lnclip_df.faces.detector import Faces, best_faces, onnx_session, shrink
+from lnclip_df.faces.base import Detector, Faces, best_faces, onnx_session, shrink
 
 STRIDES = (8, 16, 32)
-ANCHORS = 2  # a cell
+ANCHORS = 2  # per cell
 
 
-class SCRFD:
+class SCRFD(Detector):
     """Detect faces one image at a time, as these models are exported.
 
     Args:
         model: the ONNX file; nine outputs: scores, boxes and five points at strides 8, 16, 32.
         side: images are reduced to fit this square, and padded to fill it.
-        score: least score of a face.
+        score: minimum score of a face.
         overlap: boxes that overlap a better one by more (intersection over union) are dropped.
         threads: threads of onnxruntime.
 
@@ -44,7 +44,7 @@ class SCRFD:
         }
 
     def __call__(self, images) -> list[Faces]:
-        """The faces of uint8 RGB images, H×W×3; sizes may differ. See :class:`~.detect.Detector`."""
+        """The faces of uint8 RGB images, H×W×3; sizes may differ. See :class:`~.base.Detector`."""
         return [self._faces(image) for image in images]
 
     def _faces(self, image):

@@ -4,7 +4,9 @@ from dataclasses import asdict, dataclass, replace
 from numbers import Integral, Real
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.faces.base import Detector
 from lnclip_df.faces.selection import CHOICES
+from lnclip_df.media.recipe import Recipe
 from lnclip_df.media.sampling import MODES
 
 BOUNDS = {  # the kind of number, the minimum, the maximum
@@ -62,17 +64,19 @@ class CropSettings:
         """The same settings, with ``face`` where none was chosen."""
         return self if self.face else replace(self, face=face)
 
-    def recipe(self, detector) -> dict:
-        """What determines the crops, for their recipe: JSON values."""
+    def recipe(self, detector: Detector) -> Recipe:
+        """The recipe of crops that are made with these settings and this detector."""
         amount = {"stride": self.stride} if self.sampling == "fixed_stride" else {"frames": self.frames}
-        return {
-            "detector": detector.recipe,
-            "face": self.face,
-            "alignment": ALIGNMENT,
-            "size": self.size,
-            "scale": self.scale,
-            "sampling": {"mode": self.sampling} | amount,
-        }
+        return Recipe(
+            {
+                "detector": detector.recipe,
+                "face": self.face,
+                "alignment": ALIGNMENT,
+                "size": self.size,
+                "scale": self.scale,
+                "sampling": {"mode": self.sampling} | amount,
+            }
+        )
 
     def to_dict(self) -> dict:
         """The settings as JSON values."""

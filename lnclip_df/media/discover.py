@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.media.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from lnclip_df.media.limits import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 WRITTEN = (("frames", "landmarks", "masks"), ("records", "manifests"))  # preprocessing's own, where the first two are
 SUFFIXES = VIDEO_SUFFIXES + IMAGE_SUFFIXES
@@ -17,7 +17,7 @@ def find_videos(source) -> dict[str, Path]:
     """Find one video, or everything below a folder that counts as one.
 
     Images in one folder whose names differ in a number alone (``000.png``, ``frame_12.jpg``) are one video, the folder;
-    any other image is one by itself. Hidden files and folders are passed over, and so is what an earlier run wrote:
+    any other image is one by itself. Hidden files and folders are skipped, and so is what an earlier run wrote:
     ``frames``, ``landmarks`` and ``masks`` beside each other, and ``records`` beside ``manifests``.
 
     Args:
@@ -28,7 +28,7 @@ def find_videos(source) -> dict[str, Path]:
         between folders; it keeps the suffix where something else would get the same key.
 
     Raises:
-        LNCLIPError: ``source`` does not exist, is no video or image, or holds none, or a folder cannot be listed.
+        LNCLIPError: ``source`` does not exist, is no video or image, or contains none, or a folder cannot be listed.
     """
     source = Path(source)
     accepted = " ".join(suffix[1:] for suffix in SUFFIXES)

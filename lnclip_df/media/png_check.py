@@ -1,4 +1,4 @@
-"""Face images looked through: decoded, measured, hashed by their pixels and asked for their recipe, in parallel."""
+"""Check face images in parallel: decode them, measure them, hash their pixels, and read their recipe."""
 
 import hashlib
 import io
@@ -15,22 +15,22 @@ from pathlib import Path
 import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError, one_line
-from lnclip_df.media.recipe import FOREIGN, SIGNATURE, read_recipe
+from lnclip_df.media.recipe import SIGNATURE, recipe_name
 
-CHUNK = 8  # videos that a process is given at once
+CHUNK = 8  # videos given to a process at once
 
 
 @dataclass
-class Look:
-    """What was seen of one video's images.
+class CheckedImages:
+    """What was found in one video's images.
 
     Attributes:
-        decoded: how many could be.
+        decoded: how many could be decoded.
         broken: ``{file: reason}`` of those that could not.
-        sizes: ``{file: (width, height)}`` of those that are not as large as asked.
+        sizes: ``{file: (width, height)}`` of those of another size than asked.
         recipes: images by the fingerprint of their recipe, ``foreign`` without one.
-        hashes: uint64, one a decoded image: the first 8 bytes of the BLAKE2b of its size and RGB pixels.
-        places: where among the video's files the image of each hash is.
+        hashes: uint64, one per decoded image: the first 8 bytes of the BLAKE2b of its size and RGB pixels.
+        indices: of the image of each hash among the video's files.
     """
 
     decoded: int = 0
@@ -38,10 +38,10 @@ class Look:
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     recipes: Counter = field(default_factory=Counter)
     hashes: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
-    places: list[int] = field(default_factory=list)
+    indices: list[int] = field(default_factory=list)
 
 
-def look_through(videos: Sequence[Sequence[Path]], size: int, *, workers: int, progress=True) -> list[Look]:
+def check_images(videos: Sequence[Sequence[Path]], size: int, *, workers: int, progress=True) -> list[CheckedImages]:
     """Decode the images of some videos.
 
     Args:
@@ -51,7 +51,7 @@ def look_through(videos: Sequence[Sequence[Path]], size: int, *, workers: int, p
         progress: show a bar.
 
     Returns:
-        A :class:`Look` a video, in their order.
+        One :class:`CheckedImages` per video, in their order.
 
     Raises:
         LNCLIPError: an image ended the process that decoded it.
@@ -59,12 +59,12 @@ def look_through(videos: Sequence[Sequence[Path]], size: int, *, workers: int, p
     from tqdm import tqdm
 
     bar = partial(tqdm, total=len(videos), desc="decode", unit="video", disable=not progress)
-    look = partial(_look, size=size)
+    check = partial(_check, size=size)
     if workers == 1:
-        return list(bar(map(look, videos)))
+        return list(bar(map(check, videos)))
     try:
         with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-            return list(bar(pool.map(look, videos, chunksize=CHUNK)))
+            return list(bar(pool.map(check, videos, chunksize=CHUNK)))
     except BrokenProcessPool as error:
         raise LNCLIPError("a process died while it decoded images; run again with one worker to see which") from error
 
@@ -86,22 +86,22 @@ def check_png(data: bytes):
         start = end + 4
 
 
-def _look(files, size) -> Look:
-    look, hashes = Look(), []
-    for place, file in enumerate(files):
+def _check(files, size) -> CheckedImages:
+    checked, hashes = CheckedImages(), []
+    for index, file in enumerate(files):
         try:
             width, height, digest, recipe = _decode(file)
         except (OSError, ValueError) as error:
-            look.broken[str(file)] = getattr(error, "strerror", None) or one_line(error)
+            checked.broken[str(file)] = getattr(error, "strerror", None) or one_line(error)
             continue
-        look.decoded += 1
-        look.recipes[recipe] += 1
-        look.places.append(place)
+        checked.decoded += 1
+        checked.recipes[recipe] += 1
+        checked.indices.append(index)
         hashes.append(digest)
         if (width, height) != (size, size):
-            look.sizes[str(file)] = (width, height)
-    look.hashes = np.array(hashes, np.uint64)
-    return look
+            checked.sizes[str(file)] = (width, height)
+    checked.hashes = np.array(hashes, np.uint64)
+    return checked
 
 
 def _decode(file) -> tuple[int, int, int, str]:
@@ -121,6 +121,5 @@ def _decode(file) -> tuple[int, int, int, str]:
             pixels = image.convert("RGB")
     except (SyntaxError, EOFError, Image.DecompressionBombError, zlib.error) as error:
         raise ValueError(one_line(error)) from error
-    recipe = read_recipe(data)
     digest = hashlib.blake2b(np.array(pixels.size, "<u4").tobytes() + pixels.tobytes(), digest_size=8).digest()
-    return *pixels.size, int.from_bytes(digest, "little"), recipe["fingerprint"] if recipe else FOREIGN
+    return *pixels.size, int.from_bytes(digest, "little"), recipe_name(data)

@@ -5,64 +5,99 @@ import json
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 KEYWORD = b"lnclip-recipe"
 FOREIGN = "foreign"  # crops that carry no recipe: made elsewhere
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER = len(SIGNATURE) + 25  # the signature and the IHDR chunk
-HEAD = 4096  # bytes of a crop that hold its recipe
+HEAD = 4096  # bytes of a crop that contain its recipe
 
 
-def fingerprint(recipe: dict) -> str:
-    """Ten hexadecimal digits that stand for a recipe: of the SHA-256 of its JSON with sorted keys.
+@dataclass(frozen=True)
+class Recipe:
+    """How a crop was made.
 
-    >>> fingerprint({"size": 256, "scale": 1.3}) == fingerprint({"scale": 1.3, "size": 256})
+    Attributes:
+        facts: JSON values: ``detector``, ``face``, ``alignment``, ``size``, ``scale``, ``sampling``. Crops of another
+            version may say more or less.
+        fingerprint: ten hexadecimal digits that stand for the facts: of the SHA-256 of their JSON with sorted keys.
+            Computed where it is not given.
+
+    >>> Recipe({"size": 256, "scale": 1.3}) == Recipe({"scale": 1.3, "size": 256})
     True
     """
-    known = {key: value for key, value in recipe.items() if key != "fingerprint"}
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:10]
+
+    facts: dict
+    fingerprint: str = ""
+
+    def __post_init__(self):
+        facts = {key: value for key, value in self.facts.items() if key != "fingerprint"}
+        object.__setattr__(self, "facts", facts)
+        if not self.fingerprint:
+            digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+            object.__setattr__(self, "fingerprint", digest[:10])
+
+    def to_dict(self) -> dict:
+        """The facts and their fingerprint as JSON values."""
+        return {**self.facts, "fingerprint": self.fingerprint}
+
+    def differences(self, newer: "Recipe") -> str:
+        """The facts in which a newer recipe differs, as ``size 128, now 256``; empty where there are none."""
+        old, new = dict(_flat(self.facts)), dict(_flat(newer.facts))
+        keys = [key for key in {**new, **old} if old.get(key) != new.get(key)]
+        return "; ".join(f"{key} {old.get(key, 'none')}, now {new.get(key, 'none')}" for key in keys)
 
 
-def tag(png: bytes, recipe: dict) -> bytes:
-    """Put a recipe and its fingerprint into a PNG's text chunk; the pixels stay as they are.
+def _flat(facts, prefix="") -> Iterator[tuple]:
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
-    Args:
-        png: an encoded PNG without a recipe.
-        recipe: JSON values; its ``fingerprint`` is added.
-    """
-    text = json.dumps(recipe | {"fingerprint": fingerprint(recipe)}, sort_keys=True).encode("ascii")
+
+def add_recipe(png: bytes, recipe: Recipe) -> bytes:
+    """Put a recipe into the text chunk of an encoded PNG that has none; the pixels stay as they are."""
+    text = json.dumps(recipe.to_dict(), sort_keys=True).encode("ascii")
     body = b"tEXt" + KEYWORD + b"\0" + text
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
     return png[:HEADER] + chunk + png[HEADER:]
 
 
-def read_recipe(data: bytes) -> dict | None:
+def read_recipe(data: bytes) -> Recipe | None:
     """The recipe in the first ``HEAD`` bytes of a PNG, or None where there is none.
 
     A text chunk that is no recipe counts as none: whatever the file says, nothing is raised.
     """
-    at = len(SIGNATURE)
-    while data[: len(SIGNATURE)] == SIGNATURE and at + 8 <= len(data):
-        length, kind = struct.unpack(">I4s", data[at : at + 8])
-        body = data[at + 8 : at + 8 + length]
+    start = len(SIGNATURE)
+    while data[: len(SIGNATURE)] == SIGNATURE and start + 8 <= len(data):
+        length, kind = struct.unpack(">I4s", data[start : start + 8])
+        body = data[start + 8 : start + 8 + length]
         if kind == b"IDAT":
             return None
         if kind == b"tEXt" and body.startswith(KEYWORD + b"\0"):
             return _parsed(body[len(KEYWORD) + 1 :])
-        at += 12 + length
+        start += 12 + length
     return None
 
 
 def _parsed(text):
     try:
-        recipe = json.loads(text)
+        facts = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return recipe if isinstance(recipe, dict) and isinstance(recipe.get("fingerprint"), str) else None
+    stated = facts.get("fingerprint") if isinstance(facts, dict) else None
+    return Recipe(facts, stated) if stated and isinstance(stated, str) else None
 
 
 def count_recipes(files: Iterable[bytes]) -> dict[str, int]:
     """``{fingerprint, or "foreign": number of crops}``, most frequent first, of the first bytes of crops."""
-    found = (read_recipe(data) for data in files)
-    return dict(Counter(recipe["fingerprint"] if recipe else FOREIGN for recipe in found).most_common())
+    return dict(Counter(recipe_name(data) for data in files).most_common())
+
+
+def recipe_name(data: bytes) -> str:
+    """The fingerprint of a crop's recipe by its first ``HEAD`` bytes, ``foreign`` where it has none."""
+    recipe = read_recipe(data)
+    return recipe.fingerprint if recipe else FOREIGN

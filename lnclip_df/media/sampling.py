@@ -1,23 +1,40 @@
-"""Which frames of a video are looked at: evenly spaced ones, every n-th one, or as many as are needed."""
+"""Which frames of a video are used: evenly spaced ones, every n-th one, or as many as are needed.
+
+There are two rules for "evenly spaced", which differ by up to one frame. Frames of a video are cut by
+:func:`evenly_spaced_floor`, as DeepfakeBench's preprocessing cuts them; crops on disk are chosen by
+:func:`evenly_spaced_round`, as this package's predictions always were. To make them one would change crops or figures.
+"""
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 MODES = ("fixed_num_frames", "fixed_stride", "at_least")
+T = TypeVar("T")
 
 
-def frame_indices(count: int, frames: int) -> list[int]:
+def evenly_spaced_round(items: Sequence[T], n: int) -> tuple[T, ...]:
+    """Choose ``n`` items evenly, first and last included, indices rounded to the nearest; all where there are fewer.
+
+    >>> evenly_spaced_round("abcdef", 4)
+    ('a', 'c', 'd', 'f')
+    """
+    if len(items) <= n:
+        return tuple(items)
+    return tuple(items[i] for i in np.linspace(0, len(items) - 1, n).round().astype(int))
+
+
+def evenly_spaced_floor(count: int, frames: int) -> list[int]:
     """Indices of ``frames`` evenly spaced frames of ``count``, first and last included; each once, in order.
 
     The indices are rounded down, as DeepfakeBench has them (``np.linspace(0, count − 1, frames, dtype=int)``).
 
-    Example:
-        >>> frame_indices(11, 3)
-        [0, 5, 10]
-        >>> frame_indices(2, 8)
-        [0, 1]
+    >>> evenly_spaced_floor(6, 4)
+    [0, 1, 3, 5]
+    >>> evenly_spaced_floor(2, 8)
+    [0, 1]
     """
     if count < 1:
         return []
@@ -25,7 +42,7 @@ def frame_indices(count: int, frames: int) -> list[int]:
 
 
 def first_indices(count: int, mode: str, frames: int, stride: int) -> list[int]:
-    """The frames that a mode looks at first, in order: all there are for ``fixed_*``.
+    """The frames that a mode uses first, in order; for ``fixed_*`` there are no others.
 
     Args:
         count: frames of the video.
@@ -33,7 +50,7 @@ def first_indices(count: int, mode: str, frames: int, stride: int) -> list[int]:
         frames: how many (``fixed_num_frames``, ``at_least``).
         stride: every how many frames (``fixed_stride``).
     """
-    return list(range(0, count, stride)) if mode == "fixed_stride" else frame_indices(count, frames)
+    return list(range(0, count, stride)) if mode == "fixed_stride" else evenly_spaced_floor(count, frames)
 
 
 def farthest_first(count: int, taken: list[int]) -> Iterator[int]:
@@ -41,11 +58,10 @@ def farthest_first(count: int, taken: list[int]) -> Iterator[int]:
 
     Args:
         count: frames of the video.
-        taken: indices looked at already, sorted, not empty.
+        taken: indices used already, sorted, not empty.
 
-    Example:
-        >>> list(farthest_first(8, [0, 7]))
-        [3, 5, 1, 2, 4, 6]
+    >>> list(farthest_first(8, [0, 7]))
+    [3, 5, 1, 2, 4, 6]
     """
     gaps = []
 

@@ -1,85 +1,27 @@
-"""The frames of a video, an image folder or an image: how many really decode, and those that are asked for.
-
-Files are not trusted: FFmpeg may open nothing but the file itself, and that only as one of ``CONTAINERS``; Pillow has
-the readers of ``IMAGE_FORMATS`` alone; frames of more than ``MOST_PIXELS`` are refused before they are allocated.
-"""
+"""The frames of a video file, by FFmpeg. It may open no other file, and this one only as one of ``CONTAINERS``."""
 
 import errno
 import math
 import os
-import re
-import warnings
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cache
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
 from lnclip_df.core.errors import one_line
+from lnclip_df.media import limits
+from lnclip_df.media.limits import Miscounted, UnreadableVideo, check_pixels
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
 CONTAINERS = ("mov", "matroska", "avi")  # FFmpeg's names: mp4 is mov, webm is matroska
-MOST_PIXELS = 1 << 27  # of a frame: 134 million, as 16,384 × 8,192
-FASTEST = 240  # frames a second beyond which a container's times are not believed
-FRAME_A_PACKET = ("h264", "hevc", "vp9", "mjpeg")  # decoders whose every packet gives a frame
-LONGEST_REPEAT = 19  # bytes of an MPEG-4 packet that may only say: the last frame again
+MAX_RATE = 240  # frames per second beyond which a container's times are not believed
+FRAME_PER_PACKET = ("h264", "hevc", "vp9", "mjpeg")  # decoders whose every packet gives a frame
+MAX_REPEAT = 19  # bytes of an MPEG-4 packet that may only say: the last frame again
 
 
-class UnreadableVideo(Exception):
-    """A video of which no frame can be decoded; the message is the reason, in one line."""
-
-
-class Miscounted(Exception):
-    """Other frames decode than were counted: ``recount()``, then ask for the frames again."""
-
-
-def open_frames(path, threads: int = 1, *, longest: float | None = None):
-    """The frames of a video file, of an image, or of the images in a folder.
-
-    Args:
-        path: the file or folder.
-        threads: threads of a video's decoder.
-        longest: seconds that a video may last; None: no limit. It is refused by what its container says, or while
-            its packets are counted as soon as their times, or their number at ``FASTEST``, are beyond.
-
-    Returns:
-        :class:`Clip` or :class:`Stills`: ``count`` frames, of which ``read(indices)`` gives some. Either may raise
-        :class:`Miscounted` while reading.
-
-    Raises:
-        UnreadableVideo: not a regular file (a FIFO would be waited for), not a video, or without a video stream.
-            Also where it is longer than ``longest``, or its frames have more than ``MOST_PIXELS``.
-    """
-    path = Path(path)
-    try:
-        if path.is_dir():
-            return Stills(images_of(path))
-        if not path.is_file():
-            os.stat(path)
-            raise UnreadableVideo("not a regular file")
-    except OSError as error:
-        raise UnreadableVideo(f"cannot be opened: {error.strerror or error}") from error
-    return Stills([path]) if path.suffix.lower() in IMAGE_SUFFIXES else Clip(path, threads, longest)
-
-
-def images_of(folder) -> list[Path]:
-    """The images directly in a folder, in the order of the last number in their names, then of the names."""
-    found = (path for path in Path(folder).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted((path for path in found if not path.name.startswith(".") and path.is_file()), key=_number)
-
-
-def _number(path):
-    numbers = re.findall(r"[0-9]+", path.stem)
-    return int(numbers[-1]) if numbers else -1, path.name
-
-
-class Clip:
+class VideoFrames:
     """The frames of a video file, indexed from 0 in the order of their presentation.
 
     The container's packets, not its header, say how many there are. Where they carry unambiguous times, a frame is
@@ -90,23 +32,23 @@ class Clip:
     Args:
         path: the file.
         threads: decoder threads.
-        longest: see :func:`open_frames`.
+        max_seconds: see :func:`~lnclip_df.media.frames.open_frames`.
 
     Attributes:
         count: how many frames there are.
         tick: the unit of the container's times, in seconds.
-        rate: frames a second on the average, as the container says; None where it does not.
+        rate: frames per second on average, as the container says; None where it does not.
     """
 
-    def __init__(self, path, threads: int = 1, longest: float | None = None):
+    def __init__(self, path, threads: int = 1, max_seconds: float | None = None):
         self.path, self.threads = path, threads
-        found = _packets(path, longest)
+        found = _packets(path, max_seconds)
         times, self.count = found.times, len(found.times)
         self.tick, self.rate, self._claimed = found.tick, found.rate, found.claimed
         ordered = None not in times and len(set(times)) == len(times)
         self._shown = sorted(times) if ordered else None
-        self._times = self._shown
-        self._keys = [bisect_right(self._times, time) - 1 for time in sorted(found.keys)] if self._times else []
+        self.times = self._shown
+        self._keys = [bisect_right(self.times, time) - 1 for time in sorted(found.keys)] if self.times else []
 
     @property
     def seconds(self) -> float | None:
@@ -135,7 +77,7 @@ class Clip:
 
     def recount(self):
         """Decode everything once, to count what really decodes: by one thread, for several lose frames by chance."""
-        self.threads, self._times = 1, None
+        self.threads, self.times = 1, None
         times = [frame.pts for frame in self._decoded()]
         self.count = len(times)
         self._shown = times if None not in times and all(a < b for a, b in pairwise(times)) else None
@@ -146,7 +88,7 @@ class Clip:
         Raises:
             Miscounted: see the class.
         """
-        chosen = self._in_turn(indices) if self._times is None else self._by_time(indices)
+        chosen = self._in_turn(indices) if self.times is None else self._by_time(indices)
         for index, frame in chosen:
             yield index, to_rgb(frame)
 
@@ -162,23 +104,23 @@ class Clip:
             raise Miscounted
 
     def _by_time(self, indices):
-        wanted = {self._times[index] for index in indices}
+        wanted = {self.times[index] for index in indices}
         with open_container(self.path) as container:
             stream = self._stream(container)
-            frames, position = _decoded(container, wanted), 0
+            frames, position = decode_packets(container, wanted), 0
             for index in indices:
                 keys_before = bisect_right(self._keys, index)
                 start = self._keys[keys_before - 1] if keys_before else 0
                 if start > position:
-                    _seek(container, stream, self._times[start])
-                    frames = _decoded(container, wanted)
-                yield index, _at(frames, self._times[index])
+                    _seek(container, stream, self.times[start])
+                    frames = decode_packets(container, wanted)
+                yield index, _at(frames, self.times[index])
                 position = index + 1
 
     def _decoded(self):
         with open_container(self.path) as container:
             self._stream(container)
-            yield from _decoded(container)
+            yield from decode_packets(container)
 
     def _stream(self, container):
         stream = container.streams.video[0]
@@ -187,85 +129,10 @@ class Clip:
         return stream
 
 
-class Stills:
-    """Images as the frames of a video, indexed from 0 in the order given.
-
-    Args:
-        paths: the images; those that do not decode are :class:`Miscounted`, and left out by :meth:`recount`.
-    """
-
-    seconds = None
-
-    def __init__(self, paths):
-        self.paths = list(paths)
-
-    @property
-    def count(self) -> int:
-        return len(self.paths)
-
-    def time(self, index: int) -> None:
-        """None: images have no time."""
-
-    def recount(self):
-        """Leave out the images that do not decode.
-
-        Raises:
-            UnreadableVideo: not one of them does; the reason is the first one's.
-        """
-        good, faults = [], []
-        for path in self.paths:
-            try:
-                _image(path)
-                good.append(path)
-            except UnreadableVideo as error:
-                faults.append(error)
-        if faults and not good:
-            raise faults[0]
-        self.paths = good
-
-    def read(self, indices) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield ``(index, uint8 RGB H×W×3)``, upright as EXIF says.
-
-        Raises:
-            Miscounted: an image does not decode.
-        """
-        for index in indices:
-            try:
-                yield index, _image(self.paths[index])
-            except UnreadableVideo as error:
-                raise Miscounted from error
-
-
 def to_rgb(frame) -> np.ndarray:
     """Pixels of an ``av.VideoFrame``: uint8 RGB, H×W×3, turned upright as the container's rotation says."""
     rgb = frame.to_ndarray(format="rgb24")
     return np.ascontiguousarray(np.rot90(rgb, round(getattr(frame, "rotation", 0) / 90)))
-
-
-def _image(path):
-    """An image as uint8 RGB; :class:`UnreadableVideo` where it does not decode or is beyond the limit."""
-    image_module, operations = _pillow()
-    try:
-        with image_module.open(path, formats=IMAGE_FORMATS) as image:
-            _check_pixels(*image.size)
-            return np.asarray(operations.exif_transpose(image).convert("RGB"))
-    except UnreadableVideo:
-        raise
-    except Exception as error:  # of a broken image, Pillow's readers raise nearly anything
-        raise UnreadableVideo(f"cannot be decoded: {one_line(error)}") from error
-
-
-@cache
-def _pillow():
-    from PIL import Image, ImageOps
-
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # which it gives below our limit
-    return Image, ImageOps
-
-
-def _check_pixels(width, height):
-    if width * height > MOST_PIXELS:
-        raise UnreadableVideo(f"a picture of {width} × {height} pixels, the limit is {MOST_PIXELS:,} pixels")
 
 
 def open_container(path):
@@ -274,14 +141,14 @@ def open_container(path):
     Raises:
         UnreadableVideo: not one of ``CONTAINERS``, no video stream or decoder, or frames of too many pixels.
     """
-    container = _opened(path, max_pixels=str(MOST_PIXELS))
+    container = _opened(path, max_pixels=str(limits.MAX_PIXELS))
     try:
         streams = container.streams.video
         if not streams or streams[0].codec_context is None:
             raise UnreadableVideo("no decoder for its video stream" if streams else "no video stream")
         context = streams[0].codec_context
-        context.options = {"max_pixels": str(MOST_PIXELS)}
-        _check_pixels(*((context.width, context.height) if context.width else _claimed_size(path)))
+        context.options = {"max_pixels": str(limits.MAX_PIXELS)}
+        check_pixels(*((context.width, context.height) if context.width else _claimed_size(path)))
     except UnreadableVideo:
         container.close()
         raise
@@ -314,8 +181,8 @@ class _Packets:
     """What a container says of its video stream, and the packets of it that give a frame.
 
     Attributes:
-        tick, rate, claimed: unit of its times (s), frames a second, and seconds of the container; None where not said.
-        times, keys: of the packets (None: see :func:`_time`), and of key frames.
+        tick, rate, claimed: unit of its times (s), frames per second, and the container's length (s); None: unknown.
+        times, keys: of the packets (None: see :func:`packet_time`), and of key frames.
     """
 
     tick: Fraction
@@ -325,15 +192,15 @@ class _Packets:
     keys: list[int] = field(default_factory=list)
 
 
-def _packets(path, longest):
-    """Count the packets that give a frame, no further than it is clear that they last longer than ``longest``."""
+def _packets(path, max_seconds):
+    """Count the packets that give a frame, no further than it is clear that they last longer than ``max_seconds``."""
     import av
 
     with open_container(path) as container:
         stream = container.streams.video[0]
         claimed = container.duration / av.time_base if (container.duration or 0) > 0 else None
         found = _Packets(stream.time_base, stream.average_rate or None, claimed)
-        length = None if longest is None else _Length(longest, found.tick, claimed)
+        length = None if max_seconds is None else LengthLimit(max_seconds, found.tick, claimed)
         decoder = stream.codec_context.name
         timed = container.format.name != "avi"  # which knows no order but that of decoding
         try:
@@ -341,7 +208,7 @@ def _packets(path, longest):
                 if length:
                     length.add(packet)
                 if packet.size > 0 and not packet.is_discard:
-                    found.times.append(_time(decoder, packet) if timed else None)
+                    found.times.append(packet_time(decoder, packet) if timed else None)
                     if packet.is_keyframe:
                         found.keys.append(packet.pts)
         except av.error.FFmpegError:
@@ -349,20 +216,20 @@ def _packets(path, longest):
     return found
 
 
-class _Length:
+class LengthLimit:
     """How long a video lasts, by what its container claims, then by its packets: :class:`UnreadableVideo` if too long.
 
     Args:
-        longest: seconds it may last.
+        max_seconds: how long it may last.
         tick: unit of the packets' times, in seconds.
         claimed: seconds that the container says, or None.
     """
 
-    def __init__(self, longest, tick, claimed):
-        self.longest, self.tick, self.span = longest, tick, longest / tick
+    def __init__(self, max_seconds, tick, claimed):
+        self.max_seconds, self.tick, self.span = max_seconds, tick, max_seconds / tick
         self.count, self.first, self.last = 0, math.inf, -math.inf
-        if claimed is not None and claimed > longest:
-            raise UnreadableVideo(f"{claimed:.1f} s long, the limit is {longest:g} s")
+        if claimed is not None and claimed > max_seconds:
+            raise UnreadableVideo(f"{claimed:.1f} s long, the limit is {max_seconds:g} s")
 
     def add(self, packet):
         self.count += 1
@@ -371,18 +238,20 @@ class _Length:
             self.first, self.last = min(self.first, time), max(self.last, time)
             if self.last - self.first > self.span:
                 seconds = float((self.last - self.first) * self.tick)
-                raise UnreadableVideo(f"{seconds:.1f} s long or more by its packets, the limit is {self.longest:g} s")
-        if self.count > self.longest * FASTEST:
-            shown = f"{self.count:,} frames or more, of at most {FASTEST} a second"
-            raise UnreadableVideo(f"{shown}: longer than the limit of {self.longest:g} s")
+                raise UnreadableVideo(
+                    f"{seconds:.1f} s long or more by its packets, the limit is {self.max_seconds:g} s"
+                )
+        if self.count > self.max_seconds * MAX_RATE:
+            shown = f"{self.count:,} frames or more, of at most {MAX_RATE} a second"
+            raise UnreadableVideo(f"{shown}: longer than the limit of {self.max_seconds:g} s")
 
 
-def _time(decoder, packet):
+def packet_time(decoder, packet):
     """When a packet's frame is shown; None where it does not say, or may give no frame at all."""
     gives_one = (
-        decoder in FRAME_A_PACKET
+        decoder in FRAME_PER_PACKET
         or (decoder == "vp8" and bytes(packet)[0] & 16)  # its header's bit: to be shown
-        or (decoder == "mpeg4" and packet.size > LONGEST_REPEAT)
+        or (decoder == "mpeg4" and packet.size > MAX_REPEAT)
     )
     return packet.pts if gives_one else None
 
@@ -408,7 +277,7 @@ def _at(frames, time):
     raise Miscounted
 
 
-def _decoded(container, wanted=None):
+def decode_packets(container, wanted=None):
     """Yield every frame of the first video stream from here on, passing over packets that do not decode.
 
     With ``wanted`` times, frames of other times that no frame depends on are left out, and a packet that does not

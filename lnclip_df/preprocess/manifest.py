@@ -1,4 +1,4 @@
-"""The manifest of a run: a row a video, the parameters and versions that made it, and a sheet of crops to look at."""
+"""The manifest of a run: one row per video, the parameters and versions that made it, and a sheet of crops."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ import numpy as np
 from lnclip_df.core.errors import printable
 from lnclip_df.core.files import write_bytes, write_json, write_text
 from lnclip_df.preprocess.paths import face_name
-from lnclip_df.preprocess.video_job import DONE, Record
+from lnclip_df.preprocess.records import DONE, Record
 
 COLUMNS = (
     "video", "outcome", "asked", "decoded", "found", "saved", "score", "box", "width", "height", "seconds", "recipe",
@@ -24,18 +24,18 @@ SHEET = (10, 6)  # crops across and down
 SIDE = 96  # of a crop on the sheet, in pixels
 
 
-def worst(results: list[Record], most: int = 10) -> list[Record]:
+def worst(results: list[Record], n: int = 10) -> list[Record]:
     """The videos with the smallest share of frames that gave a face, then with the lowest score."""
-    return sorted(results, key=lambda r: (len(r.saved) / max(r.asked, 1), r.score or 0, r.key))[:most]
+    return sorted(results, key=lambda r: (len(r.saved) / max(r.asked, 1), r.score or 0, r.key))[:n]
 
 
 def write_manifest(out, name: str, results: list[Record], facts: dict) -> Path:
-    """Write ``manifests/<name>.csv``, a row a video, and ``<name>.json``, what made them.
+    """Write ``manifests/<name>.csv``, one row per video, and ``<name>.json``, what made them.
 
     Args:
         out: the output folder.
         name: of the dataset or the source.
-        results: a record a video.
+        results: one record per video.
         facts: JSON values that the JSON begins with: source, settings, recipe.
 
     Returns:
@@ -81,30 +81,30 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write_contact_sheet(out, name: str, places: dict[str, Path], results: list[Record], seed: int = 0) -> Path | None:
+def write_contact_sheet(out, name: str, folders: dict[str, Path], results: list[Record], seed: int = 0) -> Path | None:
     """Write ``manifests/<name>.png``, random crops of random videos side by side; None where there is no crop.
 
     Args:
         out: the output folder.
         name: of the dataset or the source.
-        places: ``{key: folder of its crops}``.
-        results: a record a video.
-        seed: of the draw.
+        folders: ``{key: folder of its crops}``.
+        results: one record per video.
+        seed: of the random choice.
     """
     import cv2
 
     draw = random.Random(seed)
     done = [record for record in results if record.outcome == DONE and record.saved]
     across, down = SHEET
-    most = min(across * down, sum(len(record.saved) for record in done))
-    chosen = draw.sample(done, most) if len(done) >= most else draw.choices(done, k=most)
-    drawn = [_small(places[record.key] / face_name(draw.choice(record.saved))) for record in chosen]
+    n = min(across * down, sum(len(record.saved) for record in done))
+    chosen = draw.sample(done, n) if len(done) >= n else draw.choices(done, k=n)
+    drawn = [_small(folders[record.key] / face_name(draw.choice(record.saved))) for record in chosen]
     crops = [crop for crop in drawn if crop is not None]
     if not crops:
         return None
     sheet = np.zeros((-(-len(crops) // across) * SIDE, across * SIDE, 3), np.uint8)
-    for at, crop in enumerate(crops):
-        top, left = at // across * SIDE, at % across * SIDE
+    for position, crop in enumerate(crops):
+        top, left = position // across * SIDE, position % across * SIDE
         sheet[top : top + SIDE, left : left + SIDE] = crop
     path = Path(out) / "manifests" / f"{name}.png"
     write_bytes(path, cv2.imencode(".png", sheet)[1].tobytes())

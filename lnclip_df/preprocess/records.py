@@ -1,14 +1,69 @@
-"""What earlier runs finished, and whether its crops have the recipe of this one."""
+"""The record of a video: what became of it. It is written last, and tells a later run what is finished."""
 
+import hashlib
+import json
 import os
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json
-from lnclip_df.media.recipe import FOREIGN, HEAD, read_recipe
+from lnclip_df.media.recipe import FOREIGN, HEAD, Recipe, read_recipe
 from lnclip_df.preprocess.paths import FACE, Source, face_name
-from lnclip_df.preprocess.video_job import UNREADABLE, Record
+
+DONE, NO_FACE, UNREADABLE = "done", "no face", "unreadable"
+
+
+@dataclass
+class Record:
+    """What became of one video.
+
+    Attributes:
+        key: of the :class:`~lnclip_df.preprocess.paths.Source`.
+        outcome: ``done``, ``no face`` or ``unreadable``.
+        reason: one line where it is not ``done``, and a note where a mask could not be used.
+        asked, decoded, found: frames searched; frames that the video has; frames searched that show a face.
+        saved: indices of the frames whose face was written, in order.
+        score: mean score of the faces written. ``box``: median side of their boxes (√area), in pixels.
+        size: width and height of the frames, in pixels.
+        seconds: time it took.
+        recipe: fingerprint of the crops' recipe.
+        bytes, modified_ns: of the source when it was read.
+        resumed: whether an earlier run had finished it (not in the file).
+    """
+
+    key: str
+    outcome: str
+    reason: str = ""
+    asked: int = 0
+    decoded: int = 0
+    found: int = 0
+    saved: list[int] = field(default_factory=list)
+    score: float | None = None
+    box: float | None = None
+    size: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    recipe: str = ""
+    bytes: int = 0
+    modified_ns: int = 0
+    resumed: bool = False
+
+
+def write_record(path: Path, record: Record):
+    """Write a record, whole or not at all."""
+    value = {key: value for key, value in vars(record).items() if key != "resumed"}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        pending_path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
+        os.replace(pending_path(path), path)
+    except OSError as error:
+        raise LNCLIPError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def pending_path(path: Path) -> Path:
+    """Where a record is written before it is moved to its path: a name that no other video's has."""
+    return path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.json")
 
 
 def read_record(source: Source, out) -> Record | None:
@@ -22,16 +77,16 @@ def read_record(source: Source, out) -> Record | None:
         return None
 
 
-def finished(source: Source, out, recipe: dict) -> Record | None:
+def finished(source: Source, out, recipe: Recipe) -> Record | None:
     """The record of a video that need not be done again: its file, its recipe and its faces' files are as they were.
 
     Videos that could not be read are tried again.
 
     Raises:
-        LNCLIPError: crops of another recipe lie where this video's would go.
+        LNCLIPError: crops of another recipe are where this video's would go.
     """
     record = read_record(source, out)
-    if record is None or record.outcome == UNREADABLE or record.recipe != recipe["fingerprint"]:
+    if record is None or record.outcome == UNREADABLE or record.recipe != recipe.fingerprint:
         _refuse_other_crops(source, out, recipe)
         return None
     try:
@@ -56,11 +111,11 @@ def _refuse_other_crops(source, out, recipe):
             found = read_recipe(file.read(HEAD))
     except OSError as error:
         raise LNCLIPError(f"cannot read {min(crops)}: {error.strerror or error}") from error
-    if found and found["fingerprint"] == recipe["fingerprint"]:
+    if found and found.fingerprint == recipe.fingerprint:
         return  # an interrupted run's
-    difference = _difference(found, recipe) if found else f"they are {FOREIGN}: made by another tool"
+    difference = found.differences(recipe) if found else f"they are {FOREIGN}: made by another tool"
     raise LNCLIPError(
-        f"{min(crops).parent} holds crops of another recipe ({difference}); give another --out, or remove them"
+        f"{min(crops).parent} has crops of another recipe ({difference}); give another --out, or remove them"
     )
 
 
@@ -71,17 +126,3 @@ def _faces(source, out, kind):
             return [Path(entry.path) for entry in entries if FACE.fullmatch(entry.name) and entry.is_file()]
     except (OSError, LNCLIPError):  # nothing there, or a name that process_video will refuse
         return []
-
-
-def _difference(old, new):
-    """The settings in which two recipes differ, as ``size 128, now 256``."""
-    old, new = _flat(old), _flat(new)
-    keys = [key for key in {**new, **old} if old.get(key) != new.get(key) and key != "fingerprint"]
-    return "; ".join(f"{key} {old.get(key, 'none')}, now {new.get(key, 'none')}" for key in keys)
-
-
-def _flat(recipe, prefix=""):
-    flat = {}
-    for key, value in recipe.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat

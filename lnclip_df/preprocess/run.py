@@ -9,15 +9,16 @@ from pathlib import Path
 
 from lnclip_df.core.devices import usable_cores
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.faces.detectors import shared_detector
 from lnclip_df.faces.settings import CropSettings
 from lnclip_df.media.discover import find_videos
-from lnclip_df.media.recipe import fingerprint
+from lnclip_df.media.recipe import Recipe
 from lnclip_df.preprocess.manifest import write_contact_sheet, write_manifest
 from lnclip_df.preprocess.options import RunOptions
 from lnclip_df.preprocess.paths import Source, invalid_names
-from lnclip_df.preprocess.records import finished, read_record
+from lnclip_df.preprocess.records import UNREADABLE, Record, finished, read_record
 from lnclip_df.preprocess.summary import Summary
-from lnclip_df.preprocess.video_job import UNREADABLE, Job, Record, detector_of
+from lnclip_df.preprocess.video_job import Job
 from lnclip_df.preprocess.workers import work_off
 
 WAITING = "waiting"  # for another shard
@@ -97,12 +98,12 @@ def preprocess_dataset(
 
 def _joined(summaries):
     """Several runs' summaries as one; each has its own manifest."""
-    recipes = dict.fromkeys(summary.recipe["fingerprint"] for summary in summaries)
+    recipes = dict.fromkeys(summary.recipe.fingerprint for summary in summaries)
     return Summary(
         summaries[0].out,
+        Recipe({}, ", ".join(recipes)),
         [result for summary in summaries for result in summary.results],
         sum(summary.seconds for summary in summaries),
-        {"fingerprint": ", ".join(recipes)},
         {key: folder for summary in summaries for key, folder in summary.folders.items()},
         summaries[0].manifest.parent,
     )
@@ -142,8 +143,7 @@ def preprocess_sources(
     sources = sorted(map(_absolute, sources), key=lambda source: source.key)
     _check_output(out)
     cores = usable_cores()
-    recipe = detector_of(settings, cores)[1]
-    recipe = recipe | {"fingerprint": fingerprint(recipe)}
+    recipe = settings.recipe(shared_detector(settings, cores))
     results = {key: Record(key, UNREADABLE, reason) for key, reason in invalid_names(sources, out).items()}
     folders = {source.key: source.folder_of(out, "frames") for source in sources if source.key not in results}
     mine = [source for source in sources[run.part()] if source.key in folders]
@@ -154,11 +154,11 @@ def preprocess_sources(
     todo = [source for source in mine if source.key not in results]
     workers = max(1, min(run.workers or cores, len(todo)))
     threads = max(1, cores // workers)
-    jobs = [Job(source, str(out), settings, recipe["fingerprint"], threads) for source in todo]
+    jobs = [Job(source, str(out), settings, recipe.fingerprint, threads) for source in todo]
     results |= _results(jobs, workers, run, len(mine) - len(todo))
-    summary = Summary(out, [results[source.key] for source in sources[run.part()]], recipe=recipe, folders=folders)
+    summary = Summary(out, recipe, [results[source.key] for source in sources[run.part()]], folders=folders)
     rows = [results.get(source.key) or read_record(source, out) or Record(source.key, WAITING) for source in sources]
-    summary.manifest = write_manifest(out, name, rows, {"settings": settings.to_dict(), "recipe": recipe})
+    summary.manifest = write_manifest(out, name, rows, {"settings": settings.to_dict(), "recipe": recipe.to_dict()})
     summary.sheet = write_contact_sheet(out, name, folders, rows)
     summary.seconds = time.monotonic() - started
     return summary

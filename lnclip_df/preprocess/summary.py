@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lnclip_df.core.errors import printable
+from lnclip_df.media.recipe import Recipe
 from lnclip_df.preprocess.manifest import worst
 from lnclip_df.preprocess.paths import face_name
-from lnclip_df.preprocess.video_job import DONE, Record
+from lnclip_df.preprocess.records import DONE, Record
 
 SHOWN = 20  # failures in the summary's text; the manifest has all
 
@@ -18,18 +19,18 @@ class Summary:
 
     Attributes:
         out: the output folder.
-        results: one :class:`~lnclip_df.preprocess.video_job.Record` per video, in the order of the keys.
+        recipe: of the crops; of several recipes, their fingerprints alone.
+        results: one :class:`~lnclip_df.preprocess.records.Record` per video, in the order of the keys.
         seconds: wall time.
-        recipe: of the crops, with its ``fingerprint``.
         folders: ``{key: folder of its crops}``.
         manifest: the CSV with one row per video.
         sheet: the PNG with random crops, None where there is none.
     """
 
     out: Path
+    recipe: Recipe
     results: list[Record] = field(default_factory=list)
     seconds: float = 0.0
-    recipe: dict = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
     manifest: Path | None = None
     sheet: Path | None = None

@@ -9,7 +9,8 @@ from multiprocessing import get_context, parent_process
 from threading import Thread
 
 from lnclip_df.core.errors import LNCLIPError, one_line
-from lnclip_df.preprocess.video_job import Job, Record, give_up, process_video
+from lnclip_df.preprocess.records import Record
+from lnclip_df.preprocess.video_job import Job, give_up, process_video
 
 DIED = "its process died (a fault of the decoder, or no memory)"
 

@@ -10,8 +10,8 @@ import numpy as np
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import atomic_path, inside
 from lnclip_df.core.plots import new_figure
-from lnclip_df.faces.pipeline import in_two_attempts
-from lnclip_df.media.video import Stills, UnreadableVideo, open_container, open_frames
+from lnclip_df.media.frames import ImageFrames, UnreadableVideo, open_frames, read_twice
+from lnclip_df.media.video import open_container
 from lnclip_df.preprocess.paths import face_name
 from lnclip_df.scoring.draw import Trail, colour_of, draw, marks_at, max_gap
 from lnclip_df.scoring.results import Result
@@ -62,20 +62,20 @@ def _write(result, frames, folder, name, on_progress):
             raise LNCLIPError(f"{path} is the file that was scored and would be overwritten; choose another folder")
         return path
 
-    if isinstance(frames, Stills) and not os.path.isdir(result.path):
+    if isinstance(frames, ImageFrames) and not os.path.isdir(result.path):
         copy = target(".annotated.png")
-        return in_two_attempts(frames, lambda: _copy_images(result, frames, lambda index: copy, on_progress))
+        return read_twice(frames, lambda: _copy_images(result, frames, lambda index: copy, on_progress))
     new_figure(1, 1)  # if matplotlib is missing, fail before the slow part
     timeline = target(".timeline.png")
-    if isinstance(frames, Stills):
+    if isinstance(frames, ImageFrames):
         images = target(".annotated")
-        written = in_two_attempts(
+        written = read_twice(
             frames, lambda: _copy_images(result, frames, lambda index: images / face_name(index), on_progress)
         )
     else:
         written = [target(".annotated.mp4")]
         with atomic_path(written[0]) as temporary:
-            in_two_attempts(frames, lambda: _copy_video(result, frames, temporary, written[0], on_progress))
+            read_twice(frames, lambda: _copy_video(result, frames, temporary, written[0], on_progress))
     write_timeline(timeline, result)
     return [*written, timeline]
 

@@ -1,20 +1,24 @@
-"""One video or image, from its file to the faces that are scored: found as in preprocessing, or given as crops."""
+"""One video or image, from its file to the faces that are scored: found as in preprocessing, or aligned already."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.datasets.dataset_json import evenly_spaced
+from lnclip_df.core.iteration import batched
 from lnclip_df.faces.align import align
-from lnclip_df.faces.pipeline import CHUNK, cut, groups, hold, in_two_attempts, look_at
-from lnclip_df.faces.selection import follow, largest, people
+from lnclip_df.faces.base import Detector
+from lnclip_df.faces.pipeline import BATCH, SearchCounts, find_and_cut
+from lnclip_df.faces.selection import all_persons, choose_face, largest_face
+from lnclip_df.faces.settings import CropSettings
+from lnclip_df.media.frames import ImageFrames, Miscounted, UnreadableVideo, open_frames, read_twice
+from lnclip_df.media.limits import reason_of
 from lnclip_df.media.opencv import one_thread
-from lnclip_df.media.recipe import FOREIGN, HEAD, count_recipes
-from lnclip_df.media.sampling import frame_indices
-from lnclip_df.media.video import Miscounted, Stills, UnreadableVideo, open_frames
-from lnclip_df.preprocess.video_job import no_face, reason_of
+from lnclip_df.media.recipe import FOREIGN, HEAD, Recipe, count_recipes
+from lnclip_df.media.sampling import evenly_spaced_round
 from lnclip_df.scoring.inputs import InputFile
+from lnclip_df.scoring.options import ScoreOptions
 from lnclip_df.scoring.results import NO_FACE, SCORED, UNREADABLE
 
 
@@ -30,129 +34,93 @@ class Face:
 
 
 @dataclass
-class Seen:
-    """What was seen of a medium, as :class:`~lnclip_df.scoring.results.Result` says it; ``shown`` counts all faces."""
+class FoundFaces:
+    """The faces of a file; a file that cannot be read, or shows no face, has none and a ``reason``.
 
-    medium: InputFile
+    Attributes: those of :class:`~lnclip_df.scoring.results.Result`, and ``counts`` of the search.
+    """
+
+    file: InputFile
     outcome: str = SCORED
     reason: str = ""
-    frames: int = 0
-    found: int = 0
-    shown: int = 0
+    counts: SearchCounts = field(default_factory=SearchCounts)
     decoded: int = 0
     recipe: str = ""
-    size: tuple[int, int] | None = None
     seconds: float | None = None
     faces: list[Face] = field(default_factory=list)
 
 
-def see(
-    medium: InputFile, detector, recipe: str, settings, *, all_faces: bool, longest: float | None, threads: int
-) -> Seen:
-    """Find the faces of a medium.
+def find_faces(file: InputFile, detector: Detector, recipe: Recipe, options: ScoreOptions, threads: int) -> FoundFaces:
+    """Find the faces of a file that ``options`` choose.
 
     Args:
-        medium: what to look at.
-        detector, recipe: see :func:`lnclip_df.faces.detector.make_detector`; the crops' fingerprint.
-        settings: :class:`lnclip_df.faces.settings.CropSettings`; ``face`` chooses whose face counts.
-        all_faces: cut out every face, by person.
-        longest: of a video in seconds; None for any length.
+        file: a video, an image or a folder of images.
+        detector: see :func:`lnclip_df.faces.detectors.make_detector`.
+        recipe: of the crops.
+        options: how faces are found, and whose count.
         threads: of the decoder.
-
-    Returns:
-        What was seen; a medium that cannot be read, or shows no face, says so in ``outcome`` and ``reason``.
     """
 
-    def read(seen, frames):
-        seen.recipe, seen.seconds = recipe, frames.seconds
+    def choose(batch):
+        return all_persons(batch) if options.all_faces else [choose_face(batch, options.face)]
+
+    def read(found, frames):
+        found.recipe = recipe.fingerprint
+        whole_video = options.all_faces or options.face != "largest"
         with one_thread():
-            _find(seen, frames, detector, settings, all_faces)
+            for crop in find_and_cut(frames, detector, options, choose, found.counts, whole_video=whole_video):
+                index, box = crop.frame.index, tuple(crop.frame.faces.boxes[crop.face].tolist())
+                found.faces.append(Face(crop.person, index, frames.time(index), box, crop.image))
 
-    return _reading(medium, lambda: open_frames(medium.path, threads, longest=longest), read)
+    return _read(file, options, threads, read)
 
 
-def see_crops(medium: InputFile, most: int, *, longest: float | None) -> Seen:
-    """The crops of a medium whose frames are aligned faces already: evenly spaced, ``most`` at most, as in a test.
+def read_aligned_faces(file: InputFile, options: ScoreOptions) -> FoundFaces:
+    """Evenly spaced frames of a file whose frames are aligned faces already, ``options.frames`` at most, as in a test.
 
-    Args: as :func:`see`. A frame that is not square is no crop: the medium is ``unreadable`` then.
+    A frame that is not square is not an aligned face: the file is ``unreadable`` then.
     """
 
-    def read(seen, frames):
-        seen.seconds, seen.recipe = frames.seconds, _recipe_of(frames)
-        for index, image in frames.read(evenly_spaced(range(frames.count), most)):
-            seen.size = image.shape[1], image.shape[0]
-            if image.shape[0] != image.shape[1]:
-                width, height = seen.size
+    def read(found, frames):
+        found.recipe = _recipes(frames)
+        for index, image in frames.read(evenly_spaced_round(range(frames.count), options.frames)):
+            height, width = image.shape[:2]
+            if height != width:
                 raise UnreadableVideo(f"an aligned face is square, this is {width}×{height}; leave --aligned out")
-            seen.faces.append(Face(0, index, frames.time(index), None, image))
-        seen.frames = seen.found = seen.shown = len(seen.faces)
+            found.faces.append(Face(0, index, frames.time(index), None, image))
+            number = len(found.faces)
+            found.counts = SearchCounts(number, number, number, (width, height))
 
-    return _reading(medium, lambda: open_frames(medium.path, longest=longest), read)
+    return _read(file, options, 1, read)
 
 
-def _reading(medium, opened, read):
+def _read(file, options, threads, read: Callable) -> FoundFaces:
     """What ``read`` finds, or why it finds nothing: whatever one file does to a decoder, the others are scored."""
-    last = [Seen(medium)]
+    found = FoundFaces(file)
 
-    def attempt(frames):
-        last[0] = Seen(medium, decoded=frames.count)
-        read(last[0], frames)
+    def attempt():
+        nonlocal found
+        found = FoundFaces(file, decoded=frames.count, seconds=frames.seconds)
+        read(found, frames)
 
     try:
-        frames = opened()
-        in_two_attempts(frames, lambda: attempt(frames))
+        frames = open_frames(file.path, threads, max_seconds=options.max_seconds)
+        read_twice(frames, attempt)
     except LNCLIPError:
         raise
     except Exception as error:
-        return Seen(medium, UNREADABLE, reason_of(error))
-    seen = last[0]
-    if not seen.faces:
-        seen.outcome, seen.reason = NO_FACE, no_face(seen.frames)
-    return seen
+        return FoundFaces(file, UNREADABLE, reason_of(error))
+    if not found.faces:
+        found.outcome, found.reason = NO_FACE, found.counts.no_face
+    return found
 
 
-def _find(seen, frames, detector, settings, all_faces):
-    """Look at evenly spaced frames, and cut out the faces that count."""
-    together = all_faces or settings.face != "largest"
-    looks = _counted(seen, look_at(frames, frame_indices(frames.count, settings.frames), detector, compare=together))
-    for batch in [hold(looks)] if together else groups(looks, CHUNK):
-        owner = {
-            (look.index, place): (look, number)
-            for number, places in enumerate(_persons(batch, settings.face, all_faces))
-            for look, place in zip(batch, places, strict=True)
-            if place is not None
-        }
-        chosen = [(owner[key][0], key[1]) for key in sorted(owner)]
-        for face in cut(frames, chosen, detector, settings):
-            index, box = face.look.index, tuple(face.look.faces.boxes[face.place].tolist())
-            number = owner[index, face.place][1]
-            seen.faces.append(Face(number, index, frames.time(index), box, face.crop))
-
-
-def _counted(seen, looks):
-    for look in looks:
-        seen.frames += 1
-        seen.found += len(look.faces.boxes) > 0
-        seen.shown += len(look.faces.boxes)
-        seen.size = look.size
-        yield look
-
-
-def _persons(batch, face, all_faces):
-    """Of each person whose face counts, its place among the faces of each look, or None."""
-    if all_faces:
-        return people([look.seen for look in batch])
-    if face == "track":
-        return [follow([look.seen for look in batch])]
-    return [[largest(look.faces) for look in batch]]
-
-
-def _recipe_of(frames):
+def _recipes(frames):
     """The fingerprints of crops' recipes, joined where there are several."""
-    if not isinstance(frames, Stills):
+    if not isinstance(frames, ImageFrames):
         return FOREIGN
     heads = []
-    for path in evenly_spaced(frames.paths, 256):
+    for path in evenly_spaced_round(frames.paths, 256):
         with open(path, "rb") as file:
             heads.append(file.read(HEAD))
     return ", ".join(count_recipes(heads))
@@ -162,7 +130,7 @@ def read_image(image) -> np.ndarray:
     """An image as uint8 RGB H×W×3, from a path (upright as EXIF says) or such an array.
 
     Raises:
-        LNCLIPError: it cannot be read, or the array is another.
+        LNCLIPError: it cannot be read, or the array has another shape or dtype.
     """
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
@@ -174,13 +142,13 @@ def read_image(image) -> np.ndarray:
         raise LNCLIPError(f"{image}: {error or 'cannot be decoded'}") from error
 
 
-def largest_faces(images: list[np.ndarray], detector, settings) -> list[np.ndarray | None]:
+def cut_largest_faces(images: list[np.ndarray], detector: Detector, settings: CropSettings) -> list[np.ndarray | None]:
     """The crop of the largest face of each image, None where there is none."""
     crops = []
     with one_thread():
-        for group in groups(images, CHUNK):
-            for image, faces in zip(group, detector(group), strict=True):
-                place = largest(faces)
-                found = None if place is None else align(image, faces.points[place], settings.size, settings.scale)[0]
-                crops.append(found)
+        for batch in batched(images, BATCH):
+            for image, faces in zip(batch, detector(batch), strict=True):
+                index = largest_face(faces)
+                crop = None if index is None else align(image, faces.points[index], settings.size, settings.scale)[0]
+                crops.append(crop)
     return crops

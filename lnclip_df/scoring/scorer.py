@@ -13,14 +13,13 @@ import torch
 from lnclip_df.core.devices import choose_device, cpu_is_faster_in_bf16, usable_cores
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256
+from lnclip_df.core.iteration import batched, prefetch
 from lnclip_df.evaluation.aggregation import mean
 from lnclip_df.evaluation.calibration import FILE as CALIBRATION
 from lnclip_df.evaluation.calibration import scaled
-from lnclip_df.faces.pipeline import ahead, groups
-from lnclip_df.media.recipe import fingerprint
+from lnclip_df.faces.detectors import shared_detector
 from lnclip_df.models.input import model_input
-from lnclip_df.preprocess.video_job import detector_of
-from lnclip_df.scoring.find_faces import Seen, largest_faces, read_image, see, see_crops
+from lnclip_df.scoring.find_faces import FoundFaces, cut_largest_faces, find_faces, read_aligned_faces, read_image
 from lnclip_df.scoring.inputs import find_inputs
 from lnclip_df.scoring.options import ScoreOptions
 from lnclip_df.scoring.results import FrameScore, Person, Result
@@ -38,7 +37,7 @@ logger = logging.getLogger(__name__)
 class _Pending:
     """A file whose faces were found, and the scores of those that were scored."""
 
-    found: Seen
+    found: FoundFaces
     frames: list[FrameScore] = field(default_factory=list)
 
     @property
@@ -82,10 +81,10 @@ class Scorer:
         options = replace(options or ScoreOptions(), **fields)
         images = [read_image(image) for image in images]
         if not options.aligned:
-            images = largest_faces(images, detector_of(options.crops, usable_cores())[0], options)
+            images = cut_largest_faces(images, shared_detector(options.crops, usable_cores()), options)
         crops = {index: image for index, image in enumerate(images) if image is not None}
         prob = np.full(len(images), np.nan)
-        for batch in groups(crops, options.batch_size):
+        for batch in batched(crops, options.batch_size):
             prob[batch] = self.probabilities([crops[index] for index in batch])[0]
         return prob
 
@@ -129,7 +128,7 @@ class Scorer:
             LNCLIPError: a path does not exist, or an option is invalid.
         """
         options = replace(options or ScoreOptions(), **fields)
-        found = ahead(map(self._face_finder(options), find_inputs(paths)))
+        found = prefetch(map(self._face_finder(options), find_inputs(paths)))
         return self._results(found, options.batch_size, keep_crops, on_progress or (lambda scored, found: None))
 
     def _results(self, files, batch_size, keep_crops, on_progress):
@@ -158,17 +157,16 @@ class Scorer:
     def _face_finder(self, options):
         """A function that finds the faces of an input file."""
         if options.aligned:
-            return lambda file: see_crops(file, options.frames, longest=options.max_seconds)
+            return lambda file: read_aligned_faces(file, options)
         threads = usable_cores()
-        detector, recipe = detector_of(options.crops, threads)
-        made, trained = fingerprint(recipe), self.weights["crops"]
-        if trained and made not in trained:
+        detector = shared_detector(options.crops, threads)
+        recipe, trained = options.crops.recipe(detector), self.weights["crops"]
+        if trained and recipe.fingerprint not in trained:
             logger.warning(
                 "faces are cut by recipe %s here, and by %s in training; scores depend on it where more than the "
-                "number of frames differs", made, ", ".join(trained),
+                "number of frames differs", recipe.fingerprint, ", ".join(trained),
             )  # fmt: skip
-        limits = {"all_faces": options.all_faces, "longest": options.max_seconds, "threads": threads}
-        return lambda file: see(file, detector, made, options, **limits)
+        return lambda file: find_faces(file, detector, recipe, options, threads)
 
     def _score(self, batch, keep_crops):
         """Score a batch of (pending file, face)."""
@@ -186,19 +184,19 @@ class Scorer:
         if persons and self.temperature is not None:
             calibrated = mean(scaled([frame.prob for frame in persons[0].frames], self.temperature))
         return Result(
-            path=str(found.medium.path),
+            path=str(found.file.path),
             outcome=found.outcome,
             reason=found.reason,
             score=persons[0].score if persons else None,
             calibrated=calibrated,
             threshold=self.threshold,
-            frames=found.frames,
-            found=found.found,
-            faces=found.shown,
+            frames=found.counts.searched,
+            found=found.counts.found,
+            faces=found.counts.faces,
             decoded=found.decoded,
             persons=persons,
             recipe=found.recipe,
-            size=found.size,
+            size=found.counts.size,
             seconds=found.seconds,
         )
 

@@ -19,7 +19,7 @@ class VideoWriter:
 
     Args:
         path: the file.
-        frames: those of the source, see :func:`lnclip_df.media.video.open_frames`.
+        frames: those of the source, see :func:`lnclip_df.media.frames.open_frames`.
         sound: of the source.
 
     Raises:

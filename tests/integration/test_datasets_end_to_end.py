@@ -65,7 +65,7 @@ def test_from_videos_to_figures(name, tmp_path):
     summary = make(tmp_path, name)
     videos = scan_videos(name, tmp_path)
     assert summary.counts == {"done": len(videos)} and summary.faces == 2 * len(videos)
-    assert summary.recipe["face"] == load_dataset(name).face
+    assert summary.recipe.facts["face"] == load_dataset(name).face
 
     items = scan_faces(name, tmp_path)
     assert [item.path for item in items] == [item.path for item in videos]
@@ -74,7 +74,7 @@ def test_from_videos_to_figures(name, tmp_path):
         assert len(item.frames) == 2 and (video.mask is None or len(masks_of(item)) == 2)
 
     report = audit(name, items, AuditOptions(frames=2, workers=1, progress=False))
-    assert set(report.recipes) == {summary.recipe["fingerprint"]}
+    assert set(report.recipes) == {summary.recipe.fingerprint}
     problems = [finding for finding in report.findings if finding.status == "problem"]
     assert {finding.name for finding in problems} <= {"counts", "methods"}, report  # a miniature lacks most videos
 
@@ -87,7 +87,7 @@ def test_from_videos_to_figures(name, tmp_path):
     save_weights(LNCLIPDetector(config), weights, {"config": config})
     result = lnclip_test(config, weights, tmp_path / "run", datasets=[name], device="cpu", progress=False)[name]
     assert result["videos"] == len(tested) and result["frames"] == 2 * len(tested) and result["skipped_frames"] == []
-    assert 0 <= result["video"]["auroc"] <= 1 and set(result["crops"]) == {summary.recipe["fingerprint"]}
+    assert 0 <= result["video"]["auroc"] <= 1 and set(result["crops"]) == {summary.recipe.fingerprint}
     methods = read_coded(tmp_path / "run" / "predictions" / f"{name}.parquet")[0]["method"].values
     several = {item.label: {i.method for i in items if i.label == item.label} for item in used if item.fake}
     wanted = {item.method for item in used if item.fake and len(several[item.label]) > 1}

@@ -16,8 +16,10 @@ import pytest
 from clips import av, every_frame, growing, noise, write_clip
 from PIL import Image
 
-from lnclip_df.media import video
-from lnclip_df.media.video import CONTAINERS, MOST_PIXELS, UnreadableVideo, open_frames
+from lnclip_df.media import images, limits, video
+from lnclip_df.media.frames import UnreadableVideo, open_frames
+from lnclip_df.media.limits import MAX_PIXELS
+from lnclip_df.media.video import CONTAINERS
 
 WIDE, HIGH = 16_000, 8_500  # 136 million pixels: beyond the limit, within what FFmpeg and Pillow take by themselves
 MANY = 100_000
@@ -153,7 +155,7 @@ def test_the_containers_of_real_data_are_read_whatever_their_suffix(tmp_path, na
     format, codec = FORMATS[name]
     path = write_clip(tmp_path / name, noise(30), codec, format=format, options={"g": "8"})
     reference = every_frame(path)
-    frames = open_frames(path, longest=2)
+    frames = open_frames(path, max_seconds=2)
     assert frames.count == len(reference) == 30
     found = dict(frames.read([0, 7, 8, 29]))
     assert [*found] == [0, 7, 8, 29]
@@ -239,8 +241,7 @@ def bombs(folder):
 MEASURE = """
 import json, sys
 from pathlib import Path
-from lnclip_df.faces.pipeline import in_two_attempts
-from lnclip_df.media.video import UnreadableVideo, open_frames
+from lnclip_df.media.frames import UnreadableVideo, open_frames, read_twice
 
 def peak():  # MiB, of this program alone: what getrusage says begins with the process that started it
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
@@ -249,7 +250,7 @@ def peak():  # MiB, of this program alone: what getrusage says begins with the p
 def attempt(path):
     try:
         frames = open_frames(path)
-        return len(in_two_attempts(frames, lambda: list(frames.read([0]))))
+        return len(read_twice(frames, lambda: list(frames.read([0]))))
     except UnreadableVideo as error:
         return str(error)
 
@@ -275,12 +276,12 @@ def test_too_many_pixels_are_refused_before_they_are_allocated(tmp_path):
     reasons, grown, size, grown_without = json.loads(found)
     assert reasons.pop("conceals.mov") == "no frame can be decoded"  # its container knows nothing of it
     assert len(reasons) == 7
-    assert set(reasons.values()) == {f"a picture of {WIDE} × {HIGH} pixels, the limit is {MOST_PIXELS:,} pixels"}
+    assert set(reasons.values()) == {f"a picture of {WIDE} × {HIGH} pixels, the limit is {MAX_PIXELS:,} pixels"}
     assert grown < 40 and size == [WIDE, HIGH] and grown_without > 100  # MiB; FFmpeg by itself would allocate them
 
 
 def test_the_largest_picture_is_taken_and_one_column_more_is_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(video, "MOST_PIXELS", 64 * 48)
+    monkeypatch.setattr(limits, "MAX_PIXELS", 64 * 48)
     Image.fromarray(noise(1)[0]).save(tmp_path / "a.png")
     Image.fromarray(noise(1, 48, 65)[0]).save(tmp_path / "b.png")
     write_clip(tmp_path / "a.mp4", noise(5))
@@ -297,7 +298,7 @@ def test_a_stream_that_grows_on_the_way_is_read_as_far_as_it_is_within_the_limit
     frames = open_frames(path)
     frames.recount()
     assert [image.shape[0] for _, image in frames.read(range(frames.count))] == [48] * 9 + [96] * 9
-    monkeypatch.setattr(video, "MOST_PIXELS", 60 * 60)
+    monkeypatch.setattr(limits, "MAX_PIXELS", 60 * 60)
     frames = open_frames(path)
     frames.recount()
     assert [image.shape[0] for _, image in frames.read(range(frames.count))] == [48] * 9
@@ -305,10 +306,10 @@ def test_a_stream_that_grows_on_the_way_is_read_as_far_as_it_is_within_the_limit
 
 def test_a_large_picture_within_the_limit_gives_no_warning(tmp_path, recwarn, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 40)  # Pillow warns from here on, and refuses twice as many
-    video._pillow.cache_clear()
+    images.pillow.cache_clear()
     Image.fromarray(noise(1)[0]).save(tmp_path / "a.png")
     assert len(list(open_frames(tmp_path / "a.png").read([0]))) == 1 and not recwarn.list
-    video._pillow.cache_clear()
+    images.pillow.cache_clear()
 
 
 # --- length -----------------------------------------------------------------------------------------------------------
@@ -339,14 +340,14 @@ def long(tmp_path_factory):
 @pytest.fixture
 def counted(monkeypatch):
     """How many packets were looked at; a frame that is decoded is a fault."""
-    packets, add = [], video._Length.add
+    packets, add = [], video.LengthLimit.add
 
     def noted(self, packet):
         packets.append(packet.pts)
         return add(self, packet)
 
-    monkeypatch.setattr(video._Length, "add", noted)
-    monkeypatch.setattr(video, "_decoded", lambda *args: pytest.fail("a frame was decoded"))
+    monkeypatch.setattr(video.LengthLimit, "add", noted)
+    monkeypatch.setattr(video, "decode_packets", lambda *args: pytest.fail("a frame was decoded"))
     return packets
 
 
@@ -377,7 +378,7 @@ def hurry(data):
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
 def test_a_long_video_is_refused_by_what_its_container_says(long, counted, name):
-    assert refusal(long / name, longest=60) == "4000.0 s long, the limit is 60 s" and not counted
+    assert refusal(long / name, max_seconds=60) == "4000.0 s long, the limit is 60 s" and not counted
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
@@ -385,7 +386,7 @@ def test_a_container_that_understates_its_length_is_noticed_while_packets_are_co
     path = altered(long / name, tmp_path, claim_a_second)
     with av.open(str(path)) as container:
         assert container.duration == av.time_base
-    assert refusal(path, longest=60) == "60.0 s long or more by its packets, the limit is 60 s"
+    assert refusal(path, max_seconds=60) == "60.0 s long or more by its packets, the limit is 60 s"
     assert len(counted) == 60 * 25 + 2
 
 
@@ -394,13 +395,13 @@ def test_times_that_no_camera_has_are_not_believed(long, counted, tmp_path, name
     path = altered(long / name, tmp_path, hurry)
     with av.open(str(path)) as container:
         assert container.duration == pytest.approx(av.time_base, rel=1e-3)
-    reason = refusal(path, longest=60)
+    reason = refusal(path, max_seconds=60)
     assert reason == "14,401 frames or more, of at most 240 a second: longer than the limit of 60 s"
     assert len(counted) == 60 * 240 + 1
 
 
 def test_within_the_limit_and_without_one_all_frames_are_there(long):
     for longest in (None, 4000, 4001):
-        frames = open_frames(long / "a.mp4", longest=longest)
+        frames = open_frames(long / "a.mp4", max_seconds=longest)
         assert (frames.count, frames.seconds, frames.time(MANY - 1)) == (MANY, 4000, 3999.96)
-    assert refusal(long / "a.mp4", longest=3999.9) == "4000.0 s long, the limit is 3999.9 s"
+    assert refusal(long / "a.mp4", max_seconds=3999.9) == "4000.0 s long, the limit is 3999.9 s"

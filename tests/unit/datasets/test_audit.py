@@ -21,7 +21,7 @@ from lnclip_df.datasets.pairs import write_pairs
 from lnclip_df.datasets.rearrange import rearrange
 from lnclip_df.datasets.scan import scan_faces
 from lnclip_df.datasets.schema import Dataset
-from lnclip_df.media.recipe import tag
+from lnclip_df.media.recipe import Recipe, add_recipe
 
 SIZE = 16
 COUNTS = {"source": "the paper", "labels": {"test": {"toy_real": 2, "toy_fake": 2}}}
@@ -36,7 +36,7 @@ def dataset(**keys):
 def png(seed, size=SIZE, recipe=None):
     pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
     data = cv2.imencode(".png", pixels)[1].tobytes()
-    return tag(data, recipe) if recipe else data
+    return add_recipe(data, Recipe(recipe)) if recipe else data
 
 
 class Tree:

@@ -3,14 +3,13 @@
 import json
 import logging
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.datasets.dataset_json import COMPRESSED, evenly_spaced, read_videos
+from lnclip_df.datasets.dataset_json import COMPRESSED, read_videos
 
 
 @pytest.fixture
@@ -105,20 +104,6 @@ def test_frames_are_sorted_by_integer_index(tmp_path_factory, indices, separator
     (only,) = read_videos(config, ["D"], "test")
     assert [int(path.split(separator)[-1][:-4]) for path in only.frames] == sorted(indices)
     assert set(only.frames) == set(paths)
-
-
-@given(count=st.integers(0, 400), n=st.integers(1, 64))
-def test_evenly_spaced_frames_are_distinct_ordered_and_span_the_video(count, n):
-    chosen = evenly_spaced(range(count), n)
-    assert len(chosen) == min(count, n)
-    assert list(chosen) == sorted(set(chosen))
-    if count <= n:
-        assert chosen == tuple(range(count))
-    else:
-        assert chosen[0] == 0
-        assert n == 1 or chosen[-1] == count - 1
-        ideal = [i * (count - 1) / max(n - 1, 1) for i in range(n)]
-        assert np.abs(np.subtract(chosen, ideal)).max() < 0.5 + 1e-9
 
 
 def real(record):

@@ -11,8 +11,10 @@ from clips import astronaut, cv2, portrait, run, write_clip
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.faces.align import TEMPLATE, align, move, similarity, template, warp
-from lnclip_df.faces.detector import Faces, make_detector, shrink, suppress
+from lnclip_df.faces.base import Faces, shrink, suppress
+from lnclip_df.faces.detectors import make_detector
 from lnclip_df.faces.retinaface import RetinaFace, anchors
+from lnclip_df.faces.settings import CropSettings
 from lnclip_df.media.opencv import one_thread
 
 retinaface = pytest.importorskip("retinaface")
@@ -203,7 +205,7 @@ def predictor_path(dlib):
 def test_dlib_finds_what_dlib_called_by_hand_finds(dlib, predictor_path):
     double = np.ascontiguousarray(np.concatenate([portrait(), cv2.resize(portrait(), None, fx=1.5, fy=1)], axis=1))
     images = [portrait(), double, np.full((100, 120, 3), 90, np.uint8), portrait(7)]
-    found = make_detector("dlib", threads=2)(images)
+    found = make_detector(CropSettings(detector="dlib"), threads=2)(images)
     detect, predict = dlib.get_frontal_face_detector(), dlib.shape_predictor(str(predictor_path))
     for image, faces in zip(images, found, strict=True):
         boxes = detect(image, 1)
@@ -222,7 +224,7 @@ def test_a_file_that_is_no_predictor_is_named(dlib, tmp_path):
     (tmp_path / "other.dat").write_bytes(b"not a predictor")
     for name in ("other.dat", "absent.dat"):
         with pytest.raises(LNCLIPError, match=f"predictor: .*{name}"):
-            make_detector("dlib", predictor=str(tmp_path / name))
+            make_detector(CropSettings(detector="dlib", predictor=str(tmp_path / name)))
 
 
 def test_all_landmarks_of_dlib_are_written_in_pixels_of_the_crop(dlib, predictor_path, tmp_path):
@@ -233,7 +235,7 @@ def test_all_landmarks_of_dlib_are_written_in_pixels_of_the_crop(dlib, predictor
     landmarks = np.load(tmp_path / "out" / "landmarks" / "a" / "000.npy")
     assert landmarks.shape == (68, 2) and np.abs(landmarks[FIVE] - template()).max() < 20
     crop = cv2.imread(str(path))[..., ::-1].copy()
-    again = make_detector("dlib")([crop])[0]
+    again = make_detector(CropSettings(detector="dlib"))([crop])[0]
     assert np.abs(landmarks - again.landmarks[0]).mean() < 6
 
 
@@ -334,7 +336,7 @@ def test_scrfd_is_decoded_as_the_naive_loop_does(model, height, width, ratio):
                     row += 1
     candidates.sort(key=lambda one: -one[0])
     kept = naive_suppression([box for _, box, _ in candidates])
-    [faces] = make_detector(str(path))([np.zeros((height, width, 3), np.uint8)])
+    [faces] = make_detector(CropSettings(detector=str(path)))([np.zeros((height, width, 3), np.uint8)])
     assert len(candidates) > len(kept) > 3
     np.testing.assert_allclose(faces.scores, [candidates[at][0] for at in kept])
     np.testing.assert_allclose(faces.boxes, [candidates[at][1] for at in kept], rtol=1e-4, atol=1e-2)
@@ -342,7 +344,7 @@ def test_scrfd_is_decoded_as_the_naive_loop_does(model, height, width, ratio):
 
 
 def test_scrfd_sees_rgb_between_minus_one_and_one(model):
-    scrfd = make_detector(str(model[0]))
+    scrfd = make_detector(CropSettings(detector=str(model[0])))
     given = []
 
     class Session:
@@ -359,20 +361,20 @@ def test_scrfd_sees_rgb_between_minus_one_and_one(model):
     np.testing.assert_allclose(given[0][0, :, 100:], -127.5 / 128)
 
 
-def test_an_unfit_detector_is_named(model, tmp_path):
+def test_an_invalid_detector_is_named(model, tmp_path):
     onnx = pytest.importorskip("onnx")
     (tmp_path / "text.onnx").write_text("not a model")
     made = onnx.load(str(model[0]))
     del made.graph.output[3:]
     onnx.save(made, str(tmp_path / "three.onnx"))
     for name, reason in (
-        ("mtcnn", "accepted are retinaface, dlib"),
+        ("mtcnn", "accepted: retinaface, dlib"),
         (str(tmp_path / "absent.onnx"), "no file"),
         (str(tmp_path / "text.onnx"), "text.onnx is not a model"),
         (str(tmp_path / "three.onnx"), "3 outputs, not the 9"),
     ):
         with pytest.raises(LNCLIPError, match=reason):
-            make_detector(name)
+            make_detector(CropSettings(detector=name))
 
 
 def test_no_face_has_the_shapes_of_faces():

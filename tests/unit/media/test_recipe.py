@@ -9,9 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lnclip_df.media.recipe import FOREIGN, HEADER, KEYWORD, count_recipes, fingerprint, read_recipe, tag
+from lnclip_df.media.recipe import FOREIGN, HEADER, KEYWORD, Recipe, add_recipe, count_recipes, read_recipe
 
-RECIPE = {"detector": {"name": "retinaface", "score": 0.9}, "face": "largest", "size": 256, "note": "Ä 顔"}
+FACTS = {"detector": {"name": "retinaface", "score": 0.9}, "face": "largest", "size": 256, "note": "Ä 顔"}
+RECIPE = Recipe(FACTS)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -28,36 +29,39 @@ def png(seed=0):
 
 def test_pillow_reads_the_recipe_and_the_same_pixels():
     data, pixels = png()
-    with Image.open(io.BytesIO(tag(data, RECIPE))) as image:
+    with Image.open(io.BytesIO(add_recipe(data, RECIPE))) as image:
         image.load()
         np.testing.assert_array_equal(np.asarray(image), pixels)
         text = json.loads(image.text[KEYWORD.decode()])
-    assert text == RECIPE | {"fingerprint": fingerprint(RECIPE)} == read_recipe(tag(data, RECIPE))
+    assert text == FACTS | {"fingerprint": RECIPE.fingerprint} == read_recipe(add_recipe(data, RECIPE)).to_dict()
+    assert read_recipe(add_recipe(data, RECIPE)) == RECIPE
     cv2 = pytest.importorskip("cv2")
-    decoded = cv2.imdecode(np.frombuffer(tag(data, RECIPE), np.uint8), cv2.IMREAD_COLOR)
+    decoded = cv2.imdecode(np.frombuffer(add_recipe(data, RECIPE), np.uint8), cv2.IMREAD_COLOR)
     np.testing.assert_array_equal(decoded[..., ::-1], pixels)
 
 
 def test_the_first_bytes_are_enough_and_others_have_none():
     data, _ = png()
-    assert read_recipe(tag(data, RECIPE)[:4096]) == read_recipe(tag(data, RECIPE))
-    assert read_recipe(data) is None and read_recipe(b"") is None and read_recipe(tag(data, RECIPE)[:60]) is None
+    assert read_recipe(add_recipe(data, RECIPE)[:4096]) == read_recipe(add_recipe(data, RECIPE))
+    assert read_recipe(data) is None and read_recipe(b"") is None and read_recipe(add_recipe(data, RECIPE)[:60]) is None
 
 
 @given(st.dictionaries(st.text(), values, max_size=5))
 def test_any_recipe_comes_back(recipe):
     recipe.pop("fingerprint", None)
     data, _ = png()
-    assert read_recipe(tag(data, recipe)) == recipe | {"fingerprint": fingerprint(recipe)}
+    found = read_recipe(add_recipe(data, Recipe(recipe)))
+    assert found == Recipe(recipe) and found.to_dict() == recipe | {"fingerprint": Recipe(recipe).fingerprint}
 
 
 @given(st.dictionaries(st.text(), values, min_size=2, max_size=5), st.text())
 def test_the_fingerprint_follows_the_values_and_not_their_order(recipe, other):
-    assert fingerprint(dict(reversed(recipe.items()))) == fingerprint(recipe)
-    assert fingerprint(recipe | {"fingerprint": other}) == fingerprint(recipe)
-    assert len(fingerprint(recipe)) == 10 and int(fingerprint(recipe), 16) >= 0
+    fingerprint = Recipe(recipe).fingerprint
+    assert Recipe(dict(reversed(recipe.items()))).fingerprint == fingerprint
+    assert Recipe(recipe | {"fingerprint": other}).fingerprint == fingerprint
+    assert len(fingerprint) == 10 and int(fingerprint, 16) >= 0
     changed = recipe | {"another setting": other}
-    assert changed == recipe or fingerprint(changed) != fingerprint(recipe)
+    assert changed == recipe or Recipe(changed).fingerprint != fingerprint
 
 
 def chunk(kind, body):
@@ -78,8 +82,8 @@ def test_no_bytes_make_it_raise(noise, kind):
 
 def test_crops_are_counted_by_recipe():
     data, _ = png()
-    other = RECIPE | {"size": 128}
-    files = [data, tag(data, RECIPE), tag(data, other), tag(data, RECIPE)]
+    other = Recipe(FACTS | {"size": 128})
+    files = [data, add_recipe(data, RECIPE), add_recipe(data, other), add_recipe(data, RECIPE)]
     counts = count_recipes(files)
-    assert counts == {fingerprint(RECIPE): 2, FOREIGN: 1, fingerprint(other): 1}
-    assert next(iter(counts)) == fingerprint(RECIPE)
+    assert counts == {RECIPE.fingerprint: 2, FOREIGN: 1, other.fingerprint: 1}
+    assert next(iter(counts)) == RECIPE.fingerprint

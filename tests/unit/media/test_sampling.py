@@ -8,14 +8,14 @@ from clips import faceless, portrait, run, write_clip
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lnclip_df.media.sampling import farthest_first, first_indices, frame_indices
+from lnclip_df.media.sampling import evenly_spaced_floor, evenly_spaced_round, farthest_first, first_indices
 
 pytest.importorskip("retinaface")
 
 
 @given(st.integers(0, 3000), st.integers(1, 64))
 def test_sampled_indices_are_evenly_spaced_and_reach_both_ends(count, frames):
-    indices = frame_indices(count, frames)
+    indices = evenly_spaced_floor(count, frames)
     assert indices == sorted(set(indices)) and len(indices) == min(count, frames)
     if indices:
         assert indices[0] == 0 and indices[-1] == (count - 1 if frames > 1 else 0)
@@ -23,11 +23,25 @@ def test_sampled_indices_are_evenly_spaced_and_reach_both_ends(count, frames):
     assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
 
 
+@given(count=st.integers(0, 400), n=st.integers(1, 64))
+def test_evenly_spaced_frames_are_distinct_ordered_and_span_the_video(count, n):
+    chosen = evenly_spaced_round(range(count), n)
+    assert len(chosen) == min(count, n)
+    assert list(chosen) == sorted(set(chosen))
+    if count <= n:
+        assert chosen == tuple(range(count))
+    else:
+        assert chosen[0] == 0
+        assert n == 1 or chosen[-1] == count - 1
+        ideal = [i * (count - 1) / max(n - 1, 1) for i in range(n)]
+        assert np.abs(np.subtract(chosen, ideal)).max() < 0.5 + 1e-9
+
+
 @given(st.integers(1, 100_000), st.integers(1, 400))
 @example(300, 32)
 def test_sampled_indices_are_deepfakebenchs(count, frames):
     reference = np.linspace(0, count - 1, frames, endpoint=True, dtype=int)
-    assert frame_indices(count, frames) == list(dict.fromkeys(reference.tolist()))
+    assert evenly_spaced_floor(count, frames) == list(dict.fromkeys(reference.tolist()))
 
 
 @given(st.integers(0, 5000), st.integers(1, 6000))
@@ -102,10 +116,10 @@ def test_a_stride_and_a_number_choose_other_frames(rare, tmp_path):
 
 
 def test_what_does_not_fit_into_memory_is_decoded_again(rare, tmp_path, monkeypatch):
-    from lnclip_df.faces import pipeline as look
+    from lnclip_df.faces import pipeline
 
     whole = run(rare, tmp_path / "whole", sampling="at_least", frames=5, face="track")
-    monkeypatch.setattr(look, "HELD", 2 * portrait().nbytes)
+    monkeypatch.setattr(pipeline, "MAX_KEPT", 2 * portrait().nbytes)
     again = run(rare, tmp_path / "again", sampling="at_least", frames=5, face="track")
     assert again.results[0].saved == whole.results[0].saved
     for one, other in zip(whole.frame_paths()["rare"], again.frame_paths()["rare"], strict=True):

@@ -9,7 +9,9 @@ from clips import av, every_frame, noise, write_clip, write_sound
 from PIL import Image
 
 from lnclip_df.media import video
-from lnclip_df.media.video import Miscounted, Stills, UnreadableVideo, images_of, open_frames, to_rgb
+from lnclip_df.media.frames import ImageFrames, Miscounted, UnreadableVideo, open_frames
+from lnclip_df.media.images import list_images
+from lnclip_df.media.video import to_rgb
 
 FRAMES = noise(48)
 OPEN_GOP = {"x264-params": "open-gop=1:keyint=10:min-keyint=5:log-level=none", "bf": "3"}
@@ -118,7 +120,7 @@ def test_frames_say_when_they_are_shown(tmp_path, name):
 
 
 def test_frames_that_do_not_say_when_they_are_shown_follow_at_the_average_rate(made, monkeypatch):
-    monkeypatch.setattr(video, "_time", lambda decoder, packet: None)
+    monkeypatch.setattr(video, "packet_time", lambda decoder, packet: None)
     frames = open_frames(made("closed.mp4"))
     assert [frames.time(index) for index in (0, 1, 47)] == [0, 0.04, 1.88] and frames.seconds == 1.92
     frames.rate = None
@@ -158,14 +160,14 @@ def test_an_invisible_vp8_packet_is_no_frame(made, tmp_path):
 
 def test_what_no_wanted_frame_needs_is_not_decoded(made, monkeypatch, tmp_path):
     decoded = []
-    original = video._decoded
+    original = video.decode_packets
 
     def counted(*args):
         for frame in original(*args):
             decoded.append(frame.pts)
             yield frame
 
-    monkeypatch.setattr(video, "_decoded", counted)
+    monkeypatch.setattr(video, "decode_packets", counted)
     path = write_clip(tmp_path / "long.mp4", noise(600), options={"g": "10", "bf": "2"})
     frames = open_frames(path)
     assert frames.count == 600 and decoded == []
@@ -194,7 +196,7 @@ def test_damaged_files_give_no_wrong_frame_and_no_other_error(made, tmp_path, na
             by_time, damaged = full_decode(path)
             indices = sorted(set(rng.integers(0, frames.count, 6).tolist())) if frames.count else []
             try:
-                times = frames._times
+                times = frames.times
                 for index, frame in frames.read(indices):
                     assert times is None or damaged or any(np.array_equal(frame, one) for one in by_time[times[index]])
                 outcomes.add("read")
@@ -329,8 +331,8 @@ def test_the_images_of_a_folder_are_frames_in_numeric_order(tmp_path):
     (tmp_path / "frame_5.png").mkdir()
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "frame_6.png")  # would be waited for
-    assert [path.name for path in images_of(tmp_path)] == [f"frame_{number}.png" for number in (1, 2, 9, 10, 100)]
-    frames = open_frames(tmp_path, longest=0.1)
+    assert [path.name for path in list_images(tmp_path)] == [f"frame_{number}.png" for number in (1, 2, 9, 10, 100)]
+    frames = open_frames(tmp_path, max_seconds=0.1)
     assert frames.count == 5 and frames.seconds is None and frames.time(0) is None
     assert [(index, image[0, 0, 0]) for index, image in frames.read([0, 2, 4])] == [(0, 1), (2, 9), (4, 100)]
 
@@ -377,7 +379,7 @@ def test_bombs_and_other_files_are_counted_out(tmp_path, monkeypatch):
     (tmp_path / "text.png").write_text("not an image")
     (tmp_path / "empty.png").touch()
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    frames = Stills([tmp_path / name for name in ("bomb.png", "empty.png", "good.png", "text.png", "absent.png")])
+    frames = ImageFrames([tmp_path / name for name in ("bomb.png", "empty.png", "good.png", "text.png", "absent.png")])
     frames.recount()
     assert [path.name for path in frames.paths] == ["good.png"]
 
@@ -392,7 +394,7 @@ def test_damaged_images_raise_nothing_else(tmp_path):
             for place in rng.integers(0, len(data), 3):
                 data[place] = rng.integers(256)
             path.write_bytes(data[: rng.integers(1, len(data) + 1)])
-            frames = Stills([path])
+            frames = ImageFrames([path])
             try:
                 frames.recount()
             except UnreadableVideo as error:

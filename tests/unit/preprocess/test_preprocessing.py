@@ -15,14 +15,14 @@ from clips import av, contents, cv2, faceless, options, portrait, run, write_cli
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets import Entry, write_dataset_json
-from lnclip_df.faces import pipeline as look_module
+from lnclip_df.faces import pipeline
 from lnclip_df.faces.align import template
 from lnclip_df.media.discover import find_videos
-from lnclip_df.media.sampling import frame_indices
-from lnclip_df.preprocess import preprocess_sources
-from lnclip_df.preprocess import video_job as process_module
+from lnclip_df.media.sampling import evenly_spaced_floor
+from lnclip_df.preprocess import preprocess_sources, video_job
 from lnclip_df.preprocess.manifest import COLUMNS
 from lnclip_df.preprocess.paths import Source
+from lnclip_df.preprocess.records import pending_path
 from lnclip_df.preprocess.workers import DIED
 
 retinaface = pytest.importorskip("retinaface")
@@ -154,7 +154,7 @@ def test_frames_are_chosen_among_those_that_decode(tmp_path):
             pass
     assert 5 < count < 25
     names = [path.stem for path in run(cut, tmp_path / "out", frames=4).frame_paths()["cut"]]
-    assert names == [f"{index:03d}" for index in frame_indices(count, 4)]
+    assert names == [f"{index:03d}" for index in evenly_spaced_floor(count, 4)]
 
 
 def test_a_finished_video_is_passed_over_until_it_changes(clip, tmp_path):
@@ -470,14 +470,14 @@ def test_the_manifest_says_what_is_on_disk(several, tmp_path):
         )
         assert (row["width"], row["height"], row["error"]) == ("320", "240", "")
         assert 0.9 < float(row["score"]) <= 1 and 40 < float(row["box"]) < 160
-        assert row["recipe"] == summary.recipe["fingerprint"] == record["recipe"]
+        assert row["recipe"] == summary.recipe.fingerprint == record["recipe"]
         assert record["bytes"] == (several / f"{key}.mp4").stat().st_size
     assert found["none"]["outcome"] == "no face" and found["none"]["error"] == "no face in 4 frames"
     assert found["empty"]["outcome"] == found["x" * 251]["outcome"] == "unreadable"
     assert "cannot be opened" in found["empty"]["error"] and "too long" in found["x" * 251]["error"]
     about = json.loads((tmp_path / "manifests" / "videos.v1.json").read_text(encoding="utf-8"))
     assert about["outcomes"] == summary.counts and about["faces"] == 20 and about["videos"] == 7
-    assert about["settings"]["frames"] == 5 and about["recipe"] == summary.recipe
+    assert about["settings"]["frames"] == 5 and about["recipe"] == summary.recipe.to_dict()
     assert about["versions"]["numpy"] == np.__version__ and about["versions"]["python"] == sys.version.split()[0]
 
 
@@ -488,7 +488,7 @@ def test_every_crop_carries_the_recipe_of_the_run(clip, tmp_path):
     for path in summary.frame_paths()["face"]:
         with Image.open(path) as crop:
             recipe = json.loads(crop.text["lnclip-recipe"])
-        assert recipe == summary.recipe and crop.size == (128, 128)
+        assert recipe == summary.recipe.to_dict() and crop.size == (128, 128)
     assert recipe["sampling"] == {"mode": "fixed_stride", "stride": 5} and recipe["detector"]["name"] == "retinaface"
     assert recipe["size"] == 128 and recipe["scale"] == 1.3 and recipe["face"] == "largest"
 
@@ -611,7 +611,7 @@ def test_what_a_killed_process_left_of_a_video_goes(clip, tmp_path):
     run(clip, tmp_path / "clean")
     run(clip, tmp_path / "out")
     record = tmp_path / "out" / "records" / "face.json"
-    record.rename(process_module._pending(record))
+    record.rename(pending_path(record))
     for name in ("frames/face/.005-0123abcd.png", "landmarks/face/.005-89abcdef.npy", "frames/face/007.png"):
         (tmp_path / "out" / name).write_bytes((tmp_path / "out" / "frames" / "face" / "000.png").read_bytes()[:100])
     (tmp_path / "out" / "landmarks" / "face" / "007.npy").touch()
@@ -620,16 +620,14 @@ def test_what_a_killed_process_left_of_a_video_goes(clip, tmp_path):
 
 
 def test_a_record_under_way_is_no_other_videos():
-    pending = {
-        process_module._pending(Path("r", f"{key}.json")) for key in ("a", "a-b", "x" * 60, "x" * 61, "a-01234567")
-    }
+    pending = {pending_path(Path("r", f"{key}.json")) for key in ("a", "a-b", "x" * 60, "x" * 61, "a-01234567")}
     assert len(pending) == 5 and all(len(os.fsencode(path.name)) < 32 for path in pending)
 
 
 def dies(job):
     if "killer" in job.source.key:
         os.kill(os.getpid(), signal.SIGKILL)
-    return process_module.process_video(job)
+    return video_job.process_video(job)
 
 
 def dies_once(job):
@@ -637,7 +635,7 @@ def dies_once(job):
     if not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return process_module.process_video(job)
+    return video_job.process_video(job)
 
 
 @pytest.mark.parametrize("function", [dies, dies_once])
@@ -665,7 +663,7 @@ def test_whatever_a_detector_raises_is_a_line_and_the_others_are_done(clip, tmp_
     source.mkdir()
     for name in ("a", "b", "c"):
         (source / f"{name}.mp4").write_bytes(clip.read_bytes())
-    original, calls = look_module.align, []
+    original, calls = pipeline.align, []
 
     def sometimes(*args):
         calls.append(args)
@@ -673,7 +671,7 @@ def test_whatever_a_detector_raises_is_a_line_and_the_others_are_done(clip, tmp_
             raise RuntimeError("no\nway")
         return original(*args)
 
-    monkeypatch.setattr(look_module, "align", sometimes)
+    monkeypatch.setattr(pipeline, "align", sometimes)
     summary = run(source, tmp_path / "out")
     assert summary.counts == {"done": 2, "unreadable": 1} and summary.failures == [("b", "RuntimeError: no way")]
     assert not list((tmp_path / "out" / "frames").glob("b/*"))
@@ -693,9 +691,10 @@ def test_twelve_faces_and_one_frame_and_one_image(tmp_path):
     assert {record.key: (record.decoded, record.saved) for record in summary.results} == {
         "crowd": (2, [0, 1]), "image": (1, [0]), "single": (1, [0]),
     }  # fmt: skip
-    from lnclip_df.faces.detector import make_detector
+    from lnclip_df.faces.detectors import make_detector
+    from lnclip_df.faces.settings import CropSettings
 
-    [faces] = make_detector("retinaface")([np.vstack([np.hstack([one] * 4)] * 3)])
+    [faces] = make_detector(CropSettings())([np.vstack([np.hstack([one] * 4)] * 3)])
     assert len(faces.boxes) == 12
 
 
@@ -751,14 +750,14 @@ def test_a_video_that_disappears_or_changes_while_others_are_done(clip, tmp_path
 def test_a_file_that_changes_while_it_is_read_is_done_again(clip, tmp_path, monkeypatch):
     source = tmp_path / "a.mp4"
     source.write_bytes(clip.read_bytes())
-    original = process_module.open_frames
+    original = video_job.open_frames
 
     def touched(*args):
         os.utime(source, (1, 1))
         return original(*args)
 
     with monkeypatch.context() as patched:
-        patched.setattr(process_module, "open_frames", touched)
+        patched.setattr(video_job, "open_frames", touched)
         assert run(source, tmp_path / "out").counts == {"done": 1}
     assert run(source, tmp_path / "out").resumed == 0 and run(source, tmp_path / "out").resumed == 1
 

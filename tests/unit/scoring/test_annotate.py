@@ -14,8 +14,8 @@ from clips import av, cv2, every_frame, growing, noise, write_clip
 from PIL import Image
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.media.sampling import frame_indices
-from lnclip_df.media.video import open_frames
+from lnclip_df.media.frames import open_frames
+from lnclip_df.media.sampling import evenly_spaced_floor
 from lnclip_df.scoring.annotate import annotate
 from lnclip_df.scoring.draw import FAKE, REAL, Mark, Trail, draw, marks_at, max_gap, text_patch
 from lnclip_df.scoring.results import NO_FACE, SCORED, UNREADABLE, FrameScore, Person, Result
@@ -112,7 +112,7 @@ def naive(frames, index, step):
 def test_a_box_moves_between_neighbours_and_is_not_shown_where_nobody_was_seen(seed):
     rng = np.random.default_rng(seed)
     count, looked = int(rng.integers(40, 200)), int(rng.integers(2, 33))
-    asked = frame_indices(count, looked)
+    asked = evenly_spaced_floor(count, looked)
     kept = [index for index in asked if rng.random() < 0.7] or asked[:1]
     frames = [FrameScore(index, index / 32, tuple(rng.uniform(0, 99, 4).tolist()), 0.5) for index in kept]
     result = Result("x", SCORED, frames=len(asked), decoded=count, persons=[Person(1, frames)])

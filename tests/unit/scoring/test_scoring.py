@@ -113,7 +113,7 @@ def test_a_score_is_that_of_preprocess_and_test(weights, scorer, clips, tmp_path
         assert [frame.prob for frame in result.persons[0].frames] == pytest.approx(expected, abs=1e-6)
         aligned = of(scorer, paths[name][0].parent, aligned=True)
         assert aligned.score == pytest.approx(result.score, abs=1e-6) and aligned.recipe == result.recipe
-        assert result.recipe == made.recipe["fingerprint"]
+        assert result.recipe == made.recipe.fingerprint
 
 
 @pytest.mark.parametrize("all_faces", [False, True])

@@ -1,6 +1,5 @@
-"""Face detectors behind one interface: images in; boxes, scores and landmarks out."""
+"""What face detectors share: the faces that they find, their interface, and helpers."""
 
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -11,7 +10,7 @@ INSTALL = "install the extra: pip install 'lnclip-df[{extra}]'"
 
 
 class Faces(NamedTuple):
-    """The faces of one image, best score first, in pixels of that image; float32, not rounded by us.
+    """The faces of one image, best score first, in pixels of that image; float32, not rounded.
 
     ``boxes`` F×4 (left, top, right, bottom), ``scores`` F (a probability, or dlib's margin), ``points`` F×5×2 (x, y):
     the eye on the image's left, the other eye, the nose, the two corners of the mouth in the same order.
@@ -37,39 +36,25 @@ class Faces(NamedTuple):
 
 
 class Detector(Protocol):
-    """What every detector is: a callable, and the facts that determine what it finds."""
+    """What every face detector is: a callable, and the facts that determine what it finds.
+
+    Attributes:
+        recipe: JSON values: its name, the hash of its weights, its thresholds.
+    """
 
     recipe: dict
 
     def __call__(self, images) -> list[Faces]:
         """The faces of uint8 RGB images (H×W×3, sizes may differ), in order, in pixels of each image."""
+        ...
 
+    def confirm(self, crops) -> list[np.ndarray | None]:
+        """A second detection, on crops (uint8 RGB S×S×3); only asked for with ``CropSettings.second_detection``.
 
-def make_detector(name: str, *, predictor: str | None = None, second: bool = False, threads: int = 1) -> Detector:
-    """A detector by its name.
-
-    Args:
-        name: ``retinaface``, ``dlib``, or the path of an InsightFace detector's ONNX file (such as ``det_10g.onnx``).
-        predictor: dlib's landmark predictor file; else that of the package face_recognition_models.
-        second: dlib alone: a crop counts only where a second detection finds a face in it.
-        threads: how many threads it may use.
-
-    Raises:
-        LNCLIPError: the name is unknown, a package or file is absent or unfit.
-    """
-    if name == "retinaface":
-        from lnclip_df.faces.retinaface import RetinaFace
-
-        return RetinaFace(threads=threads)
-    if name == "dlib":
-        from lnclip_df.faces.dlib_hog import DlibHOG
-
-        return DlibHOG(predictor, second=second, threads=threads)
-    if Path(name).suffix == ".onnx":
-        from lnclip_df.faces.scrfd import SCRFD
-
-        return SCRFD(name, threads=threads)
-    raise LNCLIPError(f"detector: {name!r} received; accepted are retinaface, dlib, or the path of an .onnx file")
+        Returns:
+            For each the landmarks of its first face, K×2 in pixels of the crop, or None where there is none.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no second detection")
 
 
 def onnx_session(model, threads: int):
@@ -105,7 +90,10 @@ def shrink(image, long_side: int):
 
 
 def suppress(boxes, overlap: float) -> list[int]:
-    """Greedy non-maximum suppression: indices of the boxes kept, of F×4 boxes in order of falling score."""
+    """Greedy non-maximum suppression: indices of the boxes kept, of F×4 boxes in order of falling score.
+
+    OpenCV's and torchvision's round otherwise where an overlap is as large as the limit, which would change crops.
+    """
     left, top, right, bottom = boxes.T
     area = (right - left) * (bottom - top)
     kept, rest = [], np.arange(len(boxes))

@@ -1,0 +1,67 @@
+"""The frames of a video, an image folder or an image: how many really decode, and those that are asked for.
+
+Files are not trusted: FFmpeg may open nothing but the file itself, and that only as one of ``video.CONTAINERS``; Pillow
+has the readers of ``images.IMAGE_FORMATS`` alone; frames of more than ``limits.MAX_PIXELS`` are refused before they are
+allocated.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from lnclip_df.media.images import ImageFrames, list_images
+from lnclip_df.media.limits import IMAGE_SUFFIXES, Miscounted, UnreadableVideo
+from lnclip_df.media.video import VideoFrames
+
+__all__ = ["ImageFrames", "Miscounted", "UnreadableVideo", "VideoFrames", "open_frames", "read_twice"]
+T = TypeVar("T")
+
+
+def open_frames(path, threads: int = 1, *, max_seconds: float | None = None) -> VideoFrames | ImageFrames:
+    """The frames of a video file, of an image, or of the images in a folder.
+
+    Args:
+        path: the file or folder.
+        threads: threads of a video's decoder.
+        max_seconds: length that a video may have; None: no limit. It is refused by what its container says, or while
+            its packets are counted as soon as their times, or their number at ``video.MAX_RATE``, are beyond.
+
+    Returns:
+        :class:`VideoFrames` or :class:`ImageFrames`: ``count`` frames, of which ``read(indices)`` gives some. Either
+        may raise :class:`Miscounted` while reading.
+
+    Raises:
+        UnreadableVideo: not a regular file (a FIFO would be waited for), not a video, or without a video stream.
+            Also where it is longer than ``max_seconds``, or its frames have more than ``limits.MAX_PIXELS``.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            return ImageFrames(list_images(path))
+        if not path.is_file():
+            os.stat(path)
+            raise UnreadableVideo("not a regular file")
+    except OSError as error:
+        raise UnreadableVideo(f"cannot be opened: {error.strerror or error}") from error
+    return ImageFrames([path]) if path.suffix.lower() in IMAGE_SUFFIXES else VideoFrames(path, threads, max_seconds)
+
+
+def read_twice(frames: VideoFrames | ImageFrames, read: Callable[[], T]) -> T:
+    """What ``read()`` returns; where other frames decode than were counted, once more on those that do.
+
+    Raises:
+        UnreadableVideo: nothing decodes, or other frames every time.
+    """
+    if frames.count:
+        try:
+            return read()
+        except Miscounted:
+            pass
+    frames.recount()
+    if not frames.count:
+        raise UnreadableVideo("no frame can be decoded")
+    try:
+        return read()
+    except Miscounted as error:
+        raise UnreadableVideo("every time that it is read, other frames decode") from error

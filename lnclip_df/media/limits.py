@@ -1,0 +1,30 @@
+"""What every source of frames shares: accepted files, limits, and the two ways in which reading fails."""
+
+from lnclip_df.core.errors import one_line
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+MAX_PIXELS = 1 << 27  # of a frame: 134 million, as 16,384 × 8,192
+
+
+class UnreadableVideo(Exception):
+    """A video of which no frame can be decoded; the message is the reason, in one line."""
+
+
+class Miscounted(Exception):
+    """Other frames decode than were counted: ``recount()``, then ask for the frames again."""
+
+
+def check_pixels(width: int, height: int):
+    """Refuse a frame of more than ``MAX_PIXELS``.
+
+    Raises:
+        UnreadableVideo: it is larger.
+    """
+    if width * height > MAX_PIXELS:
+        raise UnreadableVideo(f"a picture of {width} × {height} pixels, the limit is {MAX_PIXELS:,} pixels")
+
+
+def reason_of(error: Exception) -> str:
+    """Why a video cannot be read, in one line."""
+    return one_line(error) if isinstance(error, UnreadableVideo) else f"{type(error).__name__}: {one_line(error)}"
