@@ -43,6 +43,7 @@ def test_calibrate_leaves_its_file_beside_the_weights(run):
     assert {"reliability.png", "calibration.md", "calibration.csv"} <= names
 
 
+@pytest.mark.slow
 def test_calibrating_again_predicts_nothing_again(run):
     config, folder = run
     calibrate_run(folder, config=config, device="cpu", progress=False)

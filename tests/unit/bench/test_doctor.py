@@ -191,6 +191,7 @@ def test_an_interpreter_that_cannot_be_asked(tmp_path):
     assert finding.status == "problem" and "/no/python" in finding.found
 
 
+@pytest.mark.slow
 def test_the_probe_answers(tmp_path):
     root = make_checkout(tmp_path / "bench")
     found = probe(root, sys.executable)

@@ -24,6 +24,7 @@ def script(checkout, text):
     return "training/train.py"
 
 
+@pytest.mark.slow
 def test_arguments_path_and_folder_are_as_python_sets_them(checkout):
     (checkout / "training" / "neighbour.py").write_text("value = 5")
     name = script(
@@ -40,14 +41,17 @@ def test_arguments_path_and_folder_are_as_python_sets_them(checkout):
 
 
 @pytest.mark.parametrize("status", [0, 3])
+@pytest.mark.slow
 def test_the_exit_status_is_the_scripts(checkout, status):
     assert bench_run(checkout, [script(checkout, f"raise SystemExit({status})")]) == status
 
 
+@pytest.mark.slow
 def test_a_signal_is_told_as_a_shell_would(checkout):
     assert bench_run(checkout, [script(checkout, "import os; os.kill(os.getpid(), 9)")]) == 137
 
 
+@pytest.mark.slow
 def test_a_users_error_is_one_line(checkout, capfd):
     name = script(checkout, "from lnclip_df.core.errors import LNCLIPError\nraise LNCLIPError('fix this')")
     assert bench_run(checkout, [name]) == 1
@@ -55,6 +59,7 @@ def test_a_users_error_is_one_line(checkout, capfd):
 
 
 @without_gpu
+@pytest.mark.slow
 def test_cuda_calls_do_nothing(checkout):
     name = script(
         checkout,
@@ -72,6 +77,7 @@ def test_cuda_calls_do_nothing(checkout):
 
 
 @without_gpu
+@pytest.mark.slow
 def test_worker_processes_start(checkout):
     name = script(
         checkout,
@@ -100,6 +106,7 @@ def fake_dlib(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(folder))
 
 
+@pytest.mark.slow
 def test_the_absent_predictor_fails_only_when_called(checkout, tmp_path, monkeypatch, capfd):
     fake_dlib(tmp_path, monkeypatch)
     name = script(
@@ -117,6 +124,7 @@ def test_the_absent_predictor_fails_only_when_called(checkout, tmp_path, monkeyp
     assert "81-point predictor" in capfd.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_present_predictor_is_loaded(checkout, tmp_path, monkeypatch):
     fake_dlib(tmp_path, monkeypatch)
     path = checkout / "preprocessing/dlib_tools/shape_predictor_81_face_landmarks.dat"

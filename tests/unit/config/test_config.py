@@ -100,6 +100,7 @@ def test_yaml_runs_no_code(tmp_path):
         max_leaves=8,
     )
 )
+@pytest.mark.slow
 def test_any_value_under_any_key_is_taken_or_refused_in_one_line(value):
     import tempfile
     from pathlib import Path

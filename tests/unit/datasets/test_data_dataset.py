@@ -172,6 +172,7 @@ def batches(dataset, epoch=3, **loader):
 
 
 @pytest.mark.parametrize(("source", "method"), [("lmdb=false", "fork"), ("lmdb=true", "fork"), ("lmdb=true", "spawn")])
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_workers(root, source, method):
     dataset = faces(root, source, train=True)
     alone = batches(dataset)  # the database is then open in the parent

@@ -96,6 +96,7 @@ def test_order_does_not_depend_on_the_file(dataset):
     separator=st.sampled_from(["/", "\\"]),
     width=st.integers(1, 6),
 )
+@pytest.mark.slow
 def test_frames_are_sorted_by_integer_index(tmp_path_factory, indices, separator, width):
     folder = tmp_path_factory.mktemp("json")
     paths = [separator.join((".", "datasets", "v", f"{i:0{width}d}.png")) for i in indices]

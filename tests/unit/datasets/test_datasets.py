@@ -790,6 +790,7 @@ JSONS = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(TABLES), LINES.map(str.encode) | JSONS.map(str.encode) | st.binary(max_size=60))
+@pytest.mark.slow
 def test_any_bytes_are_a_table_or_one_line_of_error(table, data):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "table")
@@ -815,6 +816,7 @@ NAMES = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["Celeb-DF-v2", "KoDF", "FakeAVCeleb", "UADFV", "FFIW"]), st.lists(NAMES, max_size=6), LINES)
+@pytest.mark.slow
 def test_any_tree_is_scanned_or_refused_and_no_path_leaves_it(name, paths, lines):
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root, load_dataset(name).folders[0].name)

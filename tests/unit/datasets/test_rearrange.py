@@ -313,6 +313,7 @@ def test_what_was_written_is_one_line(tmp_path, caplog):
     assert [message.split(".json: ")[1] for message in caplog.messages if ".json: " in message] == [line, line]
 
 
+@pytest.mark.slow
 def test_the_script_does_what_the_function_does(tmp_path):
     build(tmp_path, trees.UADFV)
     (tmp_path / "datasets" / "rgb" / "UADFV").rename(tmp_path / "datasets" / "rgb" / "elsewhere")

@@ -86,6 +86,7 @@ def test_identities_differ_and_are_drawn_from_the_seed_alone():
     assert np.abs(portraits[0] - draw(2, 0).portrait).mean() > 2
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_a_pixel(made, tmp_path):
     again = videos.make_videos(tmp_path, seed=3, identities=SMALL, frames=4, workers=2)
     assert [entry[:3] + entry[4:] for entry in again] == [entry[:3] + entry[4:] for entry in made]

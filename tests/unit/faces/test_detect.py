@@ -202,6 +202,7 @@ def predictor_path(dlib):
     return Path(package, "models", "shape_predictor_68_face_landmarks.dat")
 
 
+@pytest.mark.slow
 def test_dlib_finds_what_dlib_called_by_hand_finds(dlib, predictor_path):
     double = np.ascontiguousarray(np.concatenate([portrait(), cv2.resize(portrait(), None, fx=1.5, fy=1)], axis=1))
     images = [portrait(), double, np.full((100, 120, 3), 90, np.uint8), portrait(7)]
@@ -227,6 +228,7 @@ def test_a_file_that_is_no_predictor_is_named(dlib, tmp_path):
             make_detector(CropSettings(detector="dlib", predictor=str(tmp_path / name)))
 
 
+@pytest.mark.slow
 def test_all_landmarks_of_dlib_are_written_in_pixels_of_the_crop(dlib, predictor_path, tmp_path):
     image = portrait()
     clip = write_clip(tmp_path / "a.mp4", [image] * 2, options={"crf": "1"})

@@ -127,6 +127,7 @@ def test_activation_checkpointing_changes_no_gradient():
         torch.testing.assert_close(a.grad, b.grad)
 
 
+@pytest.mark.slow
 def test_torch_compile_gives_the_same_features():
     tower = random_tower(SHAPES["one layer"]).eval()
     x = images(tower.spec)
@@ -140,6 +141,7 @@ def test_the_papers_backbone_has_its_shape():
     assert not open_clip_spec("ViT-L-14").quick_gelu
 
 
+@pytest.mark.slow
 def test_every_supported_open_clip_name_has_the_shape_that_open_clip_builds():
     names = open_clip_names()
     assert {"ViT-L-14-quickgelu", "ViT-B-32", "ViT-H-14", "ViT-bigG-14"} <= set(names)

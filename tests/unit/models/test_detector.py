@@ -37,6 +37,7 @@ def trainable(module):
 # ---- what is trained
 
 
+@pytest.mark.slow
 def test_the_papers_model_trains_104450_parameters():
     model = LNCLIPDetector(load_config("lnclip.yaml", ["lnclip.backbone.pretrained=none"]))
     tuned = trainable(model)
@@ -177,6 +178,7 @@ def test_bf16_keeps_parameters_losses_and_features_in_float32():
     assert torch.cosine_similarity(out["feat"], reference).min() > 0.999
 
 
+@pytest.mark.slow
 def test_the_compiled_detector_trains_at_every_batch_size():
     model = detector("lnclip.backbone.vision.layers=1").train()
     compiled = torch.compile(model, backend="aot_eager")

@@ -17,6 +17,7 @@ def face():
     return cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX)
 
 
+@pytest.mark.slow
 def test_clip_resize_is_clips_own_processor(face):
     """Equal to the Pillow one; the torchvision one rounds differently, by 2/255 in one value of 100,000."""
     transformers = pytest.importorskip("transformers")

@@ -116,6 +116,7 @@ def test_one_video_becomes_faces_and_landmarks(clip, tmp_path):
         assert np.abs(points - [[point.x, point.y] for point in seen]).max() < 8
 
 
+@pytest.mark.slow
 def test_faults_are_lines_in_the_summary_and_do_not_stop_the_run(clip, tmp_path):
     source = tmp_path / "videos"
     whole = clip.read_bytes()
@@ -140,6 +141,7 @@ def test_faults_are_lines_in_the_summary_and_do_not_stop_the_run(clip, tmp_path)
     assert again.counts == summary.counts and again.resumed == 3
 
 
+@pytest.mark.slow
 def test_frames_are_chosen_among_those_that_decode(tmp_path):
     frames = [portrait(shift) for shift in range(30)]
     whole = write_clip(tmp_path / "whole.mkv", frames, codec="mpeg4").read_bytes()
@@ -157,6 +159,7 @@ def test_frames_are_chosen_among_those_that_decode(tmp_path):
     assert names == [f"{index:03d}" for index in evenly_spaced_floor(count, 4)]
 
 
+@pytest.mark.slow
 def test_a_finished_video_is_passed_over_until_it_changes(clip, tmp_path):
     source, out = tmp_path / "a.mp4", tmp_path / "out"
     source.write_bytes(clip.read_bytes())
@@ -216,6 +219,7 @@ def test_crops_made_elsewhere_are_refused_and_kept(clip, tmp_path):
     assert contents(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_nothing_half_and_is_resumed(clip, tmp_path):
     source = tmp_path / "videos"
     source.mkdir()
@@ -241,6 +245,7 @@ def test_a_killed_run_leaves_nothing_half_and_is_resumed(clip, tmp_path):
     assert contents(tmp_path / "out") == contents(tmp_path / "clean")
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_a_byte(clip, tmp_path):
     source = tmp_path / "videos"
     for name in ("a", "b", "c/d"):
@@ -292,6 +297,7 @@ def beside(clip, tmp_path):
     ids=["long", "long in bytes", "file not UTF-8", "folder not UTF-8", "face", "points", "record"],
 )
 @pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.slow
 def test_a_name_that_no_face_can_have_is_a_line_and_the_others_are_done(beside, tmp_path, name, reason, workers):
     source = beside(name, "other.mp4")
     for resumed in (0, 2):
@@ -421,6 +427,7 @@ def test_sources_without_a_video_are_named(tmp_path):
             run(source, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_the_script_does_what_the_function_does(clip, tmp_path):
     script = os.path.join(os.path.dirname(__file__), "..", "..", "..", "preprocessing", "preprocess.py")
     command = [sys.executable, script, str(clip), "--out", str(tmp_path / "out"), "--frames", "2", "--workers", "1"]
@@ -493,6 +500,7 @@ def test_every_crop_carries_the_recipe_of_the_run(clip, tmp_path):
     assert recipe["size"] == 128 and recipe["scale"] == 1.3 and recipe["face"] == "largest"
 
 
+@pytest.mark.slow
 def test_the_sheet_shows_crops_ten_across(several, clip, tmp_path):
     from PIL import Image
 
@@ -508,6 +516,7 @@ def test_the_sheet_shows_crops_ten_across(several, clip, tmp_path):
     assert run(several / "none.mkv", tmp_path / "none").sheet is None
 
 
+@pytest.mark.slow
 def test_shards_together_are_one_run(several, tmp_path):
     whole = run(several, tmp_path / "whole")
     keys = []
@@ -639,6 +648,7 @@ def dies_once(job):
 
 
 @pytest.mark.parametrize("function", [dies, dies_once])
+@pytest.mark.slow
 def test_a_process_that_dies_costs_its_video_alone(clip, tmp_path, monkeypatch, function):
     from lnclip_df.preprocess import workers
 
@@ -680,6 +690,7 @@ def test_whatever_a_detector_raises_is_a_line_and_the_others_are_done(clip, tmp_
 # --- videos of all kinds ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_twelve_faces_and_one_frame_and_one_image(tmp_path):
     one = cv2.resize(portrait(60, 240, 200), (160, 192))
     source = tmp_path / "videos"
@@ -698,6 +709,7 @@ def test_twelve_faces_and_one_frame_and_one_image(tmp_path):
     assert len(faces.boxes) == 12
 
 
+@pytest.mark.slow
 def test_twenty_thousand_frames_are_not_all_decoded(tmp_path):
     path = tmp_path / "long.mp4"
     frames = [faceless(96, 128), *[np.full((96, 128, 3), 90 + shade, np.uint8) for shade in range(20)]]
@@ -715,6 +727,7 @@ def test_twenty_thousand_frames_are_not_all_decoded(tmp_path):
     assert (record.outcome, record.decoded, record.asked) == ("no face", 20_000, 8)
 
 
+@pytest.mark.slow
 def test_an_image_folder_is_a_video(clip, tmp_path):
     folder = tmp_path / "videos" / "frames of a"
     folder.mkdir(parents=True)
@@ -727,6 +740,7 @@ def test_an_image_folder_is_a_video(clip, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.slow
 def test_a_video_that_disappears_or_changes_while_others_are_done(clip, tmp_path, monkeypatch, workers):
     from lnclip_df.preprocess import run as run_module
 

@@ -286,6 +286,7 @@ def test_frames_that_do_not_decode_are_left_out_and_the_others_keep_their_times(
         assert left == pytest.approx(moving(at)[0], abs=1.6) and right == pytest.approx(moving(at)[2], abs=1.6)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_length(tmp_path):
     peaks = []
     for count in (60, 600):
@@ -509,6 +510,7 @@ def test_without_matplotlib_the_extra_is_named_before_the_long_part(tmp_path, on
     assert everything(tmp_path / "out") == []
 
 
+@pytest.mark.slow
 def test_two_names_never_share_a_file(tmp_path, one):
     names = ("a", "a.annotated", "a.timeline", "a.annotated.mp4", "b/a")
     written = [path for name in names for path in annotate(one, tmp_path / "out", name=name)]

@@ -82,12 +82,14 @@ def mostly_flipped(face, image):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_half_of_the_images_are_flipped(name):
     ramp = np.repeat(np.linspace(0, 255, 256).astype(np.uint8)[None, :, None], 256, axis=0).repeat(3, axis=2)
     flips = sum(mostly_flipped(ramp, image) for image in augmented(ramp, name))
     assert 70 <= flips <= 130
 
 
+@pytest.mark.slow
 def test_deepfakebench_off_but_the_colour_and_jpeg_leaves_a_quarter_untouched(face):
     images = augmented(face, "deepfakebench", flip_prob=0, rotate_prob=0, blur_prob=0)
     untouched = sum((image == face).all() for image in images)
@@ -101,6 +103,7 @@ def angle(image):
 
 
 @pytest.mark.parametrize(("name", "share"), [("paper", 1.0), ("deepfakebench", 0.5)])
+@pytest.mark.slow
 def test_rotations_are_within_ten_degrees(name, share):
     line = np.full((256, 256, 3), 90, np.uint8)
     line[126:130, 60:196] = 255
@@ -109,6 +112,7 @@ def test_rotations_are_within_ten_degrees(name, share):
     assert (angles > 0.3).mean() == pytest.approx(share, abs=0.12)
 
 
+@pytest.mark.slow
 def test_deepfakebench_rotation_mirrors_the_border_and_the_papers_fills_it_black():
     white = np.full((256, 256, 3), 255, np.uint8)
     assert min(image.min() for image in augmented(white, "deepfakebench", brightness_limit=[0, 0])) > 150

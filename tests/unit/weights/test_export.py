@@ -141,6 +141,7 @@ def need_onnx():
     return pytest.importorskip("onnxruntime")
 
 
+@pytest.mark.slow
 def test_onnx_agrees_for_every_batch_and_carries_the_facts(trained, tmp_path):
     onnxruntime = need_onnx()
     detector, config, weights = trained
@@ -158,6 +159,7 @@ def test_onnx_agrees_for_every_batch_and_carries_the_facts(trained, tmp_path):
     assert facts["vectors"]["logits"] and facts["format"] == "onnx"
 
 
+@pytest.mark.slow
 def test_onnx_that_differs_is_not_kept(trained, tmp_path, monkeypatch):
     need_onnx()
     from lnclip_df.weights import onnx as to_onnx
@@ -253,6 +255,7 @@ def test_an_unfit_target_is_one_line(trained, tmp_path, format, out, message):
 
 
 @pytest.mark.parametrize("format", ["delta", "full", "transformers", "onnx"])
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_leaves_nothing(trained, tmp_path, monkeypatch, format):
     if format == "onnx":
         need_onnx()

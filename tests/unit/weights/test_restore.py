@@ -35,6 +35,7 @@ def alone(tmp_path_factory):
     return weights
 
 
+@pytest.mark.slow
 def test_commands_take_the_configuration_that_the_weights_hold(alone):
     """lnclip.yaml would ask for another backbone and for data sets that are not there."""
     for command in (
@@ -55,6 +56,7 @@ def test_a_folder_of_weights_gets_the_results_itself(alone):
     assert not (alone.parents[1] / "predictions").exists()
 
 
+@pytest.mark.slow
 def test_stored_predictions_of_the_validation_set_need_no_weights(tmp_path):
     rows = [f"toy,{kind}{v},{label},{0.1 * v:.1f}" for label, kind in enumerate(("real", "fake")) for v in range(5)]
     (tmp_path / "run.csv").write_text("\n".join(["dataset,video,label,prob", *rows]))

@@ -50,6 +50,7 @@ def test_position_ids_of_older_transformers_are_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("peft", [False, True], ids=["plain", "peft"])
+@pytest.mark.slow
 def test_the_authors_lightning_checkpoint_loads(tmp_path, peft):
     model, detector = Released(peft=peft), tiny_detector()
     said = {"backbone": "clip/tiny", "head": "LinearNorm", "run_name": "x", "betas": [0.9, 0.999]}
