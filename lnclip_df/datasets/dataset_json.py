@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lnclip_df.core.errors import LNCLIPError, shown
 from lnclip_df.core.files import read_json, write_json
@@ -164,7 +164,7 @@ def read_frame_paths(path: Path) -> list[str]:
     return list(frames)
 
 
-def _frame_lists(value, key="") -> Iterator[tuple[str, object]]:
+def _frame_lists(value, key="") -> Iterator[tuple[str, Any]]:
     """``frames`` of every video, whatever levels are above it."""
     if isinstance(value, dict) and "frames" in value and not isinstance(value["frames"], dict):
         yield key, value["frames"]
@@ -308,7 +308,7 @@ def _empty_classes(dataset, levels) -> dict[str, dict]:
 
 
 def _record_of(entry: Entry, below: str | None) -> dict:
-    record = {"label": entry.label_name}
+    record: dict[str, Any] = {"label": entry.label_name}
     if entry.method is not None:
         record["method"] = entry.method
     record["frames"] = [_written_path(frame, below) for frame in entry.frames]

@@ -89,7 +89,7 @@ def share_of(videos: list[Video], share: float, seed: int) -> list[Video]:
     Returns:
         The drawn videos, in the order of ``videos``.
     """
-    groups = {}
+    groups: dict[tuple, list[Video]] = {}
     for video in videos:
         groups.setdefault((video.dataset, video.label_name, video.method), []).append(video)
     kept = set()

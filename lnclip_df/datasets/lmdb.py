@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lmdb
 import numpy as np
@@ -24,7 +24,7 @@ MAP_SIZE = 1 << 28  # bytes; doubled whenever they do not suffice
 FULL = 1 << 22  # a disk with fewer free bytes is called full
 THREADS = 8  # readers, which mostly wait for the disk
 
-_open_databases: dict[str, tuple[int, lmdb.Environment | None]] = {}
+_open_databases: dict[str, tuple[int, lmdb.Environment]] = {}
 
 
 def database_path(lmdb_dir, dataset: str) -> Path:
@@ -67,12 +67,13 @@ def close_databases():
 def _open_to_read(path) -> lmdb.Environment:
     """The process's one handle of a database; a forked worker closes the one it inherited and opens its own."""
     path = str(path.resolve())
-    pid, database = _open_databases.get(path, (None, None))
-    if pid != os.getpid():
-        if database is not None:
-            database.close()
-        database = lmdb.open(path, create=False, readonly=True, lock=False, readahead=False)
-        _open_databases[path] = os.getpid(), database
+    if path in _open_databases:
+        pid, database = _open_databases[path]
+        if pid == os.getpid():
+            return database
+        database.close()
+    database = lmdb.open(path, create=False, readonly=True, lock=False, readahead=False)
+    _open_databases[path] = os.getpid(), database
     return database
 
 
@@ -155,15 +156,9 @@ def write_lmdb(json_file, lmdb_dir, *, data_root=".", rgb_dir="./datasets/rgb", 
     with _open_to_write(path) as database:
         written = _write(database, values, progress)
     kinds = Counter(value.kind for value in values)
-    return LmdbSummary(
-        path,
-        written=written,
-        unchanged=len(values) - written,
-        frames=kinds["frames"],
-        landmarks=kinds["landmarks"],
-        masks=kinds["masks"],
-        left_out=len(found) - len(values),
-    )
+    counts = {kind: kinds[kind] for kind in ("frames", "landmarks", "masks")}
+    left_out = len(found) - len(values)
+    return LmdbSummary(path, written=written, unchanged=len(values) - written, left_out=left_out, **counts)
 
 
 def _values(json_file, data_root, rgb_dir) -> list[_Value]:
@@ -239,7 +234,7 @@ def _check(json_file, values, progress) -> list[_Value]:
     return valid
 
 
-def _in_batches(function: Callable, values, progress, title) -> Iterator[tuple[_Value, object]]:
+def _in_batches(function: Callable, values, progress, title) -> Iterator[tuple[_Value, Any]]:
     """``(value, function(value))`` of every value; one batch at a time is in memory."""
     from tqdm import tqdm
 

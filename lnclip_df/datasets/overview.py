@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.scan import NotOnDisk, scan_faces, scan_videos
-from lnclip_df.datasets.schema import dataset_names, load_dataset
+from lnclip_df.datasets.schema import Dataset, dataset_names, load_dataset
 
 
 class Overview(NamedTuple):
@@ -43,14 +43,15 @@ def overview(root=None, faces=None) -> list[Overview]:
             dataset = load_dataset(name)
             videos, fault = (None, "") if root is None else _count(scan_videos, dataset, root)
             cut, _ = (None, "") if root is None else _count(scan_faces, dataset, root, faces=faces)
-            rows.append(Overview(name, dataset.title, *_expected(dataset), videos, cut, fault, dataset.access))
+            real, fake = (_expected_tests(dataset, label) for label in (0, 1))
+            rows.append(Overview(name, dataset.title, real, fake, videos, cut, fault, dataset.access))
     return rows
 
 
-def _expected(dataset):
-    counts = dataset.expected.labels.get("test", {}) if dataset.expected else {}
-    by_class = [[count for label, count in counts.items() if dataset.labels.get(label) == fake] for fake in (0, 1)]
-    return [sum(counts) if counts else None for counts in by_class]
+def _expected_tests(dataset: Dataset, label: int) -> int | None:
+    expected = dataset.expected.labels.get("test", {}) if dataset.expected else {}
+    counts = [count for name, count in expected.items() if dataset.labels.get(name) == label]
+    return sum(counts) if counts else None
 
 
 def _count(scan, dataset, root, **faces):

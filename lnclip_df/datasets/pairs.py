@@ -76,14 +76,13 @@ def write_pairs(
     classes = _classes_of_level(json_file, compression)
     chosen = _training_items(json_file, classes, items, compression)
     subsets = split_pairs(chosen, seed=seed, strict=strict, name=str(json_file))
-    files = []
-    for kind, reals in (("paired", subsets.paired), ("unpaired", subsets.unpaired)):
-        kept = {(item.label, item.name) for item in (*reals, *subsets.fakes)}
-        files.append(Path(out or json_file.parent) / f"{name}-{kind}.json")
-        write_json(files[-1], {f"{name}-{kind}": _with_train(classes, kept)})
+    files = {kind: Path(out or json_file.parent) / f"{name}-{kind}.json" for kind in ("paired", "unpaired")}
+    for kind, file in files.items():
+        kept = {(item.label, item.name) for item in (*getattr(subsets, kind), *subsets.fakes)}
+        write_json(file, {file.stem: _with_train(classes, kept)})
     reals = {item.path for item in chosen if not item.fake}
     return PairsSummary(
-        *files,
+        **files,
         reals=len(subsets.paired),
         fakes=dict(sorted(Counter(item.method or item.label for item in subsets.fakes).items())),
         left_out=sum(item.fake and item.pair not in reals for item in chosen),
@@ -128,7 +127,7 @@ def split_pairs(
         fix = "rearrange a larger training split" + (", or leave out strict" if strict else "")
         raise LNCLIPError(f"{name} has {counts}: too few for a paired and an {kind} subset; {fix}")
     before = [fake for fake in fakes if last[fake.path] < cut]
-    paired = _sample(sorted({fake.pair for fake in before}), size, rng)
+    paired = _sample(sorted({fake.pair for fake in before if fake.pair}), size, rng)
     unpaired = _sample([path for path in first if first[path] >= cut], size, rng)
     return Subsets(
         fakes=[fake for fake in before if fake.pair in paired],
@@ -167,7 +166,7 @@ def _tied(sets: Sequence[set[str]]) -> list[list[str]]:
         first, *others = sorted(sources)
         for other in others:
             parent[root(other)] = root(first)
-    groups = {}
+    groups: dict[str, list[str]] = {}
     for source in sorted(parent):
         groups.setdefault(root(source), []).append(source)
     return sorted(groups.values())
@@ -201,7 +200,8 @@ def _sample(paths: Sequence[str], size: int, rng) -> set[str]:
 
 def _classes_of_level(json_file, compression) -> dict[str, dict]:
     """``{label: {split: {video: record}}}`` of a dataset JSON, of one compression level."""
-    name, classes = json_file.stem, {}
+    name = json_file.stem
+    classes: dict[str, dict] = {}
     for label, splits in read_classes(json_file, name).items():
         classes[label] = {}
         for split in SPLITS:

@@ -68,8 +68,8 @@ class Matcher:
         if other:
             raise LNCLIPError(f"{self.dataset.name}: {path} is there twice, also as {other}")
         levels = self.dataset.levels
-        level = (fields.get("level") or None) if levels else None
-        level = levels.aliases.get(level, level) if level else None
+        level = fields.get("level") or None
+        level = levels.aliases.get(level, level) if levels and level else None
         self.levels[level] += 1
         if self.level is not None and level not in (None, self.level):
             return None
@@ -85,9 +85,9 @@ class Matcher:
             label=rule.label,
             fake=rule.fake,
             splits=self._splits(path, rule, fields),
-            name=fill(rule.name, fields),
+            name=fill(rule.name, fields) or path,
             level=level if levels and levels.in_json else None,
-            method=self.dataset.methods.get(method, method),
+            method=self.dataset.methods.get(method, method) if method is not None else None,
             ids=tuple(dict.fromkeys(_filled(rule.ids, fields))),
             **media,
         )
@@ -108,8 +108,8 @@ class Matcher:
 
     def _splits(self, path, rule, fields) -> tuple[str, ...]:
         split = first(rule.split, fields)
-        split = self.dataset.split_names.get(split, split)
-        if split in (None, UNUSED):
+        split = self.dataset.split_names.get(split, split) if split is not None else UNUSED
+        if split == UNUSED:
             return ()
         if split not in SPLITS:
             raise LNCLIPError(

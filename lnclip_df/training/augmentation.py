@@ -93,10 +93,11 @@ def paper(config: dict) -> list:
 def deepfakebench(config: dict) -> list:
     """DeepfakeBench's training augmentation from ``data_aug``; as there, ``brightness_prob`` is not read."""
     data_aug = config["data_aug"]
+    low, high = data_aug["blur_limit"]
     return [
         A.HorizontalFlip(p=data_aug["flip_prob"]),
         A.Rotate(limit=tuple(data_aug["rotate_limit"]), border_mode=cv2.BORDER_REFLECT_101, p=data_aug["rotate_prob"]),
-        opencv_blur(*data_aug["blur_limit"], p=data_aug["blur_prob"]),
+        opencv_blur(low, high, p=data_aug["blur_prob"]),
         A.OneOf(
             [
                 A.RandomBrightnessContrast(
