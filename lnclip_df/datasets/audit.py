@@ -282,7 +282,7 @@ def _duplicates(items, files, looks: list[CheckedImages], quick) -> Iterator[Fin
         if len(first) == 1:
             continue
         videos = [items[video] for video in first]
-        images = [(items[video], files[video][looks[video].places[index]]) for video, index in sorted(first.items())]
+        images = [(items[video], files[video][looks[video].indices[index]]) for video, index in sorted(first.items())]
         case = " = ".join(f"{item.path}/{file.name}" for item, file in images[:3])
         if len({video.splits for video in videos}) > 1:
             splits.append(case)
