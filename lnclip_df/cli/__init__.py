@@ -3,7 +3,8 @@
 import logging
 import os
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -11,14 +12,19 @@ from lnclip_df import __version__
 from lnclip_df.cli import compare, data, deepfakebench, demo, own_files, studies, train_test
 from lnclip_df.core.errors import LNCLIPError
 
-COMMANDS = {
+COMMANDS: dict[str, list[Callable[..., Any]]] = {
     "Start": [demo.demo, train_test.configs],
     "Data": [data.preprocess, data.rearrange, data.lmdb, data.audit, data.pairs, data.datasets],
     "Train and test": [train_test.train, train_test.test, train_test.export],
     "Your own videos and images": [own_files.predict, own_files.bank, own_files.app],
     "Compare and analyse": [
-        *[compare.leaderboard, compare.compare, compare.calibrate, compare.coverage, compare.subgroups],
-        *[compare.aggregate, compare.robustness],
+        compare.leaderboard,
+        compare.compare,
+        compare.calibrate,
+        compare.coverage,
+        compare.subgroups,
+        compare.aggregate,
+        compare.robustness,
     ],
     "DeepfakeBench": [deepfakebench.install, deepfakebench.uninstall, deepfakebench.doctor],
 }

@@ -45,8 +45,10 @@ def train(
     if start is not None:
         overrides = [*overrides, f"lnclip.start_from={json.dumps(start)}"]
     out = out or Path("runs") / Path(config).stem
-    switches = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "strategy": strategy}
-    train(load_config(config, overrides), out, resume=resume, progress=not quiet, **switches)
+    train(
+        load_config(config, overrides), out, resume=resume, progress=not quiet, accelerator=accelerator,
+        devices=devices, num_nodes=num_nodes, strategy=strategy,
+    )  # fmt: skip
 
 
 def test(

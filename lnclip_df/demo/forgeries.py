@@ -16,9 +16,9 @@ def reenact(real, person: Person, scene: Scene, rng) -> np.ndarray:
     """A real video with another movement of the mouth: uint8, frames×size×size×3."""
     import cv2
 
-    mask = np.zeros(person.portrait.shape[:2], np.float32)
-    cv2.ellipse(mask, (MOUTH_X, MOUTH_Y + 2), (40, 34), 0, 0, 360, 1.0, -1)
-    mask = cv2.GaussianBlur(mask, (0, 0), rng.uniform(3.0, 5.0))
+    ellipse = np.zeros(person.portrait.shape[:2], np.float32)
+    cv2.ellipse(ellipse, (MOUTH_X, MOUTH_Y + 2), (40, 34), 0, 0, 360, 1.0, -1)
+    mask = cv2.GaussianBlur(ellipse, (0, 0), rng.uniform(3.0, 5.0))
     mouth = speech(rng, np.arange(len(real)) / 25) + 1.5
     return _forge(real, person.portrait, mask, mouth, scene, rng, coarse=rng.uniform(2.8, 3.6))
 
