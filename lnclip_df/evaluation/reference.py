@@ -26,15 +26,15 @@ class Column(_Section):
 
 
 class Figure(_Section):
-    """One published figure: video AUROC in %, and where it stands."""
+    """One published figure: video AUROC in %, and its source."""
 
     column: str
     value: float = Field(ge=0, le=100)
     source: str = Field(min_length=1)
 
 
-class Row(_Section):
-    """A published detector: its figures, how many columns its mean covers (None: not known), the YAML of its recipe."""
+class PublishedRow(_Section):
+    """A published detector: its figures, the number of columns of its mean (None: unknown), the YAML of its recipe."""
 
     figures: tuple[Figure, ...]
     mean_over: int | None = None
@@ -58,23 +58,28 @@ class Reference(_Section):
 
     columns: Annotated[tuple[Column, ...], Field(min_length=1)]
     further: tuple[Column, ...] = ()
-    rows: dict[str, Row]
+    rows: dict[str, PublishedRow]
     stated: Stated
 
     @model_validator(mode="after")
     def _figures_have_columns(self):
-        known = {column.column for column in (*self.columns, *self.further)} | {MEAN}
+        known = {column.column for column in self.all_columns} | {MEAN}
         for name, row in self.rows.items():
             if unknown := {figure.column for figure in row.figures} - known:
                 raise ValueError(f"rows.{name}: no column {', '.join(sorted(unknown))}")
         return self
 
     @property
+    def all_columns(self) -> tuple[Column, ...]:
+        """The paper's columns, then those in ``further``."""
+        return self.columns + self.further
+
+    @property
     def benchmarks(self) -> list[str]:
         """Datasets of the cross-dataset mean."""
         return [column.dataset for column in self.columns if not column.in_dataset]
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str) -> PublishedRow:
         """A published row by its name.
 
         Raises:
@@ -87,19 +92,18 @@ class Reference(_Section):
 
 @cache
 def reference() -> Reference:
-    """The packaged ``reference.yaml``, checked."""
+    """The packaged ``reference.yaml``, validated."""
     path = bench_configs() / "reference.yaml"
     return validate(Reference, read_yaml(path), str(path))
 
 
 def dataset_of(name: str) -> str:
-    """Our name of a dataset that may go by its column's: ``CDFv2`` is ``Celeb-DF-v2``; others are as they are.
+    """The name of a dataset that may be given by its column: ``CDFv2`` is ``Celeb-DF-v2``; other names stay.
 
     >>> dataset_of("CDFv2"), dataset_of("mine")
     ('Celeb-DF-v2', 'mine')
     """
-    known = (*reference().columns, *reference().further)
-    return next((column.dataset for column in known if column.column == name), name)
+    return next((column.dataset for column in reference().all_columns if column.column == name), name)
 
 
 def column_of(dataset: str) -> str:
@@ -108,12 +112,11 @@ def column_of(dataset: str) -> str:
     >>> column_of("FaceForensics++"), column_of("mine")
     ('FF', 'mine')
     """
-    known = (*reference().columns, *reference().further)
-    return next((column.column for column in known if column.dataset == dataset), dataset)
+    return next((column.column for column in reference().all_columns if column.dataset == dataset), dataset)
 
 
-def recipe(row: Row) -> dict | None:
-    """A published row's settings as ``{"train": {key: value}, "test": {…}}``: of its YAML, what the paper states.
+def recipe(row: PublishedRow) -> dict | None:
+    """Of a published row's YAML, the settings that the paper states: ``{"train": {key: value}, "test": {…}}``.
 
     None where the row has no YAML.
     """

@@ -1,6 +1,7 @@
-"""Runs as the leaderboard sees them: the videos of each dataset with their scores, and what made those."""
+"""Predictions of a run: the videos of each dataset with their scores, and what made them."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,16 @@ from lnclip_df.evaluation.reference import dataset_of, reference
 
 @dataclass(frozen=True)
 class Scores:
-    """The videos of one dataset: arrays of one entry a video, and of one a frame.
+    """The videos of one dataset: arrays with one entry per video (V), and with one per frame (N).
 
-    ``group`` is how a fake was made: its ``method``, else its label name, else empty; ``label_name`` and ``group`` are
-    empty strings for what is not known. ``frame_video`` is the index of each frame's video.
+    Attributes:
+        video: V names.
+        label: int V, 0 real or 1 fake.
+        score: float V, the mean probability of fake.
+        label_name: V strings, empty where not known.
+        group: V strings: how a fake was made (its ``method``, else its label name), empty where not known.
+        frame_video: int N, the index of each frame's video.
+        frame_prob: float N, the probability of fake.
     """
 
     video: np.ndarray
@@ -30,7 +37,7 @@ class Scores:
 
     @property
     def frames(self) -> int:
-        """How many frames were scored."""
+        """Number of scored frames."""
         return len(self.frame_prob)
 
     @property
@@ -38,17 +45,20 @@ class Scores:
         """The label of each frame's video."""
         return self.label[self.frame_video]
 
-    def chosen(self, keep) -> "Scores":
-        """The videos where ``keep`` is true."""
+    def select(self, keep: np.ndarray) -> "Scores":
+        """The videos where ``keep`` (bool V) is true."""
         frames = keep[self.frame_video]
-        frame_video = (np.cumsum(keep) - 1)[self.frame_video[frames]]
-        videos = (column[keep] for column in (self.video, self.label, self.score, self.label_name, self.group))
-        return Scores(*videos, frame_video, self.frame_prob[frames])
+        return replace(
+            self,
+            frame_video=(np.cumsum(keep) - 1)[self.frame_video[frames]],
+            frame_prob=self.frame_prob[frames],
+            **{name: getattr(self, name)[keep] for name in ("video", "label", "score", "label_name", "group")},
+        )
 
 
 @dataclass(frozen=True)
 class Run:
-    """A detector's predictions: its name, the videos by dataset, and what was saved with each dataset's."""
+    """A detector's predictions: its name, the videos by dataset, and the metadata saved with each dataset's."""
 
     name: str
     sets: dict[str, Scores]
@@ -56,11 +66,11 @@ class Run:
 
     @property
     def train_datasets(self) -> set[str]:
-        """What the run says that it was trained on; empty where it says nothing."""
+        """The training sets that the metadata name; empty where they name none."""
         return {name for facts in self.facts.values() for name in facts.get("train_dataset") or []}
 
 
-def read_runs(paths) -> list[Run]:
+def read_runs(paths: Iterable[str | Path]) -> list[Run]:
     """Read several runs, each a folder with ``predictions/*.parquet`` or another tool's CSV.
 
     Raises:
@@ -75,20 +85,20 @@ def read_runs(paths) -> list[Run]:
     return list(runs.values())
 
 
-def run_name(path) -> str:
+def run_name(path: str | Path) -> str:
     """A run's name: its folder's, or its CSV file's without the suffix."""
     path = Path(path)
     return path.stem if _is_csv(path) else path.resolve().name
 
 
-def read_run(path) -> Run:
+def read_run(path: str | Path) -> Run:
     """Read a run: a folder with ``predictions/*.parquet``, or a CSV (``lnclip_df.evaluation.predictions.read_csv``).
 
     Beside each dataset's metadata, ``metrics/<dataset>.json`` gives further facts where it is of the same test.
 
     Raises:
-        LNCLIPError: there are no predictions; they are unfit; a dataset has one class only; a video is there under two
-            labels or methods; or the datasets of one run are of several checkpoints.
+        LNCLIPError: there are no predictions, or invalid ones; a dataset has one class only; a video has two labels or
+            two methods; or the datasets were predicted with several checkpoints.
     """
     path = Path(path)
     run = _read_csv_run(path) if _is_csv(path) else _read_folder(path)
@@ -100,21 +110,21 @@ def columns_of(run: Run) -> dict[str, Scores]:
     """A run's datasets, and those parts of a dataset that are columns of their own (FF-DF of FaceForensics++)."""
     sets = dict(run.sets)
     for column in reference().columns:
-        whole = run.sets.get(column.part_of)
+        whole = run.sets.get(column.part_of or "")
         if whole is None or column.dataset in sets:
             continue
         fakes = np.isin(whole.label_name, column.fakes) | np.isin(whole.group, column.fakes)
         if (fakes & (whole.label == 1)).any():
-            sets[column.dataset] = whole.chosen(fakes | (whole.label == 0))
+            sets[column.dataset] = whole.select(fakes | (whole.label == 0))
     return sets
 
 
 def methods_of(scores: Scores) -> dict[str, Scores]:
-    """``{how the fakes were made: all reals and those fakes}``; empty where that is not known of at least two."""
+    """``{how the fakes were made: all reals and those fakes}``; empty unless at least two ways are known."""
     names = sorted({*scores.group[scores.label == 1]})
     if len(names) < 2:
         return {}
-    return {name or "unknown": scores.chosen((scores.label == 0) | (scores.group == name)) for name in names}
+    return {name or "unknown": scores.select((scores.label == 0) | (scores.group == name)) for name in names}
 
 
 def _is_csv(path):
@@ -125,7 +135,7 @@ def _read_csv_run(path):
     tables = read_csv(path)
     names = {name: dataset_of(name) for name in tables}
     if len(set(names.values())) < len(names):
-        raise LNCLIPError(f"{path}: one dataset goes by two names; use one of {', '.join(sorted(names))}")
+        raise LNCLIPError(f"{path}: one dataset has two names; use one of {', '.join(sorted(names))}")
     sets = {names[name]: _scores(f"{path}: {name}", table) for name, table in tables.items()}
     facts = {"predictions": {"path": str(path), "sha256": sha256(path)}, "metric": VIDEO_SCORE}
     return Run(run_name(path), sets, dict.fromkeys(sets, facts))
@@ -144,19 +154,19 @@ def _read_folder(path):
 
 
 def _more_facts(file, metadata):
-    """What the metrics file says beside the metadata, where both are of the same test."""
+    """What the metrics file adds to the metadata, where both are of the same test."""
     if not metadata or not file.is_file():
         return {}
     try:
         facts = read_json(file)
-    except LNCLIPError:  # the predictions are what counts
+    except LNCLIPError:  # the predictions alone are needed
         return {}
     same = isinstance(facts, dict) and all(facts.get(key) == value for key, value in metadata.items())
     return facts if same else {}
 
 
 def _scores(where, table):
-    """Average a coded table's frames, and refuse what has no AUROC."""
+    """Average the frames of a coded table, and refuse one without an AUROC."""
     codes = table["video"].code
     try:
         present, label, score = aggregate(codes, table["label"], table["prob"])
@@ -177,12 +187,12 @@ def _scores(where, table):
 
 
 def _named(error, table, codes):
-    """The metrics know videos by number; the message that names one gets its name."""
+    """The metrics know videos by number: put the video's name into the message."""
     fakes, frames = np.bincount(codes, weights=table["label"]), np.bincount(codes)
     mixed = np.flatnonzero((fakes > 0) & (fakes < frames))
     if not len(mixed):
         return error
-    return f"the video {table['video'].values[mixed[0]]} is there under two labels, real and fake"
+    return f"the video {table['video'].values[mixed[0]]} has frames of two labels, real and fake"
 
 
 def _of_video(where, name, column, frame_video, videos):
@@ -195,12 +205,12 @@ def _of_video(where, name, column, frame_video, videos):
     if len(other):
         first = frame_video[other[0]]
         both = " and ".join(sorted({column.values[code[first]], column.values[column.code[other[0]]]}))
-        raise LNCLIPError(f"{where}: the video {videos[first]} is there under two {name}s, {both}")
+        raise LNCLIPError(f"{where}: the video {videos[first]} has frames of two {name}s, {both}")
     return np.asarray(column.values, dtype=object)[code]
 
 
 def _check_one_checkpoint(path, run):
-    """Refuse a run whose datasets were predicted with different weights: its row would be of no detector."""
+    """Refuse a run whose datasets were predicted with different weights: no detector has its row."""
     of_weights = {}
     for dataset, facts in run.facts.items():
         weights = facts.get("weights")
@@ -209,5 +219,5 @@ def _check_one_checkpoint(path, run):
     if len(of_weights) > 1:
         shown = "; ".join(f"{key[:10]} for {', '.join(datasets)}" for key, datasets in of_weights.items())
         raise LNCLIPError(
-            f"{path} mixes checkpoints: {shown}; test all with one, or keep one --out folder for each checkpoint"
+            f"{path} mixes checkpoints: {shown}; test all datasets with one, or give each checkpoint its own folder"
         )

@@ -1,13 +1,16 @@
-"""How sure an AUROC is, and whether two differ: pure functions on arrays of one entry a video."""
+"""Intervals of an AUROC, and whether two differ: pure functions on arrays with one entry per video."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lnclip_df.evaluation.probabilities import check_scores
 
-CHUNK = 1 << 18  # drawn videos that are held at once: the arrays of a chunk stay in the processor's cache
+Seed = int | Sequence[int]
+CHUNK = 1 << 18  # draws at once: the arrays of a chunk stay in the processor's cache
 
 
 class DeLong(NamedTuple):
@@ -24,7 +27,7 @@ class DeLong(NamedTuple):
     p: float | None
 
 
-def placements(label, score) -> tuple[np.ndarray, np.ndarray]:
+def placements(label: ArrayLike, score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """The share of the other class that each video is in the right order with; ties count half.
 
     With fakes x and reals y these are DeLong's structural components V₁₀(x) = mean over y of ψ(x, y) and
@@ -39,7 +42,7 @@ def placements(label, score) -> tuple[np.ndarray, np.ndarray]:
         V₁₀ of the fakes and V₀₁ of the reals, in the order of the arguments. The mean of either is the AUROC.
 
     Raises:
-        ValueError: as in ``frame_metrics``, or one class is absent.
+        ValueError: as in ``check_scores``, or one class is absent.
 
     >>> [values.tolist() for values in placements([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.6])]
     [[0.5, 0.75], [1.0, 0.25]]
@@ -48,7 +51,7 @@ def placements(label, score) -> tuple[np.ndarray, np.ndarray]:
     return _share_below(np.sort(real), fake), 1 - _share_below(np.sort(fake), real)
 
 
-def delong(label, a, b) -> DeLong:
+def delong(label: ArrayLike, a: ArrayLike, b: ArrayLike) -> DeLong:
     """Test whether two detectors' AUROCs on the same videos differ.
 
     DeLong, DeLong and Clarke-Pearson, *Comparing the Areas under Two or More Correlated Receiver Operating
@@ -80,20 +83,20 @@ def delong(label, a, b) -> DeLong:
     return DeLong(auroc_a, auroc_b, difference, error, z, math.erfc(abs(z) / math.sqrt(2)))
 
 
-def bootstrap_auroc(label, score, *, resamples: int = 10_000, seed=0) -> np.ndarray:
+def bootstrap_auroc(label: ArrayLike, score: ArrayLike, *, resamples: int = 10_000, seed: Seed = 0) -> np.ndarray:
     """AUROCs of videos drawn again with replacement, the fakes among the fakes and the reals among the reals.
 
-    The scores are sorted once. A resample is how often each video was drawn; its AUROC is
+    The scores are sorted once. A resample is the number of times that each video was drawn; its AUROC is
     Σ_fake w_f (R_<(f) + R_≤(f)) / (2 m n), R the running sums of the reals' counts: O(n) for n videos.
 
     Args:
         label: N labels, 0 real or 1 fake, both classes there.
         score: N scores, 0..1.
-        resamples: how many.
-        seed: of the draws, whatever NumPy's ``default_rng`` takes; the same arguments give the same numbers.
+        resamples: number of resamples.
+        seed: seed of the draws, whatever NumPy's ``default_rng`` takes; the same arguments give the same numbers.
 
     Returns:
-        float64, one AUROC a resample.
+        float64, one AUROC per resample.
 
     Raises:
         ValueError: as in ``placements``, or ``resamples`` is below 1.
@@ -116,7 +119,9 @@ def bootstrap_auroc(label, score, *, resamples: int = 10_000, seed=0) -> np.ndar
     return found / (2 * len(real) * len(fake))
 
 
-def auroc_interval(label, score, *, level: float = 0.95, resamples: int = 10_000, seed=0) -> tuple[float, float]:
+def auroc_interval(
+    label: ArrayLike, score: ArrayLike, *, level: float = 0.95, resamples: int = 10_000, seed: Seed = 0
+) -> tuple[float, float]:
     """An interval for the AUROC from a bootstrap over videos: BCa, made wider for small sets.
 
     BCa (Efron, *Better Bootstrap Confidence Intervals*, JASA 82, 1987) takes the resamples' quantiles at
@@ -127,19 +132,19 @@ def auroc_interval(label, score, *, level: float = 0.95, resamples: int = 10_000
     resamples have: Hesterberg's expansion (*What Teachers Should Know About the Bootstrap*, The American Statistician
     69, 2015) with Welch's degrees of freedom for the two classes.
 
-    Where resamples say nothing, because all are alike (an AUROC of 0 or 1, or equal scores) or a class has one video,
-    it is Newcombe's interval, which needs the AUROC and the counts alone: |AUROC − θ| = z √V(θ) for
+    Where all resamples are equal (an AUROC of 0 or 1, or equal scores) or a class has one video, it is Newcombe's
+    interval, which needs the AUROC and the counts alone: |AUROC − θ| = z √V(θ) for
     V(θ) = θ (1 − θ) (1 + k (1 − θ)/(2 − θ) + k θ/(1 + θ)) / (m n), k = (m + n)/2 − 1 (*Confidence intervals for an
     effect size measure based on the Mann-Whitney statistic, part 2*, Statistics in Medicine 25, 2006, method 5).
 
     Args:
         label: N labels, 0 real or 1 fake, both classes there.
         score: N scores, 0..1.
-        level: share of such intervals that hold the truth.
+        level: share of such intervals that contain the true value.
         resamples, seed: as for ``bootstrap_auroc``.
 
     Returns:
-        Its ends, 0..1; the AUROC lies between them.
+        The ends, 0..1; the AUROC lies between them.
 
     Raises:
         ValueError: as in ``bootstrap_auroc``.
@@ -153,13 +158,13 @@ def auroc_interval(label, score, *, level: float = 0.95, resamples: int = 10_000
     parts = placements(label, score)
     auroc, sizes = float(parts[0].mean()), [len(part) for part in parts]
     if min(sizes) < 2 or all(np.ptp(part) == 0 for part in parts):
-        return _newcombe(auroc, *sizes, level)
+        return _newcombe(auroc, sizes[0], sizes[1], level)
     low, high = np.quantile(samples, _levels(samples, auroc, parts, level))
     return min(float(low), auroc), max(float(high), auroc)
 
 
-def combined_interval(values, bounds, weights) -> tuple[float, float]:
-    """An interval for a weighted sum of independent figures, such as a mean or a difference, from their own intervals.
+def combined_interval(values: ArrayLike, bounds: ArrayLike, weights: ArrayLike) -> tuple[float, float]:
+    """An interval for a weighted sum of independent figures, for example a mean, from their own intervals.
 
     The distances to the sum's ends are the roots of the sums of squares of the figures' weighted distances to theirs,
     on the side that a weight's sign says: Zou and Donner, *Construction of confidence limits about effect measures: A
@@ -181,7 +186,7 @@ def combined_interval(values, bounds, weights) -> tuple[float, float]:
 
 
 def _levels(samples, auroc, parts, level):
-    """The levels of the resamples' quantiles between which BCa's interval lies, expanded for small sets."""
+    """The levels of the resamples' quantiles at the ends of BCa's interval, expanded for small sets."""
     from scipy.special import ndtr, ndtri, stdtrit
 
     sizes = np.array([len(part) for part in parts])
@@ -241,7 +246,7 @@ def _share_below(others, values):
 
 
 def _draws(rng, rows, n):
-    """How often each of ``n`` videos is among ``n`` draws, a row a resample."""
-    places = rng.integers(0, n, size=(rows, n))
-    places += n * np.arange(rows)[:, None]
-    return np.bincount(places.ravel(), minlength=rows * n).reshape(rows, n)
+    """How often each of ``n`` videos is among ``n`` draws: one row per resample."""
+    drawn = rng.integers(0, n, size=(rows, n))
+    drawn += n * np.arange(rows)[:, None]
+    return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)

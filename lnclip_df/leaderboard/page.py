@@ -7,10 +7,11 @@ from lnclip_df.core.tables import MISSING, p_text, percent
 from lnclip_df.evaluation.metrics import METRICS
 from lnclip_df.evaluation.reference import column_of, reference
 from lnclip_df.evaluation.runs import columns_of
+from lnclip_df.leaderboard.board import Board
 from lnclip_df.leaderboard.charts import SIDE, class_shares, colour, roc_path
-from lnclip_df.leaderboard.figures import ordered, published, published_mean
+from lnclip_df.leaderboard.figures import CROSS_DATASET, IN_DATASET, ordered, published, published_mean
 from lnclip_df.leaderboard.record import summary
-from lnclip_df.leaderboard.text import CROSSED, IN_DATASET, notes, published_rows
+from lnclip_df.leaderboard.text import notes, published_rows
 
 WORST = 5  # videos of each class and run
 WORDS = {  # columns that sort as text
@@ -19,7 +20,7 @@ WORDS = {  # columns that sort as text
 }  # fmt: skip
 
 
-def page(board) -> str:
+def page(board: Board) -> str:
     """The whole page; every name that comes from data is escaped."""
     environment = Environment(
         loader=PackageLoader("lnclip_df.leaderboard"),
@@ -29,21 +30,21 @@ def page(board) -> str:
         lstrip_blocks=True,
     )
     environment.globals |= {
-        "CROSSED": CROSSED, "IN_DATASET": IN_DATASET, "MISSING": MISSING, "SIDE": SIDE, "WORDS": WORDS,
+        "CROSS_DATASET": CROSS_DATASET, "IN_DATASET": IN_DATASET, "MISSING": MISSING, "SIDE": SIDE, "WORDS": WORDS,
         "colour": colour, "column_of": column_of, "notes": notes, "ordered": ordered, "p_text": p_text,
         "percent": percent, "published": published, "published_mean": published_mean,
         "published_rows": published_rows, "signed": lambda value: f"{value:+.1f}".replace("-", "−"), "zip": zip,
     }  # fmt: skip
     return environment.get_template("leaderboard.html").render(
         board=board,
-        against=reference().row(board.against) if board.shows_published else None,
+        against=board.published,
         groups=_groups(board.datasets),
         best=_best(board),
         panels=list(_panels(board)),
         titles=[METRICS[name].title for name in board.metrics],
         records=[
             (number, dataset, summary(row.run, dataset))
-            for number, row in enumerate(board.lines)
+            for number, row in enumerate(board.rows)
             for dataset in ordered(row.run.sets)
         ],
     )
@@ -59,21 +60,21 @@ def _groups(datasets):
 
 def _best(board):
     """Each column's highest AUROC; none where one run stands alone."""
-    if len(board.lines) < 2:
+    if len(board.rows) < 2:
         return dict.fromkeys(board.datasets)
     return {
-        name: max((row.cells[name].auroc for row in board.lines if name in row.cells), default=None)
+        name: max((row.cells[name].auroc.value for row in board.rows if name in row.cells), default=None)
         for name in board.datasets
     }
 
 
 def _panels(board):
     """What is shown of each column that a run has, by run: ROC curves, histograms, methods, the worst videos."""
-    columns = [columns_of(row.run) for row in board.lines]
+    columns = [columns_of(row.run) for row in board.rows]
     for dataset in board.datasets:
         there = [
             (number, row, sets[dataset])
-            for number, (row, sets) in enumerate(zip(board.lines, columns, strict=True))
+            for number, (row, sets) in enumerate(zip(board.rows, columns, strict=True))
             if dataset in sets
         ]
         if there:
@@ -81,7 +82,7 @@ def _panels(board):
                 "dataset": dataset,
                 "curves": [(number, row.run.name, roc_path(scores)) for number, row, scores in there],
                 "spreads": [(number, row, class_shares(scores)) for number, row, scores in there],
-                "methods": list(dict.fromkeys(name for row in board.lines for name in row.methods.get(dataset, {}))),
+                "methods": list(dict.fromkeys(name for row in board.rows for name in row.methods.get(dataset, {}))),
                 "worst": [(number, row.run.name, *video) for number, row, scores in there for video in _worst(scores)],
             }
 

@@ -1,162 +1,156 @@
 """The leaderboard as Markdown, CSV and LaTeX."""
 
+from collections.abc import Iterable, Iterator
+
 from lnclip_df.core.tables import MISSING, aligned_markdown, csv_text, markdown_table, p_text, percent
 from lnclip_df.evaluation.metrics import METRICS, VIDEO_SCORE
-from lnclip_df.evaluation.reference import MEAN, column_of, reference
-from lnclip_df.leaderboard.figures import common_means, ordered, published, published_mean
+from lnclip_df.evaluation.reference import MEAN, Figure, column_of, reference
+from lnclip_df.leaderboard.board import Board
+from lnclip_df.leaderboard.figures import (
+    CROSS_DATASET,
+    IN_DATASET,
+    Cell,
+    Mean,
+    Row,
+    common_means,
+    ordered,
+    published,
+    published_mean,
+)
 from lnclip_df.leaderboard.record import summary
 
-IN_DATASET, CROSSED = "in-dataset mean", "cross-dataset mean"
-WIDE = 8  # more columns than this and a terminal shows the table turned
+MAX_COLUMNS = 8  # a terminal shows a table of more columns transposed
 
 
-def markdown(board) -> str:
-    """The big table, the published rows under it, and notes."""
-    return markdown_table(_big_table(board)) + "".join(f"\n{note}\n" for note in notes(board))
+def markdown(board: Board) -> str:
+    """The big table with the published rows below it, and notes."""
+    return markdown_table(_big_table(board)) + _paragraphs(notes(board))
 
 
-def terminal(board) -> str:
-    """The big table where it is narrow; else turned, without the columns that nothing is known of."""
-    if len(board.datasets) <= WIDE:
+def terminal(board: Board) -> str:
+    """The big table where it is narrow; else transposed, without the columns that no run has."""
+    if len(board.datasets) <= MAX_COLUMNS:
         return markdown(board)
-    header, *rows = _big_table(board)
-    rows = rows[: len(board.lines)]
-    kept = [at for at in range(1, len(header)) if any(row[at] != MISSING for row in rows)]
-    turned = [["column", *(row[0] for row in rows)]] + [[header[at], *(row[at] for row in rows)] for at in kept]
-    missing = [header[at] for at in range(1, len(header)) if at not in kept]
-    lines = aligned_markdown(turned) + (f"\nMissing: {', '.join(missing)}.\n" if missing else "")
-    return lines + "".join(f"\n{note}\n" for note in notes(board))
+    columns = list(zip(*_big_table(board)[: len(board.rows) + 1], strict=True))[1:]
+    names = [row.run.name for row in board.rows]
+    table = aligned_markdown([["column", *names], *(column for column in columns if {*column[1:]} != {MISSING})])
+    missing = [name for name, *cells in columns if {*cells} == {MISSING}]
+    return table + (f"\nMissing: {', '.join(missing)}.\n" if missing else "") + _paragraphs(notes(board))
 
 
-def table_csv(board) -> str:
-    """The big table in % with one decimal, means over few columns without their count."""
-    rows = [["run", *map(column_of, board.datasets), IN_DATASET, CROSSED]]
-    for row in board.lines:
-        values = [row.cells[name].auroc if name in row.cells else None for name in board.datasets]
-        rows.append([row.run.name, *map(percent, [*values, row.in_dataset.value, row.crossed.value])])
+def table_csv(board: Board) -> str:
+    """The big table in % with one decimal; means over few columns without their number."""
+    rows = [_header(board)]
+    for row in board.rows:
+        values = [row.cells[name].auroc.value if name in row.cells else None for name in board.datasets]
+        rows.append([row.run.name, *map(percent, [*values, row.in_dataset.auroc.value, row.cross_dataset.auroc.value])])
     return csv_text(rows)
 
 
-def latex(board) -> str:
+def latex(board: Board) -> str:
     """The big table for ``booktabs``; intervals small, a dash where a dataset is missing."""
-    header, *rows = _big_table(board, beside=False)
+    header, *rows = _big_table(board, compared=False)
+    ours, theirs = rows[: len(board.rows)], rows[len(board.rows) :]
+    sources = f" {_sources(board)}" if theirs else ""
     lines = [
         "% needs \\usepackage{booktabs,graphicx}",
         "\\begin{table}\n\\centering",
         "\\resizebox{\\linewidth}{!}{%",
         f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}\n\\toprule",
         _latex_row(header) + "\n\\midrule",
-        *(_latex_row(row) for row in rows[: len(board.lines)]),
-        *(["\\midrule"] if rows[len(board.lines) :] else []),
-        *(_latex_row(row) for row in rows[len(board.lines) :]),
+        *map(_latex_row, ours),
+        *(["\\midrule"] if theirs else []),
+        *map(_latex_row, theirs),
         "\\bottomrule\n\\end{tabular}}",
-        f"\\caption{{{_latex(_caption(board))}}}",
+        f"\\caption{{{_latex(notes(board)[0] + sources)}}}",
         "\\end{table}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def details(board) -> str:
+def details(board: Board) -> str:
     """By method, comparisons of runs, further metrics, and what made each figure, as Markdown."""
-    parts = [
-        "# Details of the leaderboard\n",
-        *_methods(board),
-        *_comparisons(board),
-        *_further(board),
-        *_records(board),
-    ]
-    return "\n".join(parts)
+    parts = (_methods, _comparisons, _further, _records)
+    return "\n".join(["# Details of the leaderboard\n", *(text for part in parts for text in part(board))])
 
 
-def figures_csv(board) -> str:
-    """A row a figure: run, column, method (empty for the column itself), metric, value, interval, and what made it."""
+def figures_csv(board: Board) -> str:
+    """One row per figure: run, column, method (empty for the column itself), metric, value, interval, what made it."""
     header = ["run", "column", "dataset", "method", "metric", "value", "low", "high", "published", "difference"]
-    counts = ["reals", "fakes", "frames_scored"]
-    rows, made = [], []
-    for row in board.lines:
-        for dataset, method, found in _all_cells(board, row):
+    rows, made = [], {}
+    for row in board.rows:
+        for dataset, method, cell in _all_cells(board, row):
             made = summary(row.run, _source(row.run, dataset))
-            figure, difference = (None, None) if method else _published(board, row, dataset)
-            values = {"video AUROC": found.auroc} | {METRICS[name].title: value for name, value in found.more.items()}
+            figure, difference = (None, None) if method else _published(board, dataset, cell)
+            bounds = [*cell.auroc[1:], figure and figure / 100, difference and difference / 100]
+            values = {"video AUROC": cell.auroc.value} | {METRICS[name].title: cell.more[name] for name in cell.more}
             for metric, value in values.items():
-                bounds = [found.low, found.high, figure and figure / 100, difference and difference / 100]
                 beside = bounds if metric == "video AUROC" else [None] * 4
                 rows.append(
                     [row.run.name, column_of(dataset), dataset, method, metric, value, *beside,
-                     found.reals, found.fakes, found.frames, *made.values()]
+                     cell.reals, cell.fakes, cell.frames, *made.values()]
                 )  # fmt: skip
-    return csv_text([[*header, *counts, *(name.replace(" ", "_") for name in made)], *rows])
+    fields = (name.replace(" ", "_") for name in made)
+    return csv_text([[*header, "reals", "fakes", "frames_scored", *fields], *rows])
 
 
-def notes(board) -> list[str]:
+def notes(board: Board) -> list[str]:
     """What the table's numbers are, what is published and where, which means compare, and notes on crops."""
     interval = f" [95 % interval: BCa bootstrap over videos within each class, {board.resamples:,} resamples]"
     found = [f"Video AUROC in %{interval if board.resamples else ''}. {MISSING}: not tested."]
-    if board.shows_published:
+    if board.published:
         found.append(
             f"Beside a figure, what is published for {board.against} and the difference in points; a mean is compared "
-            f"only with one over as many columns. Sources of what is published: {_sources(board)}."
+            f"only with one over as many columns. {_sources(board)}"
         )
-    if shared := common_means(board.lines):
+    if shared := common_means(board.rows):
         names, means = shared
         shown = ", ".join(f"{run} {percent(value)}" for run, value in means.items())
-        found.append(f"Over the {len(names)} columns that every run has ({_columns(names)}): {shown}.")
+        columns = ", ".join(map(column_of, names))
+        found.append(f"Over the {len(names)} columns that every run has ({columns}): {shown}.")
     return found + board.notes
 
 
-def cell_text(board, row, dataset, *, beside: bool = True) -> str:
-    """A cell: AUROC, its interval, and in brackets the published figure and the difference."""
-    if dataset not in row.cells:
-        return MISSING
-    found = row.cells[dataset]
-    figure, difference = _published(board, row, dataset)
-    return f"{_with_bounds(found)}{_beside(figure, difference) if beside else ''}"
-
-
-def mean_text(mean, figure=None, difference=None) -> str:
-    """A mean with its interval and, where columns are missing, their number: ``93.1 (4 of 13)``."""
-    if mean.value is None:
-        return MISSING
-    counted = f" ({len(mean.datasets)} of {mean.of})" if mean.short else ""
-    return f"{percent(mean.value)}{_bounds(mean)}{counted}{_beside(figure, difference)}"
-
-
-def published_rows(board) -> list[tuple[str, list]]:
-    """The published rows, each with its figures in the order of the columns, the mean last; None where we hold none."""
-    if not board.shows_published:
-        return []
+def published_rows(board: Board) -> list[tuple[str, list[Figure | None]]]:
+    """The published rows: each one's figures in the order of the columns, then its mean; None where none is known."""
     columns = [*map(column_of, board.datasets), MEAN]
-    return [(name, [row.figure(column) for column in columns]) for name, row in reference().rows.items()]
+    return [(name, [row.figure(column) for column in columns]) for name, row in board.published_rows.items()]
 
 
-def _big_table(board, beside=True):
-    rows = [["run", *map(column_of, board.datasets), IN_DATASET, CROSSED]]
-    against = reference().row(board.against) if board.shows_published and beside else None
-    for row in board.lines:
-        cells = [cell_text(board, row, name, beside=beside) for name in board.datasets]
-        crossed = mean_text(row.crossed, *published_mean(against, row.crossed))
-        rows.append([row.run.name, *cells, mean_text(row.in_dataset), crossed])
+def _header(board: Board) -> list[str]:
+    return ["run", *map(column_of, board.datasets), IN_DATASET, CROSS_DATASET]
+
+
+def _big_table(board: Board, compared: bool = True) -> list[list[str]]:
+    """The header, one row per run, and the published rows; ``compared`` adds published figures to the runs' cells."""
+    rows = [_header(board)]
+    against = board.published if compared else None
+    for row in board.rows:
+        cells = []
+        for name in board.datasets:
+            cell = row.cells.get(name)
+            compare = _published(board, name, cell) if cell and compared else ()
+            cells.append(f"{cell.auroc}{_beside(*compare)}" if cell else MISSING)
+        cross = _mean(row.cross_dataset, *published_mean(against, row.cross_dataset))
+        rows.append([row.run.name, *cells, _mean(row.in_dataset), cross])
     for name, figures in published_rows(board):
         *values, mean = [f"{figure.value:.1f}" if figure else MISSING for figure in figures]
         rows.append([f"{name} (published)", *values, MISSING, mean])
     return rows
 
 
-def _methods(board):
-    for dataset in ordered({name for row in board.lines for name in row.methods}):
-        rows = [row for row in board.lines if dataset in row.methods]
+def _methods(board: Board) -> Iterator[str]:
+    for dataset in ordered(name for row in board.rows for name in row.methods):
+        rows = [row for row in board.rows if dataset in row.methods]
         names = list(dict.fromkeys(name for row in rows for name in row.methods[dataset]))
         table = [["run", *names]]
         for row in rows:
             cells = row.methods[dataset]
-            table.append([
-                row.run.name,
-                *(_with_bounds(cells.get(name)) for name in names),
-            ])  # fmt: skip
+            table.append([row.run.name, *(str(cells[name].auroc) if name in cells else MISSING for name in names)])
         yield f"## {column_of(dataset)} by method: each method's fakes against all reals\n\n{markdown_table(table)}"
 
 
-def _comparisons(board):
+def _comparisons(board: Board) -> Iterator[str]:
     if not board.comparisons:
         return
     table = [["runs", "column", "videos of both", "first", "second", "difference", "p"]]
@@ -170,91 +164,81 @@ def _comparisons(board):
     yield "Two-sided p-values, one a column; they are not corrected for how many there are.\n"
 
 
-def _further(board):
+def _further(board: Board) -> Iterator[str]:
     if not board.metrics:
         return
     table = [["run", "column", "video AUROC", *(METRICS[name].title for name in board.metrics)]]
-    for row in board.lines:
+    for row in board.rows:
         for dataset in ordered(row.cells):
-            found = row.cells[dataset]
-            more = (percent(found.more[name]) for name in board.metrics)
-            table.append([row.run.name, column_of(dataset), percent(found.auroc), *more])
+            cell = row.cells[dataset]
+            table.append([row.run.name, column_of(dataset), *map(percent, [cell.auroc.value, *cell.more.values()])])
     yield f"## Further metrics, in %\n\n{markdown_table(table)}"
 
 
-def _records(board):
-    table = []
-    for row in board.lines:
-        for dataset in ordered(row.run.sets):
-            made = summary(row.run, dataset)
-            table = table or [["run", "dataset", *made]]
-            table.append([row.run.name, dataset, *made.values()])
+def _records(board: Board) -> Iterator[str]:
+    records = [(row.run.name, name, summary(row.run, name)) for row in board.rows for name in ordered(row.run.sets)]
+    table = [["run", "dataset", *records[0][2]], *([run, name, *made.values()] for run, name, made in records)]
     yield f"## What made each figure\n\n{markdown_table(table)}"
     yield f"Metric: {VIDEO_SCORE}. The EER is the false positive rate where it is nearest to the false negative rate.\n"
 
 
-def _all_cells(board, row):
+def _all_cells(board: Board, row: Row) -> Iterator[tuple[str, str, Cell]]:
     for dataset in board.datasets:
         if dataset in row.cells:
             yield dataset, "", row.cells[dataset]
-        for method, found in row.methods.get(dataset, {}).items():
-            yield dataset, method, found
+        for method, cell in row.methods.get(dataset, {}).items():
+            yield dataset, method, cell
 
 
 def _source(run, dataset):
-    """The dataset whose predictions a column was computed from."""
+    """The dataset from whose predictions a column was computed."""
     parts = {column.dataset: column.part_of for column in reference().columns}
     return dataset if dataset in run.sets else parts[dataset]
 
 
-def _published(board, row, dataset):
-    return published(reference().row(board.against), column_of(dataset), row.cells[dataset].auroc)
+def _published(board: Board, dataset: str, cell: Cell) -> tuple[float | None, float | None]:
+    return published(reference().row(board.against), column_of(dataset), cell.auroc.value)
 
 
-def _sources(board):
+def _sources(board: Board) -> str:
     figures = [figure for _, row in published_rows(board) for figure in row if figure]
-    return "; ".join(dict.fromkeys(figure.source for figure in figures))
+    return f"Sources of what is published: {'; '.join(dict.fromkeys(figure.source for figure in figures))}."
 
 
-def _columns(names):
-    return ", ".join(map(column_of, names))
+def _mean(mean: Mean, figure: float | None = None, difference: float | None = None) -> str:
+    """A mean with its interval and, where columns are missing, their number: ``93.1 (4 of 13)``."""
+    if mean.auroc.value is None:
+        return MISSING
+    counted = f" ({len(mean.datasets)} of {mean.of})" if mean.incomplete else ""
+    return f"{mean.auroc}{counted}{_beside(figure, difference)}"
 
 
-def _with_bounds(found):
-    return MISSING if found is None else f"{percent(found.auroc)}{_bounds(found)}"
-
-
-def _bounds(found):
-    return "" if found.low is None else f" [{percent(found.low)}, {percent(found.high)}]"
-
-
-def _beside(figure, difference):
+def _beside(figure: float | None = None, difference: float | None = None) -> str:
     if figure is None:
         return ""
     return f" ({figure:.1f})" if difference is None else f" ({figure:.1f}, {difference:+.1f})"
 
 
-def _caption(board):
-    """What the figures are; of what is published, where it stands (differences are left to the other forms)."""
-    sources = f" Sources of what is published: {_sources(board)}." if board.shows_published else ""
-    return notes(board)[0] + sources
+def _paragraphs(texts: Iterable[str]) -> str:
+    return "".join(f"\n{text}\n" for text in texts)
 
 
-def _latex_row(row):
-    cells = [_latex(cell) for cell in row]
-    small = [
-        f"{cell[:at]}{{\\scriptsize{cell[at:]}}}" if (at := cell.find(" [")) > 0 and place else cell
-        for place, cell in enumerate(cells)
-    ]
-    return " & ".join(small) + " \\\\"
+def _latex_row(row: list[str]) -> str:
+    name, *cells = map(_latex, row)
+    small = (
+        f"{value}{{\\scriptsize [{bounds}}}" if bounds else value
+        for value, _, bounds in (cell.partition(" [") for cell in cells)
+    )
+    return " & ".join([name, *small]) + " \\\\"
 
 
-def _latex(text):
-    signs = {
+def _latex(text: str) -> str:
+    signs: dict[str, str | int | None] = {
         "\\": "\\textbackslash{}",
         "~": "\\textasciitilde{}",
         "^": "\\textasciicircum{}",
         "–": "--",
         "×": "$\\times$",
+        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     }
-    return "".join(signs.get(sign, f"\\{sign}" if sign in "&%$#_{}" else sign) for sign in text)
+    return text.translate(str.maketrans(signs))

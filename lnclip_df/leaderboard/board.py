@@ -1,0 +1,84 @@
+"""What the leaderboard shows: one row per run, one column per dataset, video-level AUROC in the cells."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.evaluation.estimates import Bootstrap
+from lnclip_df.evaluation.metrics import METRICS
+from lnclip_df.evaluation.reference import PublishedRow, reference
+from lnclip_df.evaluation.runs import Run, read_runs
+from lnclip_df.leaderboard.figures import Comparison, Row, compare_all, make_row, ordered
+
+AGAINST = "LNCLIP-DF"
+
+
+@dataclass(frozen=True)
+class Board:
+    """All that the leaderboard shows.
+
+    Attributes:
+        rows: one per run.
+        datasets: the columns in order: the paper's, tested or not, where any of them was tested; then the others.
+        comparisons: of each pair of runs, on each column.
+        notes: on the crops of the runs.
+        metrics: names of ``METRICS`` that the cells have beside the video AUROC.
+        against: name of the published row that the cells are compared with.
+        resamples: number of bootstrap resamples behind the intervals; 0 where there are none.
+    """
+
+    rows: list[Row]
+    datasets: list[str]
+    comparisons: list[Comparison]
+    notes: list[str]
+    metrics: tuple[str, ...]
+    against: str
+    resamples: int
+
+    @property
+    def published(self) -> PublishedRow | None:
+        """The row ``against``; None where the board has no column of the paper's to compare."""
+        return reference().row(self.against) if self.published_rows else None
+
+    @property
+    def published_rows(self) -> dict[str, PublishedRow]:
+        """The published rows; none where the board has no column of the paper's."""
+        return reference().rows if any(column.dataset in self.datasets for column in reference().columns) else {}
+
+
+def make_board(
+    runs: Sequence, *, metrics: Iterable[str] = (), against: str = AGAINST, resamples: int = 10_000, seed: int = 0
+) -> Board:
+    """Read runs and compute their figures; arguments and errors as in ``leaderboard``."""
+    reference().row(against)
+    metrics, bootstrap = _metrics(set(metrics)), Bootstrap(resamples, seed)
+    read = read_runs(runs)
+    if not read:
+        raise LNCLIPError("no runs given; name run folders or CSV files of predictions")
+    rows = [make_row(run, bootstrap, metrics) for run in read]
+    tested = {name for row in rows for name in row.cells}
+    paper = {column.dataset for column in reference().columns}
+    datasets = ordered(tested | paper if tested & paper else tested)
+    notes = [note for run in read for note in _crops(run)]
+    return Board(rows, datasets, compare_all(read, datasets), notes, metrics, against, resamples)
+
+
+def _metrics(names: set[str]) -> tuple[str, ...]:
+    for name in names - {"all"}:
+        METRICS.choose(name)
+    return tuple(name for name in METRICS if name in names or "all" in names)
+
+
+def _crops(run: Run):
+    """Lines on the recipes of a run's crops, and on the datasets whose crops are not those of its training."""
+    by_recipe: dict[str, list[str]] = {}
+    for dataset, facts in run.facts.items():
+        if facts.get("crops"):
+            by_recipe.setdefault(", ".join(facts["crops"]), []).append(dataset)
+    trained = {recipe for facts in run.facts.values() for recipe in facts.get("train_crops") or {}}
+    if by_recipe:
+        shown = "; ".join(f"{recipe} ({', '.join(datasets)})" for recipe, datasets in by_recipe.items())
+        yield f"Crops of {run.name}: {shown}" + (f"; trained on {', '.join(sorted(trained))}." if trained else ".")
+    others = [dataset for dataset, facts in run.facts.items() if not {*(facts.get("crops") or {})} <= trained]
+    if trained and others:
+        yield f"**Not comparable:** {run.name} was trained on other crops than those of {', '.join(others)}."

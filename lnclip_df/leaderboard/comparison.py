@@ -1,0 +1,161 @@
+"""What made the figures of two runs, compared: the first field in which they differ, then the others."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lnclip_df.core.errors import LNCLIPError, printable
+from lnclip_df.core.tables import MISSING, aligned_lines, percent, show
+from lnclip_df.evaluation.estimates import Bootstrap
+from lnclip_df.evaluation.metrics import auroc
+from lnclip_df.evaluation.reference import MEAN, PublishedRow, column_of, recipe, reference
+from lnclip_df.evaluation.runs import Run, columns_of, read_run
+from lnclip_df.leaderboard.figures import CROSS_DATASET, compare_two, make_row, ordered, published, published_mean
+from lnclip_df.leaderboard.record import OF_DATASET, record, short
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field in which two runs differ: both values, and the datasets where they do (none named: everywhere)."""
+
+    field: str
+    a: object
+    b: object
+    datasets: tuple[str, ...] = ()
+
+    def __str__(self):
+        where = f" ({', '.join(self.datasets)})" if self.datasets else ""
+        return f"{self.field}{where}: {short(self.a)} | {short(self.b)}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``compare`` found: differences in the order of causes, fields one side has no record of, and the figures."""
+
+    a: str
+    b: str
+    differences: list[Difference]
+    unrecorded: dict[str, list[str]]
+    words: dict[str, str]
+    figures: list[list[str]]
+
+    def __str__(self):
+        return "\n".join(map(printable, [*self._causes(), "", *aligned_lines(self.figures)]))
+
+    def _causes(self):
+        if self.differences:
+            yield f"first difference, {self.a} | {self.b}:"
+            yield f"  {self.differences[0]}"
+        else:
+            yield f"no recorded field differs between {self.a} and {self.b}"
+        if self.differences[1:]:
+            yield "then:"
+            yield from (f"  {difference}" for difference in self.differences[1:])
+        for name, fields in self.unrecorded.items():
+            yield f"not recorded by {name}: {', '.join(fields)}"
+        for field, words in self.words.items():
+            yield f"published in words, to be checked by eye – {field}: {words}"
+
+
+def compare(a, b) -> Report:
+    """Compare what made the figures of two runs, or of a run and a published row.
+
+    Args:
+        a: a run's folder or CSV.
+        b: another, or the name of a row of ``bench_configs/reference.yaml``.
+
+    Raises:
+        LNCLIPError: no such run or row, or as ``read_run``.
+    """
+    run = read_run(a)
+    if Path(b).exists():
+        return _compare_runs(run, read_run(b))
+    if str(b) not in reference().rows:
+        raise LNCLIPError(f"{b} is neither a run nor a published row; there are {', '.join(reference().rows)}")
+    return _compare_published(run, str(b), reference().row(str(b)))
+
+
+def _compare_runs(a: Run, b: Run) -> Report:
+    shared = ordered(set(a.sets) & set(b.sets))
+    pairs = {name: (record(a, name), record(b, name)) for name in shared}
+    if not shared:  # what does not depend on the dataset can be compared all the same
+        fields = [record(run, next(iter(run.sets))) for run in (a, b)]
+        ours, theirs = ({key: each[key] for key in each if key not in OF_DATASET} for each in fields)
+        pairs = {"": (ours, theirs)}
+    names = (a.name, b.name) if a.name != b.name else (f"{a.name} (first)", f"{b.name} (second)")
+    return Report(*names, *_differences(pairs, names), {}, list(_figures_of_runs(a, b, names)))
+
+
+def _compare_published(run: Run, name: str, row: PublishedRow) -> Report:
+    figures = list(_figures_of_row(run, name, row))
+    stated = recipe(row)
+    if stated is None:
+        return Report(run.name, name, [], {name: ["its recipe (we hold none)"]}, {}, figures)
+    theirs = stated["train"] | {f"test.{key}": value for key, value in stated["test"].items()}
+    pairs = {
+        dataset: ({key: value for key, value in record(run, dataset).items() if key in theirs}, theirs)
+        for dataset in ordered(run.sets)
+    }
+    return Report(run.name, name, *_differences(pairs, (run.name, name)), reference().stated.words, figures)
+
+
+def _differences(
+    pairs: dict[str, tuple[dict, dict]], names: tuple[str, str]
+) -> tuple[list[Difference], dict[str, list[str]]]:
+    """Fields that differ, once where they differ alike in every dataset; and the fields that one side lacks."""
+    found: list[Difference] = []
+    unrecorded: dict[str, list[str]] = {}
+    longest_first = sorted((fields for pair in pairs.values() for fields in pair), key=len, reverse=True)
+    for field in dict.fromkeys(field for fields in longest_first for field in fields):
+        for side, name in enumerate(names):
+            if any(field not in pair[side] for pair in pairs.values()):
+                unrecorded.setdefault(name, []).append(field)
+        differ = {
+            dataset: (a[field], b[field])
+            for dataset, (a, b) in pairs.items()
+            if field in a and field in b and a[field] != b[field]
+        }
+        values = list(differ.values())
+        if len(differ) == len(pairs) and all(value == values[0] for value in values) and field not in OF_DATASET:
+            found.append(Difference(field, *values[0]))
+        else:
+            found += [Difference(field, *value, (dataset,)) for dataset, value in differ.items()]
+    return found, unrecorded
+
+
+def _figures_of_runs(a: Run, b: Run, names: tuple[str, str]) -> Iterator[list[str]]:
+    columns = columns_of(a), columns_of(b)
+    yield ["column", *names, "difference", "p (DeLong)", "videos of both"]
+    for name in ordered(columns[0].keys() | columns[1].keys()):
+        sets = [found[name] for found in columns if name in found]
+        row = [
+            column_of(name),
+            *(
+                percent(auroc(found[name].label, found[name].score), 2) if name in found else MISSING
+                for found in columns
+            ),
+        ]
+        for found in compare_two(*names, name, *sets) if len(sets) == 2 else []:
+            row += [f"{100 * found.test.difference:+.2f}", show(found.test.p, ".2g"), str(found.videos)]
+        yield row + [MISSING] * (6 - len(row))
+
+
+def _figures_of_row(run: Run, name: str, row: PublishedRow) -> Iterator[list[str]]:
+    ours = make_row(run, Bootstrap(resamples=0))
+    yield ["column", run.name, name, "difference", "source"]
+    for dataset in ordered(ours.cells.keys() | {column.dataset for column in reference().columns}):
+        column = column_of(dataset)
+        value = ours.cells[dataset].auroc.value if dataset in ours.cells else None
+        if value is not None or row.figure(column):
+            yield [column, percent(value, 2), *_beside(row, column, published(row, column, value)[1])]
+    mean = ours.cross_dataset
+    if row.figure(MEAN):
+        counted = f" ({len(mean.datasets)} of {mean.of})" if mean.incomplete else ""
+        shown = percent(mean.auroc.value, 2) + counted
+        yield [CROSS_DATASET, shown, *_beside(row, MEAN, published_mean(row, mean)[1])]
+
+
+def _beside(row: PublishedRow, column: str, difference: float | None) -> list[str]:
+    figure = row.figure(column)
+    stated = [f"{figure.value:.1f}", figure.source] if figure else [MISSING, MISSING]
+    return [stated[0], show(difference, "+.2f"), stated[1]]
