@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from lnclip_df.cli import options as opt
-from lnclip_df.core.errors import LNCLIPError, printable
+from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.tables import aligned_lines, show
 
 Size = Annotated[int, opt.faces("Side of a face crop, in pixels.")]
@@ -77,9 +77,7 @@ def preprocess(
         summary = preprocess_dataset(dataset, _needed(root, "--root"), out, settings, run, **parts)
     else:
         summary = preprocess(source, _needed(out, "--out"), settings, run)
-    typer.echo(summary)
-    for line in _report(summary):
-        typer.echo(line)
+    typer.echo(summary.report())
     raise typer.Exit(0 if summary.faces else 1)
 
 
@@ -128,9 +126,7 @@ def lmdb(
     ],
     lmdb_dir: Annotated[Path, opt.results("Folder of the databases.")] = Path("./datasets/lmdb"),
     data_root: Annotated[Path, opt.data("Folder that paths beginning with . start from.")] = Path("."),
-    rgb_dir: Annotated[Path, opt.data("Folder, below --data-root, that bare paths start from.")] = Path(
-        "./datasets/rgb"
-    ),
+    rgb_dir: Annotated[Path, opt.data("Folder in --data-root that bare paths start from.")] = Path("./datasets/rgb"),
     quiet: opt.Quiet = False,
 ):
     """Write the face crops of dataset JSONs into the LMDB that DeepfakeBench reads with lmdb: true.
@@ -186,19 +182,14 @@ def pairs(
     root: opt.Root,
     faces: opt.FacesRoot = None,
     folder: opt.Map = opt.NONE,
-    out: Annotated[
-        Path | None, opt.results("Folder for the two files. By default the folder of the JSON.")
-    ] = None,
+    out: Annotated[Path | None, opt.results("Folder for the two files. By default the folder of the JSON.")] = None,
     seed: opt.Seed = 0,
     strict: Annotated[
         bool,
-        opt.data(
-            "Unpaired subset: exclude every source of a fake from the reals, the donor of the face too.",
-            "--strict",
-        ),
+        opt.data("Unpaired subset: exclude every source of a fake from the reals, the face donors too.", "--strict"),
     ] = False,
     compression: Annotated[str, opt.data("Compression level to use where the data set has levels.")] = "c23",
-):  # fmt: skip
+):
     """Write a paired and an unpaired training subset of the same size and mix of methods (the paper's Figure 3).
 
     Example: lnclip-df pairs preprocessing/dataset_json/FaceForensics++.json --root datasets/rgb
@@ -232,15 +223,3 @@ def _needed(value, flag):
     if value is None:
         raise LNCLIPError(f"{flag} is missing; lnclip-df preprocess --help shows examples")
     return value
-
-
-def _report(summary):
-    """What to check after preprocessing: the worst videos, the table of all, the sheet of crops."""
-    worst = [record for record in summary.worst if len(record.saved) < record.asked]
-    if worst:
-        yield "videos with the fewest faces:"
-    for record in worst:
-        yield printable(f"  {record.key}: {len(record.saved)} of {record.asked} frames, mean score {record.score:.2f}")
-    yield f"recipe {summary.recipe.fingerprint}; every video: {summary.manifest}"
-    if summary.sheet:
-        yield f"check by eye: {summary.sheet}"

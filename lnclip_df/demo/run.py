@@ -96,7 +96,8 @@ def make_data(out: Path, seed: int, workers: int | None, progress: bool) -> int:
     options = RunOptions(workers=workers, progress=progress)
     summary = preprocess(out / "videos", out / "faces", CropSettings(frames=FRAMES), options)
     if summary.failures:
-        raise LNCLIPError(f"preprocessing failed on the demo's own videos: {summary}")
+        key, reason = summary.failures[0]
+        raise LNCLIPError(f"preprocessing failed on {len(summary.failures)} videos of the demo, first {key}: {reason}")
     crops = summary.frame_paths()
     entries = [Entry(label, split, name, crops[f"{label}/{name}"]) for label, split, name in facts["videos"]]
     write_dataset_json(out / "dataset_json" / f"{DATASET}.json", DATASET, entries, root=out)

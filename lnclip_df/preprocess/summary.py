@@ -74,3 +74,15 @@ class Summary:
         failures = [printable(f"  {key}: {reason}") for key, reason in self.failures[:SHOWN]]
         more = [f"  and {len(self.failures) - SHOWN} more: see {self.manifest}"] if self.failures[SHOWN:] else []
         return "\n".join([f"{head}, {self.seconds:.1f} s", *failures, *more])
+
+    def report(self) -> str:
+        """The text of the summary, and what to check: the worst videos, the table of all, the sheet of crops."""
+        worst = [record for record in self.worst if len(record.saved) < record.asked]
+        lines = ["videos with the fewest faces:"] if worst else []
+        for record in worst:
+            found = f"{len(record.saved)} of {record.asked} frames, mean score {record.score:.2f}"
+            lines.append(printable(f"  {record.key}: {found}"))
+        lines.append(f"recipe {self.recipe.fingerprint}; every video: {self.manifest}")
+        if self.sheet:
+            lines.append(f"check by eye: {self.sheet}")
+        return "\n".join([str(self), *lines])
