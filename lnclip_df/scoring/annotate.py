@@ -9,13 +9,13 @@ import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import atomic_path, inside
-from lnclip_df.core.plots import new_figure
+from lnclip_df.core.plots import new_figure, save_figure
 from lnclip_df.media.frames import ImageFrames, UnreadableVideo, open_frames, read_twice
 from lnclip_df.media.video import open_container
 from lnclip_df.preprocess.paths import face_name
 from lnclip_df.scoring.draw import Trail, colour_of, draw, marks_at, max_gap
 from lnclip_df.scoring.results import Result
-from lnclip_df.scoring.timeline import write_timeline
+from lnclip_df.scoring.timeline import draw_timeline
 from lnclip_df.scoring.video_writer import SourceSound, VideoWriter
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def _write(result, frames, folder, name, on_progress):
         written = [target(".annotated.mp4")]
         with atomic_path(written[0]) as temporary:
             read_twice(frames, lambda: _copy_video(result, frames, temporary, written[0], on_progress))
-    write_timeline(timeline, result)
+    save_figure(draw_timeline(result), timeline)
     return [*written, timeline]
 
 

@@ -70,12 +70,12 @@ class Trail:
 def marks_at(result: Result, trails: list[Trail], time: float) -> list[Mark]:
     """The marks of all persons shown at a time, the most suspicious last, so that it is drawn on top."""
     marks = []
-    for person, trail in zip(result.persons, trails, strict=True):
+    for person, trail in zip(reversed(result.persons), reversed(trails), strict=True):
         if (found := trail.at(time)) is not None:
             box, frame = found
             name = f"{person.number}: " if len(result.persons) > 1 else ""
             marks.append(Mark(box, f"{name}fake {frame.prob:.2f}", colour_of(frame.prob, result.threshold)))
-    return marks[::-1]
+    return marks
 
 
 def draw(image: np.ndarray, marks: list[Mark], headline: str, colour: tuple[int, int, int]):
@@ -103,20 +103,15 @@ def draw(image: np.ndarray, marks: list[Mark], headline: str, colour: tuple[int,
 
 def _draw_box(image, box, colour, thick):
     """A rectangle whose inner edge is the box, with a thin white line around it."""
-    _fill_border(image, box, thick + max(1, thick // 3), WHITE)
-    _fill_border(image, box, thick, colour)
-
-
-def _fill_border(image, box, thick, colour):
-    """Fill the border of ``thick`` pixels outside a box."""
     left, top, right, bottom = (round(value) for value in box)
-    for x0, y0, x1, y1 in (
-        (left - thick, top - thick, right + thick, top),
-        (left - thick, bottom, right + thick, bottom + thick),
-        (left - thick, top, left, bottom),
-        (right, top, right + thick, bottom),
-    ):
-        image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = colour
+    for width, fill in ((thick + max(1, thick // 3), WHITE), (thick, colour)):
+        for x0, y0, x1, y1 in (
+            (left - width, top - width, right + width, top),
+            (left - width, bottom, right + width, bottom + width),
+            (left - width, top, left, bottom),
+            (right, top, right + width, bottom),
+        ):
+            image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = fill
 
 
 def _free_position(shape, box, taken, frame, thick):
@@ -126,13 +121,9 @@ def _free_position(shape, box, taken, frame, thick):
     x = min(max(left - thick, 0), max(frame[1] - wide, 0))
     low = max(frame[0] - high, 0)
     for y in (top - thick - high, bottom + thick, top, bottom - high, *sorted(other[3] for other in taken)):
-        if 0 <= y <= low and not any(_overlap((x, y, x + wide, y + high), other) for other in taken):
+        if 0 <= y <= low and not any(x < x1 and x0 < x + wide and y < y1 and y0 < y + high for x0, y0, x1, y1 in taken):
             return x, y
     return x, min(max(top, 0), low)
-
-
-def _overlap(one, other):
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _paste(image, patch, left, top):

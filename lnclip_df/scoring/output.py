@@ -1,10 +1,9 @@
 """Results as JSON, CSV and a table."""
 
-import csv
-import io
 import json
 
 from lnclip_df.core.errors import printable
+from lnclip_df.core.tables import csv_text
 from lnclip_df.scoring.results import SCORED, Result
 
 FORMATS = ("table", "csv", "jsonl")
@@ -14,27 +13,25 @@ COLUMNS = (
 )  # fmt: skip
 
 
+FIELDS = (
+    "path", "outcome", "reason", "decision", "score", "calibrated", "threshold", "frames", "found", "faces", "decoded",
+    "seconds", "recipe", "size",
+)  # fmt: skip
+FRAME_FIELDS = ("index", "seconds", "box", "prob")
+
+
 def as_json(result: Result) -> dict:
     """A result as JSON values: floats are not rounded, boxes are in pixels, unknown values are null."""
-    copied = (
-        "path", "outcome", "reason", "decision", "score", "calibrated", "threshold", "frames", "found", "faces",
-        "decoded", "seconds", "recipe",
-    )  # fmt: skip
-    size = None if result.size is None else list(result.size)
-    return {name: getattr(result, name) for name in copied} | {"size": size, "persons": [*map(_person, result.persons)]}
-
-
-def _person(person):
-    frames = [
+    row = {name: getattr(result, name) for name in FIELDS}
+    row["persons"] = [
         {
-            "index": frame.index,
-            "seconds": frame.seconds,
-            "box": None if frame.box is None else list(frame.box),
-            "prob": frame.prob,
+            "number": person.number,
+            "score": person.score,
+            "frames": [{name: getattr(frame, name) for name in FRAME_FIELDS} for frame in person.frames],
         }
-        for frame in person.frames
+        for person in result.persons
     ]
-    return {"number": person.number, "score": person.score, "frames": frames}
+    return row
 
 
 def as_text(rows: list[dict], format: str) -> str:
@@ -45,12 +42,8 @@ def as_text(rows: list[dict], format: str) -> str:
 
 
 def _csv(rows):
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow(row | {"used": _used(row), "persons": len(row["persons"]), "path": printable(row["path"])})
-    return text.getvalue()
+    shown = [row | {"used": _used(row), "persons": len(row["persons"]), "path": printable(row["path"])} for row in rows]
+    return csv_text([COLUMNS, *([row[column] for column in COLUMNS] for row in shown)], digits=None)
 
 
 def _table(rows):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lnclip_df.core.errors import printable
-from lnclip_df.core.plots import new_figure, save_figure
+from lnclip_df.core.plots import new_figure
 from lnclip_df.scoring.draw import FAKE, REAL, colour_of, max_gap
 from lnclip_df.scoring.results import Result
 
@@ -16,15 +16,6 @@ COLOURS = (
     "#7f3c8d",
 )  # of persons, unlike those of fake and real
 MAX_NAME = 60  # characters of a file name
-
-
-def write_timeline(path, result: Result):
-    """Write :func:`draw_timeline` as PNG, whole or not at all.
-
-    Raises:
-        LNCLIPError: matplotlib is missing, or the file cannot be written.
-    """
-    save_figure(draw_timeline(result), path)
 
 
 def draw_timeline(result: Result):

@@ -14,12 +14,13 @@ from clips import av, cv2, every_frame, growing, noise, write_clip
 from PIL import Image
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.plots import save_figure
 from lnclip_df.media.frames import open_frames
 from lnclip_df.media.sampling import evenly_spaced_floor
 from lnclip_df.scoring.annotate import annotate
 from lnclip_df.scoring.draw import FAKE, REAL, Mark, Trail, draw, marks_at, max_gap, text_patch
 from lnclip_df.scoring.results import NO_FACE, SCORED, UNREADABLE, FrameScore, Person, Result
-from lnclip_df.scoring.timeline import write_timeline
+from lnclip_df.scoring.timeline import draw_timeline
 
 pytest.importorskip("matplotlib")
 HIGH, WIDE, COUNT = 180, 240, 41
@@ -416,14 +417,14 @@ def test_the_timeline_has_every_point_at_its_height(tmp_path):
     for prob in (0.55, 0.75, 0.95):
         rows = [FrameScore(at, at / 25, None, prob) for at in range(0, 40, 10)]
         result = Result("a.mp4", SCORED, score=prob, frames=4, decoded=31, persons=[Person(1, rows)])
-        write_timeline(tmp_path / f"{prob}.png", result)
+        save_figure(draw_timeline(result), tmp_path / f"{prob}.png")
         heights[prob] = rows_of(tmp_path / f"{prob}.png", FAKE).mean()
     assert heights[0.55] > heights[0.75] > heights[0.95]  # rows count from the top
     assert heights[0.55] - heights[0.75] == pytest.approx(heights[0.75] - heights[0.95], abs=1)
     fifth = heights[0.75] - heights[0.95]
     assert 40 < fifth < 90
     threshold = Result("a.mp4", SCORED, score=0.9, threshold=0.35, frames=4, decoded=31, persons=result.persons)
-    write_timeline(tmp_path / "t.png", threshold)
+    save_figure(draw_timeline(threshold), tmp_path / "t.png")
     tints = np.asarray(Image.open(tmp_path / "t.png").convert("RGB"))[:, 400].astype(int)
     warm = np.flatnonzero(tints[:, 0] > tints[:, 2] + 4)
     assert warm.max() == pytest.approx(heights[0.55] + fifth, abs=3)  # the tint of fake ends at the threshold
@@ -438,7 +439,7 @@ def test_the_timeline_shows_every_person_and_breaks_where_nobody_was_seen(tmp_pa
             for number, seen, prob in ((1, everywhere, 0.8), (2, indices, 0.2))
         ]
         result = Result("a.mp4", SCORED, score=0.8, frames=20, decoded=96, persons=persons)
-        write_timeline(tmp_path / "a.png", result)
+        save_figure(draw_timeline(result), tmp_path / "a.png")
         picture = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
         assert of_colour(picture, FAKE, 12).any() and of_colour(picture, REAL, 12).any()
         return np.count_nonzero(of_colour(picture[:, 80:880], (0, 158, 115), near=90))
