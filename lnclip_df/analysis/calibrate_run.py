@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from lnclip_df.analysis.estimates import wilson
 from lnclip_df.analysis.report import select_datasets, study_folder, write_report
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, write_json
@@ -14,6 +13,7 @@ from lnclip_df.core.plots import BLUE, ORANGE, new_panels
 from lnclip_df.core.tables import aligned_markdown, percent
 from lnclip_df.evaluation import calibration as measures
 from lnclip_df.evaluation.aggregation import video_scores
+from lnclip_df.evaluation.estimates import wilson
 from lnclip_df.evaluation.runs import Run, Scores, read_run
 
 HEADER = [

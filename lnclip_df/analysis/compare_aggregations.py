@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lnclip_df.analysis.estimates import Bootstrap, Estimate
 from lnclip_df.analysis.report import draw_estimates, select_datasets, study_folder, write_report
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.plots import BLUE, new_figure
 from lnclip_df.core.tables import aligned_markdown, p_text
 from lnclip_df.evaluation.aggregation import AGGREGATIONS, MEAN, by_video, movement, video_scores
+from lnclip_df.evaluation.estimates import Bootstrap, Estimate
 from lnclip_df.evaluation.features import features_file, read_features
 from lnclip_df.evaluation.runs import Scores, read_run
 from lnclip_df.evaluation.statistics import delong

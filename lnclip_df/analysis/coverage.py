@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lnclip_df.analysis.estimates import Bootstrap, Estimate
 from lnclip_df.analysis.report import select_datasets, study_folder, write_report
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.plots import BLUE, ORANGE, new_panels
 from lnclip_df.core.tables import aligned_markdown, percent, read_csv, write_csv
+from lnclip_df.evaluation.estimates import Bootstrap, Estimate
 from lnclip_df.evaluation.runs import Scores, read_run
 
 COLUMNS = ("dataset", "video", "label", "frames_asked", "frames_found")

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from lnclip_df.analysis.estimates import Estimate
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_text
 from lnclip_df.core.plots import save_figure
 from lnclip_df.core.tables import Rows, write_csv
+from lnclip_df.evaluation.estimates import Estimate
 from lnclip_df.evaluation.runs import Run, Scores
 
 

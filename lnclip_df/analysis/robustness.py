@@ -10,7 +10,6 @@ import numpy as np
 
 from lnclip_df.analysis.attacks import ATTACKS, Attack, attacked_score, require_toolbox
 from lnclip_df.analysis.corruptions import CORRUPTIONS, Corruption, corrupt
-from lnclip_df.analysis.estimates import Bootstrap, Estimate
 from lnclip_df.analysis.predict import finished, identity, load, predict
 from lnclip_df.analysis.report import write_report
 from lnclip_df.core.errors import LNCLIPError
@@ -18,6 +17,7 @@ from lnclip_df.core.plots import new_figure, new_panels
 from lnclip_df.core.tables import aligned_markdown, percent
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset
+from lnclip_df.evaluation.estimates import Bootstrap, Estimate
 from lnclip_df.evaluation.runs import Scores, read_run
 from lnclip_df.evaluation.statistics import delong
 from lnclip_df.media.sampling import evenly_spaced_round

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from lnclip_df.analysis.calibrate_run import read_calibration
-from lnclip_df.analysis.estimates import Bootstrap, Estimate, wilson
 from lnclip_df.analysis.report import draw_estimates, select_datasets, study_folder, write_report
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.plots import BLUE, GREEN, ORANGE, new_figure
 from lnclip_df.core.tables import aligned_markdown, percent, read_csv
 from lnclip_df.evaluation import calibration as measures
+from lnclip_df.evaluation.estimates import Bootstrap, Estimate, wilson
 from lnclip_df.evaluation.runs import Run, Scores, read_run
 from lnclip_df.evaluation.statistics import combined_interval
 

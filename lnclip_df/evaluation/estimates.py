@@ -1,4 +1,4 @@
-"""Figures with their 95 % intervals."""
+"""Figures with their 95 % intervals: AUROCs by bootstrap, shares by Wilson's score."""
 
 import zlib
 from dataclasses import dataclass
@@ -53,8 +53,24 @@ class Bootstrap:
         ``key`` (names of a dataset and a group) becomes part of the seed: two groups of one size get different draws,
         else their mean would vary too much.
         """
+        if not 0 < np.sum(label) < len(label):
+            return Estimate(None)
         value = auroc(label, score)
-        if value is None or not self.resamples:
+        if not self.resamples:
             return Estimate(value)
         seed = [self.seed, *(part if isinstance(part, int) else zlib.crc32(part.encode()) for part in key)]
         return Estimate(value, *auroc_interval(label, score, resamples=self.resamples, seed=seed))
+
+
+def wilson(hits: int, n: int, level: float = 0.95) -> Estimate:
+    """A share with its Wilson score interval (Wilson, JASA 22, 1927); not defined for n = 0.
+
+    >>> print(wilson(2, 10))
+    20.0 [5.7, 51.0]
+    """
+    from scipy.stats import binomtest
+
+    if not n:
+        return Estimate(None)
+    bounds = binomtest(hits, n).proportion_ci(level, method="wilson")
+    return Estimate(hits / n, float(bounds.low), float(bounds.high))

@@ -8,10 +8,10 @@ import trees
 from sklearn.metrics import roc_auc_score
 
 from lnclip_df.analysis.coverage import COLUMNS, coverage, read_counts, treated, write_counts
-from lnclip_df.analysis.estimates import Bootstrap
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.tables import read_csv
 from lnclip_df.datasets.scan import scan_videos
+from lnclip_df.evaluation.estimates import Bootstrap
 
 
 def videos(n=80, seed=0):

@@ -7,10 +7,10 @@ import pytest
 from references import naive_wilson
 from sklearn.metrics import roc_auc_score
 
-from lnclip_df.analysis.estimates import Bootstrap, wilson
 from lnclip_df.analysis.subgroups import UNKNOWN, Group, gap, group_figures, read_attributes, subgroups
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.tables import read_csv
+from lnclip_df.evaluation.estimates import Bootstrap, wilson
 from lnclip_df.evaluation.runs import read_run
 
 

@@ -3,7 +3,7 @@
 import pytest
 from references import naive_wilson
 
-from lnclip_df.analysis.estimates import wilson
+from lnclip_df.evaluation.estimates import wilson
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 5), (2, 10), (56, 70), (48, 80), (7, 7)])
