@@ -55,9 +55,7 @@ def compare(
 def calibrate(
     run: opt.Run,
     datasets: opt.RunSets = opt.NONE,
-    weights: Annotated[
-        Path | None, opt.detector("Weights of the detector. By default best.safetensors of the run.")
-    ] = None,
+    weights: Annotated[Path | None, opt.detector("Weights. By default best.safetensors of the run.")] = None,
     validation: opt.Validation = None,
     fpr: opt.FalsePositiveRate = 0.05,
     bins: Annotated[int, opt.results("Number of bins of the ECE and of the reliability diagram.")] = 15,
@@ -91,12 +89,12 @@ def calibrate(
 def coverage(
     run: opt.Run,
     found: Annotated[
-        Path | None, opt.data("CSV file with dataset,video,label,frames_asked,frames_found, failures included.")
+        Path | None, opt.data("CSV file: dataset,video,label,frames_asked,frames_found, with failures.")
     ] = None,
     manifest: Annotated[
-        list[Path],
+        list[str],
         opt.data("Instead of --found: manifests/NAME.csv of preprocess, with --dataset and --root. May be repeated."),
-    ] = [],  # noqa: B006
+    ] = opt.NONE,
     dataset: Annotated[str | None, opt.data("With --manifest: name or YAML of the data set.")] = None,
     root: opt.RootOrNone = None,
     level: opt.Level = None,
@@ -135,7 +133,7 @@ def subgroups(
     by: Annotated[list[str], opt.names("Attributes to group by.")],
     datasets: opt.RunSets = opt.NONE,
     calibration: Annotated[
-        Path | None, opt.detector("File calibration.json with the threshold. By default that of the run.")
+        Path | None, opt.detector("File calibration.json to use. By default that of the run.")
     ] = None,
     validation: opt.Validation = None,
     fpr: opt.FalsePositiveRate = 0.05,
@@ -192,9 +190,7 @@ def robustness(
     videos: Annotated[int | None, opt.data("Number of videos per class, evenly spaced. By default all.")] = None,
     config: opt.ConfigOfWeights = None,
     overrides: opt.Set = opt.NONE,
-    out: Annotated[
-        Path | None, opt.results("Folder for the results. By default studies/robustness beside the weights.")
-    ] = None,
+    out: Annotated[Path | None, opt.results("Folder. By default studies/robustness beside the weights.")] = None,
     resamples: opt.Resamples = RESAMPLES,
     seed: opt.Seed = 0,
     device: opt.Device = None,

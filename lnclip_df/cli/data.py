@@ -14,13 +14,9 @@ Size = Annotated[int, opt.faces("Side of a face crop, in pixels.")]
 
 def preprocess(
     source: Annotated[Path | None, typer.Argument(help="A video, an image, or a folder of them.")] = None,
-    dataset: Annotated[
-        str | None, opt.data("Instead of a source: a data set (see: lnclip-df datasets). Needs --root.")
-    ] = None,
+    dataset: Annotated[str | None, opt.data("Data set, instead of a source (see: lnclip-df datasets).")] = None,
     root: opt.RootOrNone = None,
-    out: Annotated[
-        Path | None, opt.results("Folder for the face crops. With --dataset, by default beside the videos.")
-    ] = None,
+    out: Annotated[Path | None, opt.results("Folder for the crops. With --dataset, by default by the videos.")] = None,
     folder: opt.Map = opt.NONE,
     level: opt.Level = None,
     split: Annotated[list[str], opt.names("With --dataset: splits to process, train, val or test.")] = opt.NONE,
@@ -48,12 +44,8 @@ def preprocess(
     size: Size = 256,
     scale: Annotated[float, opt.faces("Enlargement of the crop around the face.")] = 1.3,
     workers: opt.Workers = None,
-    scheduler: Annotated[
-        str | None, opt.running("Address of a Dask scheduler to use instead: tcp://host:8786.")
-    ] = None,
-    shard: Annotated[
-        str | None, opt.running("Part of the videos to process, i/n: the i-th of n parts, for job arrays.")
-    ] = None,
+    scheduler: Annotated[str | None, opt.running("Dask scheduler to use instead: tcp://host:8786.")] = None,
+    shard: Annotated[str | None, opt.running("Part of the videos, i/n: the i-th of n parts, for job arrays.")] = None,
     quiet: opt.Quiet = False,
 ):
     """Cut aligned faces out of videos. Finished videos are skipped.
@@ -92,13 +84,11 @@ def rearrange(
         Literal["relative", "absolute"],
         opt.results("Paths in the JSON: relative (./…, which DeepfakeBench needs), or absolute (for lnclip-df alone)."),
     ] = "relative",
-    relative_to: Annotated[
-        Path, opt.results("Folder that relative paths start from: the root of the DeepfakeBench checkout.")
-    ] = Path("."),
+    relative_to: Annotated[Path, opt.results("Folder that relative paths start from: the checkout's root.")] = Path(
+        "."
+    ),
     allow_missing: opt.AllowMissing = False,
-    lmdb: Annotated[
-        Path | None, opt.results("Also write DeepfakeBench's LMDB into this folder (for lmdb: true and lmdb_dir).")
-    ] = None,
+    lmdb: Annotated[Path | None, opt.results("Folder for DeepfakeBench's LMDB, to write it too.")] = None,
     quiet: opt.Quiet = False,
 ):
     """Write a data set's JSON in DeepfakeBench's form, from its face crops on disk.
@@ -122,7 +112,7 @@ def rearrange(
 
 def lmdb(
     dataset_json: Annotated[
-        list[Path], typer.Argument(help="Dataset JSONs. Those of the FaceForensics++ family share one database.")
+        list[Path], typer.Argument(help="Dataset JSONs. The FaceForensics++ family shares a database.")
     ],
     lmdb_dir: Annotated[Path, opt.results("Folder of the databases.")] = Path("./datasets/lmdb"),
     data_root: Annotated[Path, opt.data("Folder that paths beginning with . start from.")] = Path("."),
@@ -176,9 +166,7 @@ def audit(
 
 
 def pairs(
-    dataset_json: Annotated[
-        Path, typer.Argument(help="A dataset JSON with a training split. The file has the data set's name.")
-    ],
+    dataset_json: Annotated[Path, typer.Argument(help="A dataset JSON with a training split, named by its data set.")],
     root: opt.Root,
     faces: opt.FacesRoot = None,
     folder: opt.Map = opt.NONE,

@@ -42,9 +42,7 @@ def doctor(checkout: opt.Checkout):
 
 def bench_run(
     checkout: opt.Checkout,
-    argv: Annotated[
-        list[str], typer.Argument(metavar="-- SCRIPT [ARGUMENT]...", help="A script of the checkout and its arguments.")
-    ],
+    argv: Annotated[list[str], typer.Argument(metavar="-- SCRIPT [ARGUMENT]...", help="A script and its arguments.")],
 ):
     """Run a script of a DeepfakeBench checkout unchanged, also without a GPU. Its exit status is passed on.
 

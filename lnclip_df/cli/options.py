@@ -44,9 +44,7 @@ Set = Annotated[
         "--set", metavar="KEY=VALUE",
     ),
 ]  # fmt: skip
-Weights = Annotated[
-    str, detector("Weights: a file, the folder of a run, or a Hub repository such as yermandy/GenD_CLIP_L_14.")
-]
+Weights = Annotated[str, detector("Weights: a file, a run's folder, or a Hub repository (yermandy/GenD_CLIP_L_14).")]
 WeightsOrDefault = Annotated[
     str | None,
     detector(
@@ -64,12 +62,8 @@ Threshold = Annotated[
 Dataset = Annotated[str, typer.Argument(help="Name of a data set (see: lnclip-df datasets), or a YAML of your own.")]
 Root = Annotated[Path, data("Folder that contains the folders and lists of the data sets.")]
 RootOrNone = Annotated[Path | None, data("Folder that contains the folders of the data sets.")]
-FacesRoot = Annotated[
-    Path | None, data("Folder that contains the data sets' face crops. By default --root.", "--faces")
-]
-Map = Annotated[
-    list[str], data("Path of a folder that the data set's YAML names. May be repeated.", "--map", metavar="NAME=PATH")
-]
+FacesRoot = Annotated[Path | None, data("Folder that contains the face crops. By default --root.", "--faces")]
+Map = Annotated[list[str], data("Path of a folder that the YAML names. May be repeated.", "--map", metavar="NAME=PATH")]
 Level = Annotated[str | None, data("Compression level to use, for example c23. By default all.")]
 AllowMissing = Annotated[bool, data("For LNCLIP-val: leave out the parts that are not on disk.", "--allow-missing")]
 TestSets = Annotated[list[str], names("Data sets to test on. By default lnclip.benchmarks of the YAML.")]
@@ -87,7 +81,7 @@ RunSets = Annotated[list[str], names("Data sets of the run. By default all.")]
 AnalysisOut = Annotated[Path | None, results("Folder for the results. By default RUN/studies/NAME_OF_THE_ANALYSIS.")]
 Resamples = Annotated[int, running("Number of bootstrap resamples. 0 leaves out the confidence intervals.", min=0)]
 FalsePositiveRate = Annotated[
-    float, detector("False positive rate on the validation set at which the threshold is chosen.")
+    float, detector("False positive rate on the validation set for which the threshold is set.")
 ]
 Validation = Annotated[Path | None, data("Predictions on the validation set: the folder of a run, or a CSV file.")]
 
@@ -111,9 +105,7 @@ Seeds = Annotated[str, running("Seeds of the trainings, separated by commas.")]
 Demo = Annotated[bool, data("Use the demo's synthetic videos and small backbone, on the CPU.", "--demo")]
 DemoFolder = Annotated[Path, data("With --demo: folder of the demo, whose faces are made there once.", "--demo-data")]
 StudyOut = Annotated[Path, results("Folder of the study.")]
-TrainingYamls = Annotated[
-    list[str], names("Detector YAMLs, one per training set. By default the packaged ones of training/.", detector)
-]
+TrainingYamls = Annotated[list[str], names("Detector YAMLs. By default the packaged ones of training/.", detector)]
 
 
 def folders(values: list[str]) -> dict[str, str]:

@@ -9,30 +9,18 @@ from lnclip_df.cli import options as opt
 
 
 def predict(
-    paths: Annotated[
-        list[str], typer.Argument(help="Videos, images, folders of them, or patterns such as 'clips/**/*.mp4'.")
-    ],
+    paths: Annotated[list[str], typer.Argument(help="Videos, images, folders, or patterns ('clips/**/*.mp4').")],
     weights: opt.WeightsOrDefault = None,
     format: Annotated[
         Literal["table", "csv", "jsonl"],
         opt.results("Output format. jsonl has one JSON object per line, with every frame."),
     ] = "table",
-    out: Annotated[
-        Path | None, opt.results("File for the scores. An interrupted run continues with the same command.")
-    ] = None,
-    annotate: Annotated[
-        Path | None, opt.results("Folder for copies with boxes and scores, and for a timeline of each video.")
-    ] = None,
+    out: Annotated[Path | None, opt.results("File for the scores. An interrupted run continues in it.")] = None,
+    annotate: Annotated[Path | None, opt.results("Folder for copies with boxes and scores, and timelines.")] = None,
     explain: Annotated[Path | None, opt.results("Folder for heat maps of the most suspicious faces.")] = None,
-    bank: Annotated[
-        Path | None, opt.results("With --explain: a feature bank of lnclip-df bank, to name the nearest examples.")
-    ] = None,
-    all_faces: Annotated[
-        bool, opt.faces("Score every person. The file's score is that of the most suspicious one.", "--all-faces")
-    ] = False,
-    aligned: Annotated[
-        bool, opt.faces("The images are aligned face crops already, as preprocess makes them.", "--aligned")
-    ] = False,
+    bank: Annotated[Path | None, opt.results("With --explain: feature bank, to name the nearest examples.")] = None,
+    all_faces: Annotated[bool, opt.faces("Score every person; the highest score counts.", "--all-faces")] = False,
+    aligned: Annotated[bool, opt.faces("The images are aligned face crops already.", "--aligned")] = False,
     frames: opt.Frames = 32,
     face: Annotated[
         Literal["largest", "track"],
@@ -42,7 +30,7 @@ def predict(
     max_seconds: Annotated[float | None, opt.data("Refuse videos longer than this many seconds.")] = None,
     batch_size: Annotated[int, opt.running("Number of faces per batch of the detector, across files.", min=1)] = 32,
     precision: Annotated[
-        Literal["fp32", "bf16", "auto"], opt.running("Precision. auto takes what is faster here.")
+        Literal["fp32", "bf16", "auto"], opt.running("Precision. auto takes the faster one.")
     ] = "auto",
     detector: opt.FaceDetector = "retinaface",
     predictor: opt.Predictor = None,

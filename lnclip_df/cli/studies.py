@@ -47,9 +47,7 @@ def ablation(
 @study.command()
 def pairing(
     config: opt.ConfigFile = "lnclip.yaml",
-    dataset: Annotated[
-        str | None, opt.data("Data set whose subsets are trained on. By default the YAML's train_dataset.")
-    ] = None,
+    dataset: Annotated[str | None, opt.data("Data set whose subsets are used. By default train_dataset.")] = None,
     out: opt.StudyOut = Path("runs/study-pairing"),
     seeds: opt.Seeds = "0,1,2",
     overrides: opt.Set = opt.NONE,

@@ -19,9 +19,7 @@ def train(
         str | None,
         opt.detector("Weights to start from, of any format that test reads.", "--from", metavar="CHECKPOINT"),
     ] = None,
-    resume: Annotated[
-        bool, opt.running("Continue after the last finished epoch of the run in --out.", "--resume")
-    ] = False,
+    resume: Annotated[bool, opt.running("Continue after the last finished epoch in --out.", "--resume")] = False,
     accelerator: opt.Accelerator = "auto",
     devices: Annotated[str, opt.running("Number of devices per node (2), or which ones (0,3).")] = "auto",
     num_nodes: Annotated[int, opt.running("Number of machines.", min=1)] = 1,
@@ -59,7 +57,7 @@ def test(
     out: Annotated[Path | None, opt.results("Folder of the run. By default the folder of the weights.")] = None,
     device: opt.Device = None,
     save_features: Annotated[
-        bool, opt.results("Also save each frame's feature, for lnclip-df aggregate.", "--save-features")
+        bool, opt.results("Save each frame's feature too, for aggregate.", "--save-features")
     ] = False,
     quiet: opt.Quiet = False,
 ):
@@ -99,22 +97,15 @@ def configs():
 
 
 def export(
-    weights: Annotated[
-        str, typer.Argument(help="Weights: a file, a folder, or a Hub repository such as yermandy/GenD_CLIP_L_14.")
-    ],
+    weights: Annotated[str, typer.Argument(help="A file, a folder, or a Hub repository (yermandy/GenD_CLIP_L_14).")],
     format: Annotated[Literal["delta", "full", "transformers", "onnx"], opt.results("Format to write.")],
     out: Annotated[Path, opt.results("File to write, .safetensors or .onnx. For transformers: a new folder.")],
     config: opt.ConfigOfWeights = None,
     overrides: opt.Set = opt.NONE,
-    card: Annotated[
-        Path | None, opt.results("File for a model card. The folder of transformers always has one, README.md.")
-    ] = None,
+    card: Annotated[Path | None, opt.results("File for a model card. transformers always has README.md.")] = None,
     metrics: Annotated[
         list[str],
-        opt.results(
-            "For the model card: the metrics/ folder of a run that tested these weights, or files in it. "
-            "May be repeated."
-        ),
+        opt.results("For the card: metrics/ of a run that tested these weights, or files in it. May be repeated."),
     ] = opt.NONE,
 ):
     """Write a detector's weights in another format, with its configuration, metrics and test vectors.
