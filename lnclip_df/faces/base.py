@@ -1,6 +1,7 @@
 """What face detectors share: the faces that they find, their interface, and helpers."""
 
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class Faces(NamedTuple):
         return (right - left) * (bottom - top)
 
 
-class Detector(Protocol):
+class Detector(ABC):
     """What every face detector is: a callable, and the facts that determine what it finds.
 
     Attributes:
@@ -44,9 +45,9 @@ class Detector(Protocol):
 
     recipe: dict
 
+    @abstractmethod
     def __call__(self, images) -> list[Faces]:
         """The faces of uint8 RGB images (H×W×3, sizes may differ), in order, in pixels of each image."""
-        ...
 
     def confirm(self, crops) -> list[np.ndarray | None]:
         """A second detection, on crops (uint8 RGB S×S×3); only asked for with ``CropSettings.second_detection``.

@@ -91,14 +91,12 @@ def predictor_file(predictor=None) -> Path:
     Raises:
         LNCLIPError: there is none.
     """
-    if predictor is not None:
-        path = Path(predictor)
-    else:
-        package = find_spec("face_recognition_models")
-        path = Path(package.submodule_search_locations[0], PACKAGED) if package else None
-    if path is None or not path.is_file():
+    package = find_spec("face_recognition_models") if predictor is None else None
+    if package and package.submodule_search_locations:
+        predictor = Path(package.submodule_search_locations[0], PACKAGED)
+    if predictor is None or not Path(predictor).is_file():
         raise LNCLIPError(
-            f"predictor: {path or 'no file named'}; give a 68- or 81-point predictor file of dlib, "
+            f"predictor: {predictor or 'no file named'}; give a 68- or 81-point predictor file of dlib, "
             "or pip install face_recognition_models"
         )
-    return path
+    return Path(predictor)

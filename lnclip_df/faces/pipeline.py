@@ -82,6 +82,7 @@ def find_and_cut(
     """
     indices = first_indices(frames.count, settings.sampling, settings.frames, settings.stride)
     found = _counted(search(frames, indices, detector, compare=whole_video), counts)
+    batches: Iterable[list[Frame]]
     if settings.sampling == "at_least":
         batches = [_search_on(frames, keep_some(found), detector, settings, counts, whole_video)]
     else:
@@ -110,7 +111,7 @@ def search(frames, indices, detector: Detector, *, compare: bool) -> Iterator[Fr
     """
     for batch, found in prefetch(_detected(prefetch(batched(frames.read(indices), BATCH)), detector)):
         for (index, image), faces in zip(batch, found, strict=True):
-            pictures = thumbnails(image, faces) if compare else None
+            pictures = thumbnails(image, faces) if compare else np.empty(0)
             yield Frame(faces, pictures, index, (image.shape[1], image.shape[0]), image)
 
 

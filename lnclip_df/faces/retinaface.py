@@ -7,6 +7,7 @@ from itertools import groupby
 import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.iteration import batched
 from lnclip_df.faces.base import INSTALL, Detector, Faces, best_faces, onnx_session, shrink
 
 BGR_MEAN = (104, 117, 127)
@@ -45,14 +46,10 @@ class RetinaFace(Detector):
 
     def __call__(self, images) -> list[Faces]:
         """The faces of uint8 RGB images, H×W×3; sizes may differ. See :class:`~.base.Detector`."""
-        found = []
-        for _, group in groupby(images, key=np.shape):
-            group = list(group)
-            for start in range(0, len(group), self.batch):
-                found += self._same_size(group[start : start + self.batch])
-        return found
+        same_size = (group for _, group in groupby(images, key=np.shape))
+        return [faces for group in same_size for batch in batched(group, self.batch) for faces in self._batch(batch)]
 
-    def _same_size(self, images):
+    def _batch(self, images):
         height, width = images[0].shape[:2]
         small = np.stack([shrink(image, self.long_side) for image in images])
         outputs = self.session.run(None, {"input": network_input(small)})

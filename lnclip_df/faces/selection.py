@@ -3,6 +3,7 @@
 Within a frame, a face is named by its index among the frame's faces.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,14 +24,14 @@ class Frame:
 
     Attributes:
         faces: those that were found.
-        thumbnails: of each face, see :func:`thumbnails`; None where persons need not be told apart.
+        thumbnails: of each face, see :func:`thumbnails`; empty where persons need not be told apart.
         index: of the frame in its video.
         size: (width, height) in pixels.
         image: uint8 RGB H×W×3, None where it is not kept.
     """
 
     faces: Faces
-    thumbnails: np.ndarray | None = None
+    thumbnails: np.ndarray
     index: int = 0
     size: tuple[int, int] = (0, 0)
     image: np.ndarray | None = None
@@ -61,7 +62,7 @@ class Track:
     """One face followed over frames: ``faces`` is ``{position of the frame: index of the face in it}``."""
 
     faces: dict[int, int] = field(default_factory=dict)
-    box: np.ndarray | None = None  # of the last frame
+    box: np.ndarray = field(default_factory=lambda: np.zeros(4))  # of the last frame
     area: float = 0.0  # sum over the frames
     thumbnail: np.ndarray | float = 0.0  # sum over the frames
 
@@ -169,7 +170,7 @@ def _persons(frames):
         tracks = [track for track in tracks if any(faces[at] != index for at, index in track.faces.items())]
 
 
-def masked_person(frames: list[Frame], covered: list[np.ndarray | None]) -> list[int | None]:
+def masked_person(frames: list[Frame], covered: Sequence) -> list[int | None]:
     """The face that a manipulation mask covers most; where the mask says nothing, that person's.
 
     Args:

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from threading import Lock
 
 _lock = Lock()
-_inside = []  # the number of threads to go back to, once for each that is inside
+_inside: list[int] = []  # the number of threads to go back to, once for each that is inside
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def farthest_first(count: int, taken: list[int]) -> Iterator[int]:
     >>> list(farthest_first(8, [0, 7]))
     [3, 5, 1, 2, 4, 6]
     """
-    gaps = []
+    gaps: list[tuple[int, int, int, int]] = []
 
     def add(low, high):
         """The frames between ``low`` and ``high``, both taken; −1 and ``count`` stand for the video's ends."""
