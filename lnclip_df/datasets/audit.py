@@ -131,15 +131,15 @@ def audit(
     faces = [item for item in items if len(item.frames)]
     used = [item for item in faces if item.splits]
     chosen = [item.frames[len(item.frames) // 2 :][:1] if options.quick else item.frames for item in used]
-    looks = check_images(chosen, options.size, workers=options.workers or usable_cores(), progress=options.progress)
-    recipes = sum((look.recipes for look in looks), Counter())
+    checked = check_images(chosen, options.size, workers=options.workers or usable_cores(), progress=options.progress)
+    recipes = sum((images.recipes for images in checked), Counter())
     lengths = [len(item.frames) for item in used] or [0]
     findings = [
         *_facts(dataset),
         *_counts(dataset, videos or faces),
         *_frames(items, used, videos, options.frames),
-        *_images(looks, options.size, options.quick),
-        *_duplicates(used, chosen, looks, options.quick),
+        *_images(checked, options.size, options.quick),
+        *_duplicates(used, chosen, checked, options.quick),
         *_leaks(dataset, used),
         *_pairs(items, used, videos),
         _recipes(recipes),
@@ -247,10 +247,10 @@ def _frames(items, used, videos, frames) -> Iterator[Finding]:
         yield Finding("faces", "ok", span, count=sum(lengths))
 
 
-def _images(looks: list[CheckedImages], size, quick) -> Iterator[Finding]:
-    broken = [f"{file} ({reason})" for look in looks for file, reason in look.broken.items()]
-    other = [f"{file} ({width}×{height})" for look in looks for file, (width, height) in look.sizes.items()]
-    decoded = sum(look.decoded for look in looks)
+def _images(checked: list[CheckedImages], size, quick) -> Iterator[Finding]:
+    broken = [f"{file} ({reason})" for images in checked for file, reason in images.broken.items()]
+    other = [f"{file} ({width}×{height})" for images in checked for file, (width, height) in images.sizes.items()]
+    decoded = sum(images.decoded for images in checked)
     if broken:
         found = f"{len(broken)} of {len(broken) + decoded} cannot be decoded"
         yield _finding("images", "problem", found, broken, "preprocess these videos again")
@@ -273,16 +273,16 @@ def _recipes(recipes: Counter) -> Finding:
 # --- what videos share ------------------------------------------------------------------------------------------------
 
 
-def _duplicates(items, files, looks: list[CheckedImages], quick) -> Iterator[Finding]:
+def _duplicates(items, files, checked: list[CheckedImages], quick) -> Iterator[Finding]:
     """Images that are equal pixel by pixel in different splits, classes or videos."""
     within, splits, labels, others = 0, [], [], []
-    for group in _equal(looks):
+    for group in _equal(checked):
         first = {video: index for video, index in reversed(group)}
         within += len(group) - len(first)
         if len(first) == 1:
             continue
         videos = [items[video] for video in first]
-        images = [(items[video], files[video][looks[video].indices[index]]) for video, index in sorted(first.items())]
+        images = [(items[video], files[video][checked[video].indices[index]]) for video, index in sorted(first.items())]
         case = " = ".join(f"{item.path}/{file.name}" for item, file in images[:3])
         if len({video.splits for video in videos}) > 1:
             splits.append(case)
@@ -307,10 +307,10 @@ def _duplicates(items, files, looks: list[CheckedImages], quick) -> Iterator[Fin
         yield Finding("duplicates in a video", "ok", f"{within} images equal another of their video", count=within)
 
 
-def _equal(looks: list[CheckedImages]) -> Iterator[list[tuple[int, int]]]:
+def _equal(checked: list[CheckedImages]) -> Iterator[list[tuple[int, int]]]:
     """Groups of equal images, each image as ``(video, index among its hashes)``."""
-    hashes = np.concatenate([look.hashes for look in looks]) if looks else np.empty(0, np.uint64)
-    starts = np.cumsum([0, *(len(look.hashes) for look in looks)])
+    hashes = np.concatenate([images.hashes for images in checked]) if checked else np.empty(0, np.uint64)
+    starts = np.cumsum([0, *(len(images.hashes) for images in checked)])
     order = np.argsort(hashes, kind="stable")
     edges = np.flatnonzero(np.diff(hashes[order])) + 1
     bounds = np.r_[0, edges, len(order)]
