@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import trees
-from test_datasets import PARTS, SINGLE, expected
+from expected_items import PARTS, SINGLE, expected
 
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError

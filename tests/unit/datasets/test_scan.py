@@ -1,292 +1,25 @@
-"""Each dataset's YAML against a miniature tree of its layout, and the engine that reads any of them."""
+"""Each dataset against a miniature tree of its layout, and what else disks hold."""
 
-import json
 import logging
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 import trees
 import yaml
+from expected_items import PARTS, SINGLE, cut, expected, facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lnclip_df.config.loading import bench_configs, detector_yamls, labels, load_config
+from lnclip_df.config.loading import bench_configs, labels
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.datasets import schema
 from lnclip_df.datasets.folder_listing import Listing
 from lnclip_df.datasets.items import Frames
 from lnclip_df.datasets.scan import scan_faces, scan_videos
-from lnclip_df.datasets.schema import Table, dataset_names, fill, load_dataset
-from lnclip_df.datasets.tables import Rows, climbs
-
-# Of every video of a tree: its path below the set's folder, then class (r, f), split (- none), method and pair.
-EXPECTED = {
-    "FaceShifter": """
-        original_sequences/youtube/c23/054                 r train -  -
-        original_sequences/youtube/c23/071                 r train -  -
-        original_sequences/youtube/c23/688                 r val   -  -
-        original_sequences/youtube/c23/719                 r val   -  -
-        original_sequences/youtube/c23/953                 r test  -  -
-        original_sequences/youtube/c23/974                 r test  -  -
-        manipulated_sequences/FaceShifter/c23/054_071      f train FaceShifter original_sequences/youtube/c23/054
-        manipulated_sequences/FaceShifter/c23/071_054      f train FaceShifter original_sequences/youtube/c23/071
-        manipulated_sequences/FaceShifter/c23/688_719      f val   FaceShifter original_sequences/youtube/c23/688
-        manipulated_sequences/FaceShifter/c23/719_688      f val   FaceShifter original_sequences/youtube/c23/719
-        manipulated_sequences/FaceShifter/c23/953_974      f test  FaceShifter original_sequences/youtube/c23/953
-        manipulated_sequences/FaceShifter/c23/974_953      f test  FaceShifter original_sequences/youtube/c23/974
-    """,
-    "DeepFakeDetection": """
-        original_sequences/actors/c23/01__exit_phone_room  r test - -
-        original_sequences/actors/c23/02__hugging_happy    r test - -
-        original_sequences/actors/c23/27__kitchen_pan      r test - -
-        manipulated_sequences/DeepFakeDetection/c23/01_02__exit_phone_room__YVGY8LOK f test - \
-            original_sequences/actors/c23/01__exit_phone_room
-        manipulated_sequences/DeepFakeDetection/c23/02_01__hugging_happy__YVGY8LOK f test - \
-            original_sequences/actors/c23/02__hugging_happy
-        manipulated_sequences/DeepFakeDetection/c23/02_06__kitchen_pan__0GEZ9N2P     f test - -
-    """,
-    "Celeb-DF-v2": """
-        Celeb-real/id0_0000            r train - -
-        Celeb-real/id0_0001            r train - -
-        Celeb-real/id1_0007            r test  - -
-        YouTube-real/00000             r train - -
-        YouTube-real/00170             r test  - -
-        Celeb-synthesis/id0_id1_0000   f train - Celeb-real/id0_0000
-        Celeb-synthesis/id1_id0_0007   f test  - Celeb-real/id1_0007
-        Celeb-synthesis/id1_id2_0003   f train - -
-    """,
-    "Celeb-DF++": """
-        Celeb-real/id0_0001            r test  - -
-        Celeb-real/id57_0003           r train - -
-        YouTube-real/00011             r test  - -
-        Celeb-synthesis/FaceSwap/Celeb-DF/id0_id16_0001   f train Celeb-DF-v2 Celeb-real/id0_0001
-        Celeb-synthesis/FaceSwap/BlendFace/id0_id16_0001  f train BlendFace   Celeb-real/id0_0001
-        Celeb-synthesis/FaceReenact/DaGAN/id0_id16_0001   f test  DaGAN       Celeb-real/id0_0001
-        Celeb-synthesis/TalkingFace/FLOAT/id57_0003_test_id04006___a_fDWly5s f test FLOAT \
-            Celeb-real/id57_0003
-        Celeb-synthesis/TalkingFace/Real3DPortrait/id57_0003_test_id04006___a_fDWly5s f train Real3DPortrait \
-            Celeb-real/id57_0003
-    """,
-    "UADFV": """
-        real/0000       r test - -
-        real/0048       r test - -
-        fake/0000_fake  f test - real/0000
-        fake/0048_fake  f test - real/0048
-    """,
-    "DFDC": """
-        train/dfdc_train_part_0/aaaaaaaaaa  f train - train/dfdc_train_part_0/bbbbbbbbbb
-        train/dfdc_train_part_0/bbbbbbbbbb  r train - -
-        train/dfdc_train_part_1/dddddddddd  f train - train/dfdc_train_part_0/bbbbbbbbbb
-        test/eeeeeeeeee                     f test  - -
-        test/ffffffffff                     r test  - -
-    """,
-    "DFDM": """
-        /Celeb-DF-v2/Celeb-real/id0_0000                r test - -
-        /Celeb-DF-v2/Celeb-real/id28_0008               r test - -
-        DFDM_crf23/a/id28_id20_0008_4dfaker             f test dfaker      /Celeb-DF-v2/Celeb-real/id28_0008
-        DFDM_crf23/b/id28_id20_0008_DFL-H128            f test dfl         /Celeb-DF-v2/Celeb-real/id28_0008
-        DFDM_crf23/c/id28_id20_0008_iae                 f test iae         /Celeb-DF-v2/Celeb-real/id28_0008
-        DFDM_crf23/d/id28_id20_0008_Lightweight         f test lightweight /Celeb-DF-v2/Celeb-real/id28_0008
-        DFDM_crf23/e/id28_id20_0008_1faceswap           f -    faceswap    /Celeb-DF-v2/Celeb-real/id28_0008
-    """,
-    "FFIW": """
-        source/train/train_00006238  r train - -
-        source/train/train_00006239  r train - -
-        source/val/val_00000000      r val   - -
-        target/train/train_00006238  f train - source/train/train_00006238
-        target/train/train_00006239  f train - source/train/train_00006239
-        target/val/val_00000000      f val   - source/val/val_00000000
-        /FFIW10K-v1-release-test/source/test/test_00000000  r test - -
-        /FFIW10K-v1-release-test/source/test/test_00000249  r test - -
-        /FFIW10K-v1-release-test/target/test/test_00000000  f test - /FFIW10K-v1-release-test/source/test/test_00000000
-        /FFIW10K-v1-release-test/target/test/test_00000249  f test - /FFIW10K-v1-release-test/source/test/test_00000249
-    """,
-    "DeepSpeak-v1.1": """
-        a/87-1  r test  - -
-        a/88-2  r train - -
-        a/89-3  r train - -
-        a/90-4  r test  - -
-        b/wav2lip--88-89--2-3--1          f train wav2lip         a/88-2
-        b/facefusion_live--87-90--1-4--0  f test  facefusion_live -
-    """,
-    "DeepSpeak-v2.0": """
-        deepspeak-v2-0/87-11  r test  - -
-        deepspeak-v2-0/88-12  r train - -
-        deepspeak-v2-0/89-13  r train - -
-        deepspeak-v2-0/90-14  r test  - -
-        deepspeak-v2-1/facefusion-12-13         f train facefusion deepspeak-v2-0/89-13
-        deepspeak-v2-1/latentsync-11-14-playht  f test  latentsync deepspeak-v2-0/90-14
-        deepspeak-v2-1/memo-13-12-real          f train memo       -
-    """,
-    "KoDF": """
-        1.Training/[원천][원본]원본1/0123456789abcdef0123/0123456789abcdef0123_001  r train - -
-        1.Training/[원천][원본]원본1/0123456789abcdef0123/0123456789abcdef0123_002  r train - -
-        1.Training/[원천][원본]원본1/19095/19095_071                                r test  - -
-        1.Training/[원천][변조]train_dfl1_data/dfl/0123456789abcdef0123/0123456789abcdef0123_171224_1_0000 f train dfl \
-            1.Training/[원천][원본]원본1/0123456789abcdef0123/0123456789abcdef0123_002
-        vaild_dffs/16600_171224_2_0390  f test dffs         -
-        audio/16600_16600_5_0391        f test audio-driven -
-    """,
-    "FakeAVCeleb": """
-        RealVideo-RealAudio/African/men/id00076/00109                        r test - -
-        RealVideo-FakeAudio/African/men/id00076/00109_fake                   r -    - -
-        FakeVideo-RealAudio/African/men/id00076/00109_id00166_wavtolip f test wav2lip \
-            RealVideo-RealAudio/African/men/id00076/00109
-        FakeVideo-RealAudio/African/men/id00076/00109_id00173_UHoMXLSjlDo f test fsgan \
-            RealVideo-RealAudio/African/men/id00076/00109
-        FakeVideo-RealAudio/African/men/id00076/00109_1 f test faceswap \
-            RealVideo-RealAudio/African/men/id00076/00109
-        FakeVideo-FakeAudio/African/men/id00076/00109_10_id00476_wavtolip f test faceswap-wav2lip \
-            RealVideo-RealAudio/African/men/id00076/00109
-        FakeVideo-FakeAudio/African/men/id00076/00109_id00476_wavtolip f test faceswap-wav2lip \
-            RealVideo-RealAudio/African/men/id00076/00109
-        RealVideo-RealAudio/Asian␣(East)/women/id01234/1                     r test - -
-        FakeVideo-FakeAudio/Asian␣(East)/women/id01234/1_id00173_U_o-MXLS_id00166_wavtolip f test fsgan-wav2lip \
-            RealVideo-RealAudio/Asian␣(East)/women/id01234/1
-    """,
-    "PolyGlotFake": """
-        real/ru/ru_61                                 r test - -
-        real/en/en_31                                 r test - -
-        fake/to_en/ru_61_to_en_MicroTts               f test video_retalking real/ru/ru_61
-        fake/to_ar/en_31_to_ar_Xtts                   f test Wav2Lip         real/en/en_31
-        fake/to_ar/ru_61_to_ar_TTS=MicroTts_LS=Wav2Lip f test Wav2Lip        real/ru/ru_61
-    """,
-    "IDForge-v1": """
-        main/pristine/id00/id00_03/id00_scene_0010-0                          r val  - -
-        main/pristine/id01/id01_00/id01_00-0                                  r test - -
-        main/face_tts/id00/id00_00/id00_scene_0015_0_infoswap                 f val  face_tts_infoswap -
-        main/face_tts/id00/id00_01/id00_scene_0015_0_infoswap                 f val  face_tts_infoswap -
-        main/face_tts/id01/id01_00/id01_scene_0001_1_roop                     f test face_tts_roop     -
-        main/face_tts_textgen/id00/id00_00/id00_scene_0015_0_infoswap         f -    face_tts_textgen_infoswap -
-        main/lip_rvc_textmismatch/id00/id00_03/id00_scene_0010-0.mp3          f -    lip_rvc_textmismatch -
-        main/tts_textgen/id00/id00_03/id00_scene_0010-0                       r -    - -
-    """,
-}  # fmt: skip
-FOLDERS = {
-    "FaceShifter": "FaceForensics++", "DeepFakeDetection": "FaceForensics++", "Celeb-DF++": "Celeb-DF-v3",
-    "FFIW": "FFIW10K-v1-release", "FakeAVCeleb": "FakeAVCeleb_v1.2", "IDForge-v1": "IDForge_v1",
-}  # fmt: skip
-SINGLE = sorted(EXPECTED)
-
-
-def expected(name):
-    rows = {}
-    for line in EXPECTED[name].strip().splitlines():
-        path, kind, split, method, pair = (None if word == "-" else word.replace("␣", " ") for word in line.split())
-        rows[below(name, path)] = (kind == "f", (split,) if split else (), method, below(name, pair))
-    return rows
-
-
-def below(name, path):
-    if path is None:
-        return None
-    return path[1:] if path.startswith("/") else f"{FOLDERS.get(name, name)}/{path}"
-
-
-def facts(items):
-    return {item.path: (item.fake, item.splits, item.method, item.pair) for item in items}
-
-
-def cut(tree, *names):
-    """A tree without the files whose path holds one of the names."""
-    keep = {path: text for path, text in tree.files.items() if not any(name in path for name in names)}
-    return trees.Tree(tree.videos, tree.masks, keep)
-
-
-# --- the YAMLs --------------------------------------------------------------------------------------------------------
-
-
-def test_there_is_one_for_every_benchmark():
-    benchmarks = load_config("lnclip.yaml")["lnclip"]["benchmarks"]
-    assert set(benchmarks) | {"Celeb-DF++", "LNCLIP-val"} == set(dataset_names())
-
-
-@pytest.mark.parametrize("name", dataset_names())
-def test_a_packaged_yaml_says_where_everything_comes_from(name):
-    dataset = load_dataset(name)
-    assert dataset.name == name
-    assert dataset.citation and dataset.access and dataset.licence and dataset.layout and dataset.notes
-    assert dataset.layout_checked is False
-    assert dataset.labels.items() <= labels().items()
-    assert dataset.expected is None or dataset.expected.source
-
-
-def test_several_people_in_a_frame_need_the_mask():
-    assert {name for name in dataset_names() if load_dataset(name).face == "mask"} == {"FFIW", "DeepFakeDetection"}
-
-
-def test_a_dataset_is_no_detector():
-    assert detector_yamls()
-    assert not [name for name in detector_yamls() if name.startswith("datasets/")]
-    with pytest.raises(LNCLIPError, match=r"no config datasets/UADFV\.yaml"):
-        load_config("datasets/UADFV.yaml")
-
-
-def test_no_dataset_is_named_in_code():
-    folder = Path(schema.__file__).parent
-    names = [*dataset_names(), "FF-real", "List_of_testing", "labels.csv", "manipulated_sequences"]
-    docs = {"Celeb-DF-v2"}  # an example in docstrings
-    for module in ("schema", "items", "tables", "table_formats", "folder_listing", "rules", "scan", "rearrange"):
-        text = (folder / f"{module}.py").read_text(encoding="utf-8")
-        assert not [name for name in names if name in text and name not in docs], module
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"lables": {}}, ["lables: unknown key"]),
-        ({"videos": [{"path": "a", "label": "x", "fak": True}]}, ["videos.0.fak: unknown key (did you mean fake?)"]),
-        ({"videos": [{"path": "(", "label": "x"}]}, ["videos.0.path", "not a regular expression"]),
-        ({"videos": [{"path": "a", "label": "x", "split": "{part}"}]}, ["videos.0", "no field part"]),
-        ({"videos": [{"path": "a", "label": "x", "join": {"t": "{stem}"}}]}, ["no table t"]),
-        ({"videos": [{"path": "(?P<stem>a)", "label": "x"}]}, ["videos.0", "are taken"]),
-        ({"videos": [{"path": "a"}]}, ["videos.0", "label"]),
-        ({"videos": []}, ["either folders and videos, or combine"]),
-        ({"tables": {"t": {"file": "a", "format": "lines", "key": "{a}"}}}, ["tables.t", "needs the key line"]),
-        ({"levels": {"names": ["a"], "use": "b"}}, ["levels", "b is none of"]),
-        ({"name": "../x"}, ["name"]),
-        ({"face": "smallest"}, ["face", "'largest' or 'mask'"]),
-    ],
-)
-def test_a_wrong_key_is_one_line_with_file_and_path(tmp_path, change, words):
-    path = tmp_path / "mine.yaml"
-    right = {"name": "mine", "folders": "mine", "videos": [{"path": "a", "label": "x"}]}
-    path.write_text(yaml.safe_dump(right))
-    assert load_dataset(path).name == "mine"
-    path.write_text(yaml.safe_dump(right | change))
-    with pytest.raises(LNCLIPError) as caught:
-        load_dataset(path)
-    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
-    for word in words:
-        assert word in str(caught.value)
-
-
-def test_an_unknown_name_lists_those_that_are():
-    for name in ("Celeb-DF-v9", "../labels", ""):
-        with pytest.raises(LNCLIPError, match=r"no dataset .*Celeb-DF-v2"):
-            load_dataset(name)
-
-
-def test_a_dataset_of_ones_own_is_one_yaml(tmp_path):
-    (tmp_path / "mine.yaml").write_text(
-        "name: mine\nfolders: clips\nvideos:\n"
-        "  - {path: 'a/(?P<n>\\w+)', label: mine_real, split: test}\n"
-        "  - {path: 'b/(?P<n>\\w+)-(?P<how>\\w+)', label: mine_fake, fake: true, method: '{how}', split: test,\n"
-        "     pair: {path: '{base}a/{n}'}}\n"
-    )
-    for name in ("a/x.mp4", "b/x-swap.MOV", "b/y-swap.mp4", "b/note.txt"):
-        trees.write(tmp_path / "clips" / name, b"")
-    assert facts(scan_videos(tmp_path / "mine.yaml", tmp_path)) == {
-        "clips/a/x": (False, ("test",), None, None),
-        "clips/b/x-swap": (True, ("test",), "swap", "clips/a/x"),
-        "clips/b/y-swap": (True, ("test",), "swap", None),
-    }
-
+from lnclip_df.datasets.schema import dataset_names, load_dataset
+from lnclip_df.datasets.tables import climbs
 
 # --- layouts ----------------------------------------------------------------------------------------------------------
 
@@ -498,83 +231,6 @@ def test_a_swap_of_identities_of_two_splits_is_an_error(tmp_path):
         scan_videos("DeepSpeak-v2.0", trees.build_videos(tmp_path, tree))
 
 
-# --- lists ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "lists"), [("Celeb-DF-v2", "List_of"), ("FaceForensics++", ".json"), ("IDForge-v1", ".csv")]
-)
-def test_a_list_that_the_splits_need_is_asked_for(name, lists, tmp_path):
-    trees.build_videos(tmp_path, cut(trees.TREES[name], lists))
-    with pytest.raises(LNCLIPError, match=rf"{name.replace('+', '.')}: no file .*{lists[-4:]}"):
-        scan_videos(name, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("2 Celeb-real/id0_0000.mp4", "line 4 is '2 Celeb-real/id0_0000.mp4', not of the form"),
-        ("Celeb-real/id0_0000.mp4", "line 4 is"),
-        ("1 ../../id0_0000.mp4", "line 4: the path '../../id0_0000' leaves its folder"),
-        ("1 /Celeb-real/id0_0000.mp4", "line 4: the path '/Celeb-real/id0_0000' leaves its folder"),
-        ("0 YouTube-real/00170.mp4", "line 4: 'YouTube-real/00170' is listed before, in List_of.*, with other"),
-        ("0 Celeb-real/id0_0000.mp4", r"Celeb-real/id0_0000: test\.real is '0', not '1'"),
-    ],
-)
-def test_a_malformed_or_contradicting_line_names_file_and_line(line, message, tmp_path):
-    trees.build_videos(tmp_path, trees.CELEB)
-    path = tmp_path / "Celeb-DF-v2" / "List_of_testing_videos.txt"
-    path.write_text(path.read_text() + f"\n{line}\n")
-    with pytest.raises(LNCLIPError, match=message) as caught:
-        scan_videos("Celeb-DF-v2", tmp_path)
-    assert str(path) in str(caught.value) or "test.real" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "file", "text", "message"),
-    [
-        ("DFDC", "test/labels.csv", "filename,label\neeeeeeeeee.mp4,1\nx.mp4\n", "line 3 has 1 cells, not 2"),
-        ("DFDC", "test/labels.csv", "file,label\neeeeeeeeee.mp4,1\n", "line 2 lacks a column of the key"),
-        ("DFDC", "test/labels.csv", 'filename,label\n"eeee', "line 2 is not CSV"),
-        ("DFDC", "test/labels.csv", "filename,label\n../e.mp4,1\n", "line 2: the path '../e.mp4' leaves"),
-        ("DFDC", "train/dfdc_train_part_0/metadata.json", "{", "is not JSON"),
-        ("DFDC", "train/dfdc_train_part_0/metadata.json", '{"a.mp4": 3}', "entry 1 is 3, not an object"),
-        ("DFDC", "train/dfdc_train_part_0/metadata.json", "3", "holds 3, not a list or object"),
-        ("DFDC", "train/dfdc_train_part_0/metadata.json", '{"a": {"label": "\\ud800"}}', "entry 1 has a broken char"),
-        ("FaceShifter", "test.json", '[["953", 974]]', "entry 1 is .*; expected a pair"),
-        ("FaceShifter", "test.json", '{"953": "974"}', "not a list of pairs"),
-        ("FaceShifter", "test.json", '[["071", "974"]]', "'071' is listed before, in test.json"),
-        ("PolyGlotFake", "json_file/all_fake_video.json", '{"videos": []}', "no key video with the list"),
-        ("Celeb-DF-v2", "List_of_testing_videos.txt", b"\xff\xfe", "is not UTF-8"),
-    ],
-)
-def test_a_malformed_table_names_file_and_place(name, file, text, message, tmp_path):
-    trees.build_videos(tmp_path, trees.TREES[name])
-    path = tmp_path / FOLDERS.get(name, name) / file
-    trees.write(path, text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(LNCLIPError, match=message) as caught:
-        scan_videos(name, tmp_path)
-    assert path.name in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_listed_videos_that_are_absent_are_counted_in_one_line(tmp_path, caplog):
-    trees.build_videos(tmp_path, trees.CELEB)
-    (tmp_path / "Celeb-DF-v2" / "Celeb-real" / "id1_0007.mp4").unlink()
-    scan_videos("Celeb-DF-v2", tmp_path)
-    lines = [message for message in caplog.messages if "listed" in message]
-    assert lines == [
-        "Celeb-DF-v2: 1 videos of 3 listed in List_of_testing_videos.txt are not on disk, such as Celeb-real/id1_0007"
-    ]
-
-
-def test_a_split_of_another_name_is_an_error(tmp_path):
-    tree = cut(trees.DEEPSPEAK_V1, "split-def")
-    tree.files["DeepSpeak-v1.1/annotations-split-def.csv"] = "identity,split\n87,dev\n88,dev\n89,dev\n90,dev\n"
-    with pytest.raises(LNCLIPError, match="split 'dev' is none of train, val, test; see split_names"):
-        scan_videos("DeepSpeak-v1.1", trees.build_videos(tmp_path, tree))
-
-
 # --- what disks hold --------------------------------------------------------------------------------------------------
 
 
@@ -713,9 +369,6 @@ def combination(tmp_path, videos=1, **changes):
     return tmp_path / "val.yaml"
 
 
-PARTS = ("Celeb-DF-v2", "DeepSpeak-v1.1", "DeepSpeak-v2.0", "FFIW")
-
-
 @pytest.fixture
 def parts(tmp_path):
     for name in PARTS:
@@ -769,42 +422,11 @@ def test_a_part_without_enough_videos_is_named(parts, caplog):
 
 # --- properties -------------------------------------------------------------------------------------------------------
 
-TABLES = [
-    Table(file="x", format="lines", line=r"(?P<real>[01]) (?P<path>\S.*)\.mp4", key="{path}"),
-    Table(file="x", format="csv", key=["{a}", "{column0}"], repeated="first"),
-    Table(file="x", format="json", key="{key}", repeated="first"),
-    Table(file="x", format="json", rows="videos", key="{key}"),
-    Table(file="x", format="pairs", key="{video}", repeated="first"),
-]
 LINES = st.lists(
     st.from_regex(r"[01] [^\n]{0,12}\.mp4", fullmatch=True)
     | st.text(max_size=12)
     | st.sampled_from(["a,b", "1,2", "../x"])
 ).map("\n".join)
-JSONS = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(max_size=5),
-    lambda c: st.lists(c, max_size=3) | st.dictionaries(st.text(max_size=5) | st.just("videos"), c, max_size=3),
-    max_leaves=8,
-).map(json.dumps)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.sampled_from(TABLES), LINES.map(str.encode) | JSONS.map(str.encode) | st.binary(max_size=60))
-@pytest.mark.slow
-def test_any_bytes_are_a_table_or_one_line_of_error(table, data):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "table")
-        path.write_bytes(data)
-        rows = Rows("t", table)
-        try:
-            rows.read(path, {})
-        except LNCLIPError as error:
-            assert "\n" not in str(error) and "table" in str(error)
-        for key, row in rows.rows.items():
-            assert not climbs(key) and all(isinstance(text, str) for text in row.values())
-            assert Path(os.path.normpath(Path(folder, key))).is_relative_to(folder)
-
-
 NAMES = st.lists(
     st.sampled_from(["Celeb-real", "YouTube-real", "Celeb-synthesis", "real", "fake", "videos", "frames", "masks"])
     | st.from_regex(r"id[0-9]_(id[0-9]_)?[0-9]{4}", fullmatch=True)
@@ -834,15 +456,3 @@ def test_any_tree_is_scanned_or_refused_and_no_path_leaves_it(name, paths, lines
         for item in items:
             assert folder in item.file.parents and item.file.is_file()
             assert not climbs(item.path) and not climbs(item.name)
-
-
-@given(st.text(max_size=30), st.dictionaries(st.sampled_from(["a", "b"]), st.text(max_size=5)))
-def test_a_template_is_filled_or_none(template, values):
-    filled = fill(template, values)
-    assert filled is None or isinstance(filled, str)
-    assert fill("{a}/{b}", values) == (f"{values['a']}/{values['b']}" if len(values) == 2 else None)
-
-
-def test_nothing_heavy_is_needed_to_read_a_yaml():
-    code = "import sys, lnclip_df.datasets.schema; print({'torch', 'lightning', 'onnxruntime'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
