@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import test_datasets_end_to_end as end_to_end
 import trees
 from commands import call
 
@@ -11,11 +10,13 @@ from lnclip_df.datasets.overview import overview
 
 pytest.importorskip("av")
 pytest.importorskip("retinaface")
+pytest.importorskip("skimage")
+from tree_videos import write_videos
 
 
 @pytest.fixture
 def root(tmp_path):
-    end_to_end.write_videos(tmp_path, trees.TREES["UADFV"])
+    write_videos(tmp_path, trees.TREES["UADFV"])
     return tmp_path
 
 
@@ -36,7 +37,7 @@ def test_the_list_says_what_is_on_disk(root):
 
 
 def test_a_dataset_that_is_there_and_cannot_be_read_says_why(root):
-    end_to_end.write_videos(root, trees.TREES["Celeb-DF-v2"])
+    write_videos(root, trees.TREES["Celeb-DF-v2"])
     (root / "Celeb-DF-v2" / "List_of_testing_videos.txt").write_text("what\n")
     (row,) = [row for row in overview(root) if row.name == "Celeb-DF-v2"]
     assert row.videos is None and "List_of_testing_videos.txt" in row.fault

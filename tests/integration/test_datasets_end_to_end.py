@@ -1,9 +1,7 @@
 """Every dataset on a miniature tree of its layout, all the way: videos, faces, dataset JSON, audit, evaluation."""
 
-import zlib
 from pathlib import PurePosixPath
 
-import numpy as np
 import pytest
 import trees
 
@@ -18,38 +16,14 @@ from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.preprocess import preprocess_dataset
 from lnclip_df.weights import save_weights
 
-av = pytest.importorskip("av")
+pytest.importorskip("av")
 pytest.importorskip("retinaface")
-astronaut = pytest.importorskip("skimage.data").astronaut
-from clips import options  # noqa: E402
-from tiny import configured  # noqa: E402
+pytest.importorskip("skimage")
+from clips import options
+from tiny import configured
+from tree_videos import write_videos
 
-FRAMES = 3
 VAL_PARTS = ("Celeb-DF-v2", "DeepSpeak-v1.1", "DeepSpeak-v2.0", "FFIW")
-
-
-def write_videos(root, tree):
-    """The tree's videos and lists: each video shows one face, in a light of its own; masks cover it."""
-    face = astronaut()[:240, 60:380].astype(np.int16)
-    for path in tree.videos:
-        light = [byte % 61 - 30 for byte in zlib.crc32(path.encode()).to_bytes(4, "big")[:3]]
-        images = [np.clip(np.roll(face, shift, axis=1) + light, 0, 255).astype(np.uint8) for shift in range(FRAMES)]
-        write_clip(root / path, images)
-    white = np.zeros((240, 320, 3), np.uint8)
-    white[40:180, 100:220] = 255
-    for path in tree.masks:
-        write_clip(root / path, [white] * FRAMES)
-    return trees.build_lists(root, tree)
-
-
-def write_clip(path, images):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
-        stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], "yuv420p"
-        for image in images:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode(None))
 
 
 def make(root, name):

@@ -1,7 +1,8 @@
-"""Dataset JSON to videos: what is read, in which order, and what is refused."""
+"""The dataset JSON: what is read, in which order, what is written, and what is refused."""
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.datasets.dataset_json import COMPRESSED, read_videos
+from lnclip_df.datasets.dataset_json import COMPRESSED, Entry, frame_path, read_videos, write_dataset_json
 
 
 @pytest.fixture
@@ -172,3 +173,73 @@ def test_skipping_leaves_out_videos_without_frames_and_says_so(dataset, caplog):
         videos = read_videos(dataset("D", content, missing_frames="skip"), ["D"], "test")
     assert [v.name for v in videos] == ["w"]
     assert "D.FF-real.test.v has no frames" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        ("./datasets/rgb/a/0.png", "ROOT/datasets/rgb/a/0.png"),
+        (".\\datasets\\rgb\\a\\0.png", "ROOT/datasets/rgb/a/0.png"),
+        ("a/0.png", "ROOT/datasets/rgb/a/0.png"),
+        ("a\\0.png", "ROOT/datasets/rgb/a/0.png"),
+        ("/somewhere/0.png", "/somewhere/0.png"),
+    ],
+)
+def test_a_frame_is_found_where_its_path_says(tmp_path, frame, expected):
+    assert frame_path(frame, tmp_path, "datasets/rgb") == Path(expected.replace("ROOT", str(tmp_path)))
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def entries(root):
+    return [
+        Entry("demo_real", "train", "b", [root / "b" / "000.png", root / "b" / "004.png"]),
+        Entry("demo_fake", "test", "a", [root / "a" / "000.png"]),
+        Entry("demo_real", "train", "a", [root / "ä" / "000.png"]),
+    ]
+
+
+def test_dataset_json_has_every_split_and_does_not_depend_on_order(tmp_path):
+    write_dataset_json(tmp_path / "one.json", "Demo", entries(tmp_path), root=tmp_path)
+    write_dataset_json(tmp_path / "two.json", "Demo", entries(tmp_path)[::-1], root=tmp_path)
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+    assert json.loads((tmp_path / "one.json").read_text(encoding="utf-8")) == {
+        "Demo": {
+            "demo_fake": {
+                "train": {},
+                "val": {},
+                "test": {"a": {"label": "demo_fake", "frames": ["./a/000.png"]}},
+            },
+            "demo_real": {
+                "train": {
+                    "a": {"label": "demo_real", "frames": ["./ä/000.png"]},
+                    "b": {"label": "demo_real", "frames": ["./b/000.png", "./b/004.png"]},
+                },
+                "val": {},
+                "test": {},
+            },
+        }
+    }
+
+
+def test_dataset_json_takes_a_compression_level_and_absolute_paths(tmp_path):
+    of_c23 = [entry._replace(compression="c23") for entry in entries(tmp_path)]
+    written = write_dataset_json(tmp_path / "x.json", "Demo", of_c23)
+    assert written["Demo"]["demo_fake"]["train"] == {"c23": {}}
+    assert written["Demo"]["demo_fake"]["test"]["c23"]["a"]["frames"] == [(tmp_path / "a" / "000.png").as_posix()]
+
+
+@pytest.mark.parametrize(
+    "bad, message",
+    [
+        (Entry("demo_real", "train", "a", ["a/0.png"]), "twice"),
+        (Entry("demo_real", "dev", "c", ["a/0.png"]), "'dev'"),
+        (Entry("demo_real", "val", "c", []), "no frames"),
+        (Entry("demo_real", "val", "c", ["/elsewhere/0.png"]), "root"),
+    ],
+)
+def test_dataset_json_refuses_what_cannot_be_read_back(tmp_path, bad, message):
+    with pytest.raises(LNCLIPError, match=message):
+        write_dataset_json(tmp_path / "x.json", "Demo", [*entries(tmp_path), bad], root=tmp_path)
+    assert not (tmp_path / "x.json").exists()

@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-from pathlib import Path
 
 import cv2
 import lmdb
@@ -13,10 +12,10 @@ from torch.utils.data import DataLoader
 
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.datasets.dataset_json import COMPRESSED, frame_path, read_videos
+from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset, collate
 from lnclip_df.datasets.frames import read_frame
-from lnclip_df.datasets.lmdb import database_path, lmdb_key
+from lnclip_df.datasets.lmdb import lmdb_key
 from lnclip_df.training.augmentation import TrainTransform
 
 SIZE = 40
@@ -70,39 +69,6 @@ def faces(root, *overrides, train=False, frames_per_video=4, **kwargs):
     videos = read_videos(config, ["UADFV"], "train" if train else "test")
     transform = TrainTransform(config) if train else None
     return FrameDataset(config, videos, frames_per_video=frames_per_video, transform=transform, **kwargs)
-
-
-@pytest.mark.parametrize(
-    ("frame", "expected"),
-    [
-        ("./datasets/rgb/a/0.png", "ROOT/datasets/rgb/a/0.png"),
-        (".\\datasets\\rgb\\a\\0.png", "ROOT/datasets/rgb/a/0.png"),
-        ("a/0.png", "ROOT/datasets/rgb/a/0.png"),
-        ("a\\0.png", "ROOT/datasets/rgb/a/0.png"),
-        ("/somewhere/0.png", "/somewhere/0.png"),
-    ],
-)
-def test_a_frame_is_found_where_its_path_says(tmp_path, frame, expected):
-    assert frame_path(frame, tmp_path, "datasets/rgb") == Path(expected.replace("ROOT", str(tmp_path)))
-
-
-@pytest.mark.parametrize(
-    ("frame", "key"),
-    [
-        ("./datasets\\UADFV\\0.png", "UADFV\\0.png"),
-        ("./datasets/UADFV/0.png", "./datasets/UADFV/0.png"),
-        ("UADFV\\x\\0.png", "UADFV\\x\\0.png"),
-        ("x/./datasets\\0.png", "x/./datasets\\0.png"),
-    ],
-)
-def test_the_lmdb_key_is_the_path_byte_for_byte(frame, key):
-    assert lmdb_key(frame) == key
-
-
-@pytest.mark.parametrize("name", [*sorted(COMPRESSED), "UADFV", "FF-DF_c40"])
-def test_the_faceforensics_family_shares_a_database(tmp_path, name):
-    expected = "FaceForensics++" if name in COMPRESSED else name
-    assert database_path(tmp_path, name) == tmp_path / f"{expected}_lmdb"
 
 
 @pytest.mark.parametrize("source", ["lmdb=false", "lmdb=true"])

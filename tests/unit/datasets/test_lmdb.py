@@ -16,9 +16,9 @@ import pytest
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets import lmdb as database
-from lnclip_df.datasets.dataset_json import read_frame_paths
+from lnclip_df.datasets.dataset_json import COMPRESSED, read_frame_paths
 from lnclip_df.datasets.frames import read_frame
-from lnclip_df.datasets.lmdb import write_lmdb
+from lnclip_df.datasets.lmdb import database_path, lmdb_key, write_lmdb
 
 SIZE = 256
 SCRIPT = Path(__file__).parents[3] / "preprocessing" / "to_lmdb.py"
@@ -74,6 +74,25 @@ def closed_databases():
     """A process opens a database once: the reader's handle has to go before the next write."""
     yield
     database.close_databases()
+
+
+@pytest.mark.parametrize(
+    ("frame", "key"),
+    [
+        ("./datasets\\UADFV\\0.png", "UADFV\\0.png"),
+        ("./datasets/UADFV/0.png", "./datasets/UADFV/0.png"),
+        ("UADFV\\x\\0.png", "UADFV\\x\\0.png"),
+        ("x/./datasets\\0.png", "x/./datasets\\0.png"),
+    ],
+)
+def test_the_lmdb_key_is_the_path_byte_for_byte(frame, key):
+    assert lmdb_key(frame) == key
+
+
+@pytest.mark.parametrize("name", [*sorted(COMPRESSED), "UADFV", "FF-DF_c40"])
+def test_the_faceforensics_family_has_one_database_path(tmp_path, name):
+    expected = "FaceForensics++" if name in COMPRESSED else name
+    assert database_path(tmp_path, name) == tmp_path / f"{expected}_lmdb"
 
 
 # --- what is read back ------------------------------------------------------------------------------------------------

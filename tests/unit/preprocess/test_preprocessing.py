@@ -14,7 +14,6 @@ import pytest
 from clips import av, contents, cv2, faceless, options, portrait, run, write_clip, write_sound
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.datasets import Entry, write_dataset_json
 from lnclip_df.faces import pipeline
 from lnclip_df.faces.align import template
 from lnclip_df.media.discover import find_videos
@@ -789,59 +788,3 @@ def test_sources_may_be_relative_and_go_where_they_say(clip, tmp_path, monkeypat
     for folder, name in (("../elsewhere", "x"), ("Set", "../../x"), ("/etc", "x")):
         with pytest.raises(LNCLIPError, match="is no folder name; rename"):
             preprocess_sources([Source("y", "in/x.mp4", folder, name)], "out", *options())
-
-
-# --- the dataset JSON -------------------------------------------------------------------------------------------------
-
-
-def entries(root):
-    return [
-        Entry("demo_real", "train", "b", [root / "b" / "000.png", root / "b" / "004.png"]),
-        Entry("demo_fake", "test", "a", [root / "a" / "000.png"]),
-        Entry("demo_real", "train", "a", [root / "ä" / "000.png"]),
-    ]
-
-
-def test_dataset_json_has_every_split_and_does_not_depend_on_order(tmp_path):
-    write_dataset_json(tmp_path / "one.json", "Demo", entries(tmp_path), root=tmp_path)
-    write_dataset_json(tmp_path / "two.json", "Demo", entries(tmp_path)[::-1], root=tmp_path)
-    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
-    assert json.loads((tmp_path / "one.json").read_text(encoding="utf-8")) == {
-        "Demo": {
-            "demo_fake": {
-                "train": {},
-                "val": {},
-                "test": {"a": {"label": "demo_fake", "frames": ["./a/000.png"]}},
-            },
-            "demo_real": {
-                "train": {
-                    "a": {"label": "demo_real", "frames": ["./ä/000.png"]},
-                    "b": {"label": "demo_real", "frames": ["./b/000.png", "./b/004.png"]},
-                },
-                "val": {},
-                "test": {},
-            },
-        }
-    }
-
-
-def test_dataset_json_takes_a_compression_level_and_absolute_paths(tmp_path):
-    of_c23 = [entry._replace(compression="c23") for entry in entries(tmp_path)]
-    written = write_dataset_json(tmp_path / "x.json", "Demo", of_c23)
-    assert written["Demo"]["demo_fake"]["train"] == {"c23": {}}
-    assert written["Demo"]["demo_fake"]["test"]["c23"]["a"]["frames"] == [(tmp_path / "a" / "000.png").as_posix()]
-
-
-@pytest.mark.parametrize(
-    "bad, message",
-    [
-        (Entry("demo_real", "train", "a", ["a/0.png"]), "twice"),
-        (Entry("demo_real", "dev", "c", ["a/0.png"]), "'dev'"),
-        (Entry("demo_real", "val", "c", []), "no frames"),
-        (Entry("demo_real", "val", "c", ["/elsewhere/0.png"]), "root"),
-    ],
-)
-def test_dataset_json_refuses_what_cannot_be_read_back(tmp_path, bad, message):
-    with pytest.raises(LNCLIPError, match=message):
-        write_dataset_json(tmp_path / "x.json", "Demo", [*entries(tmp_path), bad], root=tmp_path)
-    assert not (tmp_path / "x.json").exists()
