@@ -1,7 +1,8 @@
-"""One video or image, from its file to the faces that are scored: found as in preprocessing, or aligned already."""
+"""The faces of one video or image: found as in preprocessing, or aligned already."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,12 +20,12 @@ from lnclip_df.media.recipe import FOREIGN, HEAD, Recipe, count_recipes
 from lnclip_df.media.sampling import evenly_spaced_round
 from lnclip_df.scoring.inputs import InputFile
 from lnclip_df.scoring.options import ScoreOptions
-from lnclip_df.scoring.results import NO_FACE, SCORED, UNREADABLE
+from lnclip_df.scoring.results import NO_FACE, SCORED, UNREADABLE, Result
 
 
 @dataclass(frozen=True)
 class Face:
-    """A face to be scored: of which person (from 0), in which frame and when, where, and its crop (uint8 RGB S×S×3)."""
+    """A face to be scored: its person (from 0), frame, time, box, and crop (uint8 RGB S×S×3)."""
 
     person: int
     index: int
@@ -33,21 +34,11 @@ class Face:
     crop: np.ndarray
 
 
-@dataclass
-class FoundFaces:
-    """The faces of a file; a file that cannot be read, or shows no face, has none and a ``reason``.
+class FoundFaces(NamedTuple):
+    """The faces of a file, and its result without scores."""
 
-    Attributes: those of :class:`~lnclip_df.scoring.results.Result`, and ``counts`` of the search.
-    """
-
-    file: InputFile
-    outcome: str = SCORED
-    reason: str = ""
-    counts: SearchCounts = field(default_factory=SearchCounts)
-    decoded: int = 0
-    recipe: str = ""
-    seconds: float | None = None
-    faces: list[Face] = field(default_factory=list)
+    result: Result
+    faces: list[Face]
 
 
 def find_faces(file: InputFile, detector: Detector, recipe: Recipe, options: ScoreOptions, threads: int) -> FoundFaces:
@@ -64,15 +55,14 @@ def find_faces(file: InputFile, detector: Detector, recipe: Recipe, options: Sco
     def choose(batch):
         return all_persons(batch) if options.all_faces else [choose_face(batch, options.face)]
 
-    def read(found, frames):
-        found.recipe = recipe.fingerprint
+    def read(frames, counts):
         whole_video = options.all_faces or options.face != "largest"
         with one_thread():
-            for crop in find_and_cut(frames, detector, options, choose, found.counts, whole_video=whole_video):
+            for crop in find_and_cut(frames, detector, options, choose, counts, whole_video=whole_video):
                 index, box = crop.frame.index, tuple(crop.frame.faces.boxes[crop.face].tolist())
-                found.faces.append(Face(crop.person, index, frames.time(index), box, crop.image))
+                yield Face(crop.person, index, frames.time(index), box, crop.image)
 
-    return _read(file, options, threads, read)
+    return _read(file, options, threads, read, lambda frames: recipe.fingerprint)
 
 
 def read_aligned_faces(file: InputFile, options: ScoreOptions) -> FoundFaces:
@@ -81,38 +71,38 @@ def read_aligned_faces(file: InputFile, options: ScoreOptions) -> FoundFaces:
     A frame that is not square is not an aligned face: the file is ``unreadable`` then.
     """
 
-    def read(found, frames):
-        found.recipe = _recipes(frames)
+    def read(frames, counts):
         for index, image in frames.read(evenly_spaced_round(range(frames.count), options.frames)):
             height, width = image.shape[:2]
             if height != width:
-                raise UnreadableVideo(f"an aligned face is square, this is {width}×{height}; leave --aligned out")
-            found.faces.append(Face(0, index, frames.time(index), None, image))
-            number = len(found.faces)
-            found.counts = SearchCounts(number, number, number, (width, height))
+                raise UnreadableVideo(f"an aligned face is square, this is {width}×{height}; score it without aligned")
+            counts.size = width, height
+            counts.searched = counts.found = counts.faces = counts.faces + 1
+            yield Face(0, index, frames.time(index), None, image)
 
-    return _read(file, options, 1, read)
+    return _read(file, options, 1, read, _recipes)
 
 
-def _read(file, options, threads, read: Callable) -> FoundFaces:
-    """What ``read`` finds, or why it finds nothing: whatever one file does to a decoder, the others are scored."""
-    found = FoundFaces(file)
+def _read(file, options, threads, read: Callable[..., Iterator[Face]], recipe: Callable) -> FoundFaces:
+    """What ``read`` finds, or why it finds nothing. An error of a decoder concerns this file only."""
 
     def attempt():
-        nonlocal found
-        found = FoundFaces(file, decoded=frames.count, seconds=frames.seconds)
-        read(found, frames)
+        counts = SearchCounts()
+        faces = list(read(frames, counts))
+        outcome, reason = (SCORED, "") if faces else (NO_FACE, counts.no_face)
+        result = Result(
+            str(file.path), outcome, reason, frames=counts.searched, found=counts.found, faces=counts.faces,
+            decoded=frames.count, recipe=recipe(frames), size=counts.size, seconds=frames.seconds,
+        )  # fmt: skip
+        return FoundFaces(result, faces)
 
     try:
         frames = open_frames(file.path, threads, max_seconds=options.max_seconds)
-        read_twice(frames, attempt)
+        return read_twice(frames, attempt)
     except LNCLIPError:
         raise
     except Exception as error:
-        return FoundFaces(file, UNREADABLE, reason_of(error))
-    if not found.faces:
-        found.outcome, found.reason = NO_FACE, found.counts.no_face
-    return found
+        return FoundFaces(Result(str(file.path), UNREADABLE, reason_of(error)), [])
 
 
 def _recipes(frames):

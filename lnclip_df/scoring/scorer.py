@@ -176,29 +176,16 @@ class Scorer:
             file.frames.append(FrameScore(face.index, face.seconds, face.box, float(prob), *kept))
 
     def _result(self, file):
-        found, by_person = file.found, {}
-        for face, frame in zip(found.faces, file.frames, strict=True):
+        by_person: dict[int, list[FrameScore]] = {}
+        for face, frame in zip(file.found.faces, file.frames, strict=True):
             by_person.setdefault(face.person, []).append(frame)
         persons = _most_suspicious_first([Person(number + 1, frames) for number, frames in by_person.items()])
-        calibrated = None
-        if persons and self.temperature is not None:
-            calibrated = mean(scaled([frame.prob for frame in persons[0].frames], self.temperature))
-        return Result(
-            path=str(found.file.path),
-            outcome=found.outcome,
-            reason=found.reason,
-            score=persons[0].score if persons else None,
-            calibrated=calibrated,
-            threshold=self.threshold,
-            frames=found.counts.searched,
-            found=found.counts.found,
-            faces=found.counts.faces,
-            decoded=found.decoded,
-            persons=persons,
-            recipe=found.recipe,
-            size=found.counts.size,
-            seconds=found.seconds,
-        )
+        score, calibrated = None, None
+        if persons:
+            score = persons[0].score
+            if self.temperature is not None:
+                calibrated = mean(scaled([frame.prob for frame in persons[0].frames], self.temperature))
+        return replace(file.found.result, score=score, calibrated=calibrated, threshold=self.threshold, persons=persons)
 
 
 def _most_suspicious_first(persons):
