@@ -1,5 +1,6 @@
 """The command line: each command parses its options, calls one function and prints its result."""
 
+import inspect
 import logging
 import os
 import sys
@@ -62,11 +63,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+study = typer.Typer(no_args_is_help=True)
+
+
+def _help(of: Any) -> str:
+    """A docstring whose paragraphs are one line each, so that the help fits the terminal's width."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in (inspect.getdoc(of) or "").split("\n\n"))
+
+
+def _add(group: typer.Typer, function: Callable[..., Any], panel: str | None = None, **settings: Any):
+    group.command(help=_help(function), rich_help_panel=panel, context_settings=settings or None)(function)
+
+
 for _panel, _functions in COMMANDS.items():
     for _function in _functions:
-        app.command(rich_help_panel=_panel)(_function)
-app.command(rich_help_panel="DeepfakeBench", context_settings={"ignore_unknown_options": True})(deepfakebench.bench_run)
-app.add_typer(studies.study, name="study", rich_help_panel="Compare and analyse")
+        _add(app, _function, _panel)
+_add(app, deepfakebench.bench_run, "DeepfakeBench", ignore_unknown_options=True)
+for _function in (studies.ablation, studies.pairing, studies.training_set, studies.continual):
+    _add(study, _function)
+app.add_typer(study, name="study", help=_help(studies), rich_help_panel="Compare and analyse")
 
 
 def main():
@@ -80,7 +95,6 @@ def _print_version(wanted: bool):
         raise typer.Exit
 
 
-@app.callback()
 def _set_up(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
@@ -97,3 +111,6 @@ def _set_up(
     logger.handlers = [_AboveBars()]
     logger.setLevel(logging.INFO if os.environ.get("LOCAL_RANK", "0") == "0" else logging.WARNING)
     logger.propagate = False
+
+
+app.callback(help=_help(_set_up))(_set_up)

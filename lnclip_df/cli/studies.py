@@ -1,4 +1,10 @@
-"""The group of commands that train several detectors to answer one question: study."""
+"""Studies: several trainings that answer one question, over seeds, with one table and plot.
+
+A finished training is not repeated: the same command continues where it stopped. With --demo a study runs on the
+demo's data in minutes, to show how it works; its figures then say nothing about real deepfakes.
+
+Example: lnclip-df study ablation --demo --out runs/ablation-demo
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,16 +15,7 @@ from lnclip_df.cli import options as opt
 
 DEMO = Path("runs/demo")
 
-study = typer.Typer(
-    no_args_is_help=True,
-    help="Studies: several trainings that answer one question, over seeds, with one table and plot.\n\n"
-    "A finished training is not repeated: the same command continues where it stopped. With --demo a study runs on the "
-    "demo's data in minutes, to show how it works; its figures then say nothing about real deepfakes.\n\n"
-    "Example: lnclip-df study ablation --demo --out runs/ablation-demo",
-)
 
-
-@study.command()
 def ablation(
     out: opt.StudyOut = Path("runs/study-ablation"),
     seeds: opt.Seeds = "0,1,2",
@@ -44,7 +41,6 @@ def ablation(
     _run(study_ablation, out, seeds, demo, demo_data, quiet, **options)
 
 
-@study.command()
 def pairing(
     config: opt.ConfigFile = "lnclip.yaml",
     dataset: Annotated[str | None, opt.data("Data set whose subsets are used. By default train_dataset.")] = None,
@@ -72,7 +68,6 @@ def pairing(
     _run(study_pairing, out, seeds, demo, demo_data, quiet, config=config, dataset=dataset, **options)
 
 
-@study.command()
 def training_set(
     configs: opt.TrainingYamls = opt.NONE,
     out: opt.StudyOut = Path("runs/study-training-set"),
@@ -98,7 +93,6 @@ def training_set(
     _run(study_training_set, out, seeds, demo, demo_data, quiet, configs=configs or YAMLS, **options)
 
 
-@study.command()
 def continual(
     configs: opt.TrainingYamls = opt.NONE,
     shares: Annotated[str, opt.data("Shares of the old videos to replay, separated by commas.")] = "0,0.1",
