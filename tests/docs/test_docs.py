@@ -18,6 +18,7 @@ import lnclip_df
 from lnclip_df import cli
 from lnclip_df.config.loading import bench_configs, detector_yamls, load_config
 from lnclip_df.config.schema import Config
+from lnclip_df.core.registry import Registry
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -267,3 +268,29 @@ def test_the_citation_file_names_this_version_and_the_paper():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == lnclip_df.__version__
     assert "2508.06248" in citation["preferred-citation"]["journal"]
+
+
+@pytest.mark.parametrize("page", sorted(set((ROOT / "docs" / "extend").glob("*.md")) - {ROOT / "docs/extend/index.md"}))
+def test_a_page_on_extending_is_short_and_its_code_passes_its_test(page, tmp_path, monkeypatch):
+    text = page.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 40
+    code = "\n".join(blocks(text, "python"))
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom):
+            importlib.import_module(node.module)  # registries are filled before what the page adds is recorded
+    added = []
+    monkeypatch.setattr(Registry, "__setitem__", lambda *item: (dict.__setitem__(*item), added.append(item)), False)
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(text, "yaml"):
+        Path(f"{yaml.safe_load(block)['name']}.yaml").write_text(block)
+    names = {}
+    try:
+        exec(compile(code, page.name, "exec"), names)
+        tests = [value for name, value in names.items() if name.startswith("test_")]
+        for test in tests:
+            test()
+    finally:
+        for registry, name, _ in added:
+            del registry[name]
+    assert tests and (added or blocks(text, "yaml"))
+    assert page.name in TEXTS["docs/extend/index.md"]
