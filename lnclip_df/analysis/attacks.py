@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.registry import Registry
 from lnclip_df.evaluation.predict import score
@@ -110,7 +111,7 @@ def require_toolbox():
         )
 
 
-def attacked_score(name: str, epsilon: float, config: dict, seed: int):
+def attacked_score(name: str, epsilon: float, config: Config, seed: int):
     """A function like ``lnclip_df.evaluation.predict.score`` that attacks the frames before it predicts them.
 
     The attacks know the frames' true labels and the weights.
@@ -124,8 +125,8 @@ def attacked_score(name: str, epsilon: float, config: dict, seed: int):
 
     def scoring(detector, loader, *, device, title, progress):
         training = detector.training
-        model = FromPixels(detector, config["mean"], config["std"]).to(device).eval()
-        attack = make_attack(name, epsilon / 255, model, config["resolution"], device, config["test_batchSize"])
+        model = FromPixels(detector, config.mean, config.std).to(device).eval()
+        attack = make_attack(name, epsilon / 255, model, config.resolution, device, config.test_batchSize)
         with _frozen(detector), _seeded(seed):
             table = score(_Attacked(detector, model, attack, device), loader, device=device, title=title,
                           progress=progress)  # fmt: skip

@@ -95,13 +95,13 @@ def _predict(weights, config, out, device, progress):
     if not weights.is_file():
         raise LNCLIPError(f"no weights {weights}; name the weights, or predictions of the validation set")
     config = config or config_for(weights)
-    names = config["lnclip"]["val_dataset"]
+    names = config.lnclip.val_dataset
     if not names:
         raise LNCLIPError("lnclip.val_dataset is empty; name a validation set there, or give predictions of one")
     loaded = load(config, weights, device)
     for name in names:
         videos = read_videos(config, [name], "val")
-        frames = FrameDataset(config, videos, frames_per_video=config["frame_num"]["test"])
+        frames = FrameDataset(config, videos, frames_per_video=config.frame_num.test)
         facts = identity(loaded, frames) | {"dataset": name, "split": "val"}
         path = out / "predictions" / f"{name}.parquet"
         predict(loaded, frames, path, facts, title=f"{name} (val)", progress=progress)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from lnclip_df.config.schema import Config
 from lnclip_df.core.devices import choose_device
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import sha256
@@ -22,12 +23,12 @@ class Loaded:
     """A detector, its configuration, the device it computes on, and what its weights are."""
 
     detector: torch.nn.Module
-    config: dict
+    config: Config
     device: torch.device
     weights: dict
 
 
-def load(config: dict, weights, device: str | None = None) -> Loaded:
+def load(config: Config, weights, device: str | None = None) -> Loaded:
     """Build a detector with its weights on a device, the GPU by default where there is one.
 
     Raises:
@@ -43,13 +44,11 @@ def load(config: dict, weights, device: str | None = None) -> Loaded:
 def identity(loaded: Loaded, frames: FrameDataset) -> dict:
     """What predictions depend on: the weights, the settings that prepare a frame, the videos and their frames."""
     config = loaded.config
-    settings = {key: config[key] for key in ("resolution", "mean", "std", "lmdb", "rgb_dir")}
-    settings |= {key: config["lnclip"][key] for key in ("backbone", "normalize", "precision", "resize", "data_root")}
     items = [(frames.videos[video].key, frames.videos[video].label, frame) for video, frame in frames.items]
     return {
         "weights": loaded.weights,
-        "train_dataset": config["train_dataset"],
-        "config_sha256": _digest(settings),
+        "train_dataset": config.train_dataset,
+        "config_sha256": _digest(config.predicting()),
         "frames_sha256": _digest(items),
     }
 
@@ -84,7 +83,7 @@ def predict(loaded: Loaded, frames: FrameDataset, path, facts: dict, *, title: s
         return
     config = loaded.config
     order = EpochSampler(len(frames), seed=0, shuffle=False)
-    loader = make_loader(frames, order, batch_size=config["test_batchSize"], workers=config["workers"])
+    loader = make_loader(frames, order, batch_size=config.test_batchSize, workers=config.workers)
     table = scoring(loaded.detector, loader, device=loaded.device, title=title, progress=progress)
     if not table["frame"]:
         raise LNCLIPError(f"{title}: none of its {len(frames)} frames can be read, {table['skipped'][0]} the first")

@@ -12,6 +12,7 @@ from lnclip_df.analysis.attacks import ATTACKS, Attack, attacked_score, require_
 from lnclip_df.analysis.corruptions import CORRUPTIONS, Corruption, corrupt
 from lnclip_df.analysis.predict import finished, identity, load, predict
 from lnclip_df.analysis.report import write_report
+from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.plots import new_figure, new_panels
 from lnclip_df.core.tables import aligned_markdown, percent
@@ -118,7 +119,7 @@ def levels_of(corruptions: Iterable[str], attacks: Iterable[str]) -> list[Level]
 
 
 def robustness(
-    config: dict, weights, out, *, datasets: Iterable[str], corruptions: Iterable[str] = tuple(CORRUPTIONS),
+    config: Config, weights, out, *, datasets: Iterable[str], corruptions: Iterable[str] = tuple(CORRUPTIONS),
     attacks: Iterable[str] = tuple(ATTACKS), frames: int | None = None, videos: int | None = None,
     resamples: int = 10_000, seed: int = 0, device: str | None = None, progress: bool = True,
 ) -> str:  # fmt: skip
@@ -169,7 +170,7 @@ def _predict_levels(loaded, name, videos, levels, out, frames, seed, progress):
     """Predict a dataset at every level that is not finished yet."""
     from tqdm import tqdm
 
-    max_frames = frames or loaded.config["frame_num"]["test"]
+    max_frames = frames or loaded.config.frame_num.test
     make = partial(CorruptedFrames, loaded.config, videos, frames_per_video=max_frames, corruption_seed=seed)
     common = identity(loaded, make(level=levels[0])) | {"dataset": name, "split": "test", "seed": seed}
     paths = {level: out / "levels" / level.folder / "predictions" / f"{name}.parquet" for level in levels}

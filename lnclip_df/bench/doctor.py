@@ -20,7 +20,9 @@ from lnclip_df.bench.checkout import (
 from lnclip_df.bench.dataset_json import read_videos, steps_per_epoch
 from lnclip_df.bench.install import install, our_labels
 from lnclip_df.bench.probe import probe
-from lnclip_df.config.loading import bench_configs, settings
+from lnclip_df.config.loading import bench_configs
+from lnclip_df.config.schema import Settings
+from lnclip_df.config.validation import validate
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.findings import Finding
 
@@ -120,7 +122,7 @@ def _checkout(root):
 
 
 def _configuration(train, test):
-    ours = settings(train)
+    ours = validate(Settings, train.get("lnclip") or {}, "configuration", "lnclip")
     for name, config in ((TRAIN_CONFIG, train), (TEST_CONFIG, test)):
         yield _lmdb(name, config)
         missing = sorted(our_labels().keys() - (config.get("label_dict") or {}).keys())

@@ -6,6 +6,7 @@ from collections import deque
 from torch import distributed, nn
 
 from lnclip_df.bench.dataset_json import steps_per_epoch
+from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.evaluation.metrics import frame_metrics, video_metrics
 from lnclip_df.models.detector import LNCLIPDetector
@@ -14,6 +15,7 @@ from lnclip_df.weights.pretrained import pretrained_backbone
 
 # get_test_metrics() keeps at most this many frames (DFDC's test set has 160,000); the oldest go first.
 MAX_TEST_FRAMES = 1 << 20
+NEEDED = ("resolution", "train_batchSize", "data_aug")
 
 _logger = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class BenchDetector(LNCLIPDetector):
     """
 
     def __init__(self, config: dict):
-        super().__init__(config, self.build_backbone(config))
+        super().__init__(_ours(config), self.build_backbone(config))
         self._forget_predictions()
         schedule = _EpochSchedule(config, self.settings.schedule)
         drive_optimizer(self, schedule.rate, schedule.log)
@@ -44,7 +46,7 @@ class BenchDetector(LNCLIPDetector):
     @staticmethod
     def build_backbone(config: dict) -> nn.Module:
         """The backbone with its pretrained weights."""
-        return pretrained_backbone(config)
+        return pretrained_backbone(_ours(config))
 
     @staticmethod
     def build_loss(config: dict) -> nn.Module:
@@ -112,6 +114,11 @@ class BenchDetector(LNCLIPDetector):
 def _as_deepfakebench(metrics, prefix=""):
     names = {"acc": "accuracy", "auc": "auroc", "eer": "eer", "ap": "ap"}
     return {prefix + theirs: metrics[ours] for theirs, ours in names.items()}
+
+
+def _ours(config):
+    """The keys that the detector needs, of a configuration that holds DeepfakeBench's too."""
+    return Config.from_dict({key: config[key] for key in (*NEEDED, "lnclip") if key in config})
 
 
 class _EpochSchedule:

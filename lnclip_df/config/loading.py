@@ -1,20 +1,20 @@
-"""Find, read and validate a detector YAML."""
+"""Find and read a detector YAML."""
 
-import difflib
-import reprlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
 
-from lnclip_df.config.schema import Config, Settings
+from lnclip_df.config.schema import Config
+from lnclip_df.config.validation import overridden
 from lnclip_df.core.errors import LNCLIPError, one_line
 
 OTHER_YAMLS = {"labels.yaml", "reference.yaml"}
 
 
 def bench_configs() -> Path:
-    """Folder of the YAMLs that travel with the package, in a checkout and in a wheel alike."""
+    """Folder of the packaged YAMLs, in a checkout and in a wheel alike."""
     here = Path(__file__).resolve().parents[1]
     packaged = here / "bench_configs"
     return packaged if packaged.is_dir() else here.parent / "bench_configs"
@@ -28,10 +28,10 @@ def detector_yamls() -> list[str]:
 
 
 def find_config(path) -> Path:
-    """Find a detector's YAML: the file itself, else the one of that name that travels with the package.
+    """Find a detector YAML: the file itself, else the packaged one of that name.
 
     Raises:
-        LNCLIPError: neither is there; the message lists the names that are.
+        LNCLIPError: there is neither; the message lists the packaged names.
     """
     path = Path(path)
     if path.is_file():
@@ -43,7 +43,7 @@ def find_config(path) -> Path:
     raise LNCLIPError(f"no config {path}; give a YAML file or one of: {', '.join(detector_yamls())}")
 
 
-def read_yaml(path) -> dict:
+def read_yaml(path) -> dict[str, Any]:
     """Read a YAML mapping with ``yaml.safe_load``.
 
     Raises:
@@ -60,97 +60,63 @@ def read_yaml(path) -> dict:
     return value
 
 
-def load_config(path, overrides=()) -> dict:
+def read_config(path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read a detector YAML as one whole mapping: what it ``extends`` first, its own keys over that.
+
+    ``extends`` names a YAML beside the file, or a packaged one. Sections are merged key by key.
+
+    Raises:
+        LNCLIPError: a file is absent or invalid, or a YAML extends itself.
+    """
+    path = Path(path)
+    raw = read_yaml(path)
+    base = raw.pop("extends", None)
+    if base is None:
+        return raw
+    beside = path.parent / str(base)
+    found = beside if beside.is_file() else find_config(str(base))
+    seen = (*_seen, path.resolve())
+    if found.resolve() in seen:
+        raise LNCLIPError(f"{path}: extends: {base} leads back to the same file")
+    return _merged(read_config(found, seen), raw)
+
+
+def _merged(base, over):
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def load_config(path, overrides: Mapping[str, Any] | Iterable[str] = ()) -> Config:
     """Read and validate a detector YAML as the command line does.
 
     Args:
-        path: a YAML file, or the name of one that travels with the package (``lnclip.yaml``,
-            ``ablation/1-linear-probe.yaml``).
-        overrides: ``key=value`` strings; keys are dotted (``lnclip.slerp.enabled=false``), values are YAML.
+        path: a YAML file, or the name of a packaged one (``lnclip.yaml``, ``ablation/1-linear-probe.yaml``).
+        overrides: values by dotted key (``{"lnclip.slerp.enabled": False}``), or ``key=value`` strings whose values are
+            YAML (``lnclip.slerp.enabled=false``).
 
     Returns:
-        The configuration as a plain ``dict``, every default filled in; ``label_dict`` is the packaged one unless the
-        YAML has its own.
+        The frozen configuration, every default filled in; ``label_dict`` is the packaged one unless the YAML has its
+        own.
 
     Raises:
         LNCLIPError: a file, key or value is wrong; one line for all of them.
     """
     path = find_config(path)
-    raw = read_yaml(path)
-    for override in overrides:
-        _override(raw, override)
-    config = validate(Config, raw, str(path), "").model_dump(mode="json")
-    if config["label_dict"] is None:
-        config["label_dict"] = labels()
-    return config
+    return make_config(read_config(path), overrides, str(path))
 
 
-def labels() -> dict:
+def make_config(mapping: Mapping[str, Any], overrides=(), source: str = "configuration") -> Config:
+    """As :func:`load_config`, of a mapping that ``source`` (a file's name) holds."""
+    raw = overridden(mapping, overrides)
+    if raw.get("label_dict") is None:
+        raw["label_dict"] = labels()
+    return Config.from_dict(raw, source)
+
+
+def labels() -> dict[str, int]:
     """Every label name that our dataset files use, DeepfakeBench's included: ``{name: 0 real | 1 fake}``."""
     groups = read_yaml(bench_configs() / "labels.yaml")
     return {name: value for group in groups.values() for name, value in group.items()}
-
-
-def settings(config: dict) -> Settings:
-    """The validated ``lnclip:`` section of a configuration, whoever merged the rest (DeepfakeBench does).
-
-    Raises:
-        LNCLIPError: a key or value under ``lnclip`` is wrong.
-    """
-    return validate(Settings, config.get("lnclip") or {}, "configuration", "lnclip")
-
-
-def _override(raw, override):
-    key, separator, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not separator or not all(parts):
-        raise LNCLIPError(f"--set {override!r}: expected key=value, such as lnclip.slerp.enabled=false")
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise LNCLIPError(f"--set {override!r}: the value is not YAML: {one_line(error)}") from error
-    section = raw
-    for depth, part in enumerate(parts[:-1]):
-        if section.get(part) is None:
-            section[part] = {}
-        section = section[part]
-        if not isinstance(section, dict):
-            raise LNCLIPError(f"--set {override!r}: {'.'.join(parts[: depth + 1])} is a value, not a section")
-    section[parts[-1]] = value
-
-
-def validate(model, raw, source, prefix=""):
-    """Make a pydantic ``model`` of ``raw``, a mapping that ``source`` (a file) holds under the key ``prefix``.
-
-    Raises:
-        LNCLIPError: keys or values are wrong; one line for all of them, each with its path.
-    """
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        lines = [_explain(model, item, prefix) for item in error.errors(include_url=False)]
-        raise LNCLIPError(f"{source}: " + "; ".join(lines)) from error
-
-
-def _explain(model, item, prefix):
-    location = [str(part) for part in item["loc"]]
-    path = ".".join(([prefix] if prefix else []) + location) or "configuration"
-    if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(location[-1], _keys(model, location[:-1]), n=1)
-        return f"{path}: unknown key" + (f" (did you mean {near[0]}?)" if near else "")
-    message = item["msg"].removeprefix("Value error, ")
-    value = item.get("input")
-    shown = "" if isinstance(value, (dict, BaseModel)) else f" (received {reprlib.repr(value)})"
-    return f"{path}: {message[0].lower()}{message[1:]}{shown}"
-
-
-def _keys(model, location):
-    for part in location:
-        field = model.model_fields.get(part)
-        if field is None:  # the place in a list, or the key of a mapping
-            continue
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        if model is None:
-            return []
-    return list(model.model_fields)

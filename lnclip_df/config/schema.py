@@ -1,18 +1,46 @@
-"""The detector's YAML, validated: one error line with the key's path, the value and what is accepted."""
+"""The schema of a detector YAML: every key with its default, what is accepted, and its role.
 
+DeepfakeBench's keys stand at the top level, ours under ``lnclip``.
+"""
+
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+
+from lnclip_df.config.roles import (
+    AUGMENTATION,
+    FRAMES,
+    HOST,
+    INPUT,
+    LABELS,
+    LENGTH,
+    LOCATION,
+    LOSS,
+    MODEL,
+    OPTIMISATION,
+    PRECISION,
+    SELECTION,
+    SPEED,
+    TEST_FRAMES,
+    TRAINING_DATA,
+    TUNING,
+    UNKNOWN,
+    Role,
+)
+from lnclip_df.config.validation import overridden, section_of, validate
 
 Fraction = Field(ge=0.0, le=1.0)
 Positive = Annotated[float, Field(gt=0)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+class Section(BaseModel):
+    """A frozen part of a YAML; unknown keys, NaN and infinity are errors."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
 
-class Vision(_Section):
+class Vision(Section):
     """A vision transformer that open_clip does not list, in the words of open_clip's ``vision_cfg``."""
 
     image_size: PositiveInt = 224
@@ -32,7 +60,7 @@ class Vision(_Section):
         return self
 
 
-class Backbone(_Section):
+class Backbone(Section):
     """Which CLIP vision tower, and where its weights come from.
 
     ``pretrained`` is an open_clip tag, a weights file, or ``none`` (random weights, drawn from ``seed``).
@@ -50,7 +78,7 @@ class Backbone(_Section):
         return "none" if value is None else value
 
 
-class Loss(_Section):
+class Loss(Section):
     """Weights of the loss terms, the temperature of uniformity, and the notes' halved distances (spec: the losses)."""
 
     ce: float = Field(1.0, gt=0)
@@ -60,7 +88,7 @@ class Loss(_Section):
     half_squared: bool = False
 
 
-class Slerp(_Section):
+class Slerp(Section):
     """The latent augmentation: on or off, the size that a batch grows to, and the range of t."""
 
     enabled: bool = True
@@ -76,7 +104,7 @@ class Slerp(_Section):
         return value
 
 
-class Schedule(_Section):
+class Schedule(Section):
     """The cyclic learning rate: epochs of linear warm-up and of cosine decay in a cycle, and the two rates."""
 
     warmup_epochs: float = Field(1.0, ge=0)
@@ -93,33 +121,33 @@ class Schedule(_Section):
         return self
 
 
-class Replay(_Section):
+class Replay(Section):
     """What of older training sets a training sees again: of each class of ``datasets`` the ``share`` of its videos."""
 
     datasets: list[str] = []
     share: float = Field(0.1, gt=0, le=1)
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything under ``lnclip:``."""
 
-    backbone: Backbone = Backbone()
-    tune: Literal["none", "layernorm", "all"] = "layernorm"
-    normalize: bool = True
-    loss: Loss = Loss()
-    slerp: Slerp = Slerp()
-    schedule: Schedule = Schedule()
-    precision: Literal["fp32", "bf16"] = "bf16"
-    activation_checkpointing: bool = False
-    compile: bool = False
-    val_dataset: list[str] = ["LNCLIP-val"]
-    benchmarks: list[str] | None = None
-    augmentation: Literal["paper", "deepfakebench", "none"] = "paper"
-    resize: Literal["deepfakebench", "clip"] = "deepfakebench"
-    missing_frames: Literal["error", "skip"] = "error"
-    data_root: str = "."
-    start_from: str | None = Field(None, min_length=1)
-    replay: Replay = Replay()
+    backbone: Annotated[Backbone, MODEL] = Backbone()
+    tune: Annotated[Literal["none", "layernorm", "all"], TUNING] = "layernorm"
+    normalize: Annotated[bool, MODEL] = True
+    loss: Annotated[Loss, LOSS] = Loss()
+    slerp: Annotated[Slerp, LOSS] = Slerp()
+    schedule: Annotated[Schedule, OPTIMISATION] = Schedule()
+    precision: Annotated[Literal["fp32", "bf16"], PRECISION] = "bf16"
+    activation_checkpointing: Annotated[bool, SPEED] = False
+    compile: Annotated[bool, SPEED] = False
+    val_dataset: Annotated[list[str], SELECTION] = ["LNCLIP-val"]
+    benchmarks: Annotated[list[str] | None, HOST] = None
+    augmentation: Annotated[Literal["paper", "deepfakebench", "none"], AUGMENTATION] = "paper"
+    resize: Annotated[Literal["deepfakebench", "clip"], INPUT] = "deepfakebench"
+    missing_frames: Annotated[Literal["error", "skip"], FRAMES] = "error"
+    data_root: Annotated[str, LOCATION] = "."
+    start_from: Annotated[str | None, OPTIMISATION] = Field(None, min_length=1)
+    replay: Annotated[Replay, TRAINING_DATA] = Replay()
 
     @model_validator(mode="after")
     def _sphere(self):
@@ -137,15 +165,15 @@ class Settings(_Section):
         return self
 
 
-class FrameNum(_Section):
+class FrameNum(Section):
     """Frames of a video that each split takes; ``val`` is that of ``test`` unless given."""
 
-    train: PositiveInt = 32
-    test: PositiveInt = 32
-    val: PositiveInt | None = None
+    train: Annotated[PositiveInt, TRAINING_DATA] = 32
+    test: Annotated[PositiveInt, TEST_FRAMES] = 32
+    val: Annotated[PositiveInt | None, SELECTION] = None
 
 
-class DataAug(_Section):
+class DataAug(Section):
     """DeepfakeBench's ``data_aug``."""
 
     flip_prob: float = Fraction
@@ -160,10 +188,10 @@ class DataAug(_Section):
     quality_upper: int = Field(ge=1, le=100)
 
 
-class Adam(_Section):
+class Adam(Section):
     """Adam's settings; the rate itself comes from ``lnclip.schedule``."""
 
-    lr: float = Field(3.0e-4, gt=0)
+    lr: Annotated[float, HOST] = Field(3.0e-4, gt=0)
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
     eps: float = Field(1.0e-8, gt=0)
@@ -171,71 +199,71 @@ class Adam(_Section):
     amsgrad: bool = False
 
 
-class Optimizer(_Section):
+class Optimizer(Section):
     """The optimizer: Adam, as in the paper."""
 
     type: Literal["adam"] = "adam"
     adam: Adam = Adam()
-    sgd: dict[str, Any] | None = None
+    sgd: Annotated[dict[str, Any] | None, HOST] = None
 
 
-class Config(_Section):
+class Config(Section):
     """A whole detector YAML: DeepfakeBench's keys, and ours under ``lnclip``."""
 
-    model_name: Literal["lnclip"] = "lnclip"
-    backbone_name: str | None = None
-    backbone_config: dict[str, Any] | None = None
-    pretrained: str | None = None
-    weights_path: str | None = None
+    model_name: Annotated[Literal["lnclip"], HOST] = "lnclip"
+    backbone_name: Annotated[str | None, HOST] = None
+    backbone_config: Annotated[dict[str, Any] | None, HOST] = None
+    pretrained: Annotated[str | None, HOST] = None
+    weights_path: Annotated[str | None, HOST] = None
 
-    all_dataset: list[str] = []
-    train_dataset: list[str] = []
-    test_dataset: list[str] = []
-    compression: Literal["raw", "c23", "c40"] = "c23"
-    rgb_dir: str = "./datasets/rgb"
-    lmdb: bool = False
-    lmdb_dir: str = "./datasets/lmdb"
-    dataset_json_folder: str = "./preprocessing/dataset_json"
-    label_dict: dict[str, Literal[0, 1]] | None = None
-    frame_num: FrameNum = FrameNum()
-    resolution: PositiveInt = 224
-    with_mask: bool = False
-    with_landmark: bool = False
-    video_mode: bool = False
-    clip_size: PositiveInt | None = None
-    dataset_type: str | None = None
-    train_batchSize: PositiveInt = 128
-    test_batchSize: PositiveInt = 128
-    workers: int = Field(8, ge=0)
-    use_data_augmentation: bool = True
-    data_aug: DataAug | None = None
-    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
-    std: tuple[Positive, Positive, Positive] = (0.26862954, 0.26130258, 0.27577711)
+    all_dataset: Annotated[list[str], HOST] = []
+    train_dataset: Annotated[list[str], TRAINING_DATA] = []
+    test_dataset: Annotated[list[str], HOST] = []
+    compression: Annotated[Literal["raw", "c23", "c40"], INPUT] = "c23"
+    rgb_dir: Annotated[str, LOCATION] = "./datasets/rgb"
+    lmdb: Annotated[bool, LOCATION] = False
+    lmdb_dir: Annotated[str, LOCATION] = "./datasets/lmdb"
+    dataset_json_folder: Annotated[str, SPEED] = "./preprocessing/dataset_json"
+    label_dict: Annotated[dict[str, Literal[0, 1]] | None, LABELS] = None
+    frame_num: Annotated[FrameNum, TEST_FRAMES] = FrameNum()
+    resolution: Annotated[PositiveInt, INPUT] = 224
+    with_mask: Annotated[bool, HOST] = False
+    with_landmark: Annotated[bool, HOST] = False
+    video_mode: Annotated[bool, HOST] = False
+    clip_size: Annotated[PositiveInt | None, HOST] = None
+    dataset_type: Annotated[str | None, HOST] = None
+    train_batchSize: Annotated[PositiveInt, OPTIMISATION] = 128
+    test_batchSize: Annotated[PositiveInt, SPEED] = 128
+    workers: Annotated[int, SPEED] = Field(8, ge=0)
+    use_data_augmentation: Annotated[bool, AUGMENTATION] = True
+    data_aug: Annotated[DataAug | None, AUGMENTATION] = None
+    mean: Annotated[tuple[float, float, float], INPUT] = (0.48145466, 0.4578275, 0.40821073)
+    std: Annotated[tuple[Positive, Positive, Positive], INPUT] = (0.26862954, 0.26130258, 0.27577711)
 
-    optimizer: Optimizer = Optimizer()
-    lr_scheduler: Literal[None] = None
-    nEpochs: int = Field(19, ge=0)
-    start_epoch: int = Field(0, ge=0)
-    save_epoch: PositiveInt = 1
-    rec_iter: PositiveInt = 100
-    log_dir: str | None = None
-    logdir: str | None = None
-    manualSeed: int | None = Field(1024, ge=0, lt=2**63)
-    save_ckpt: bool = True
-    save_feat: bool = False
-    save_avg: bool = True
-    SWA: bool = False
-    swa_start: int | None = None
-    dry_run: bool = False
-    mode: str | None = None
-    ddp: bool = False
-    local_rank: int = 0
-    task_target: str | None = None
-    loss_func: str = "cross_entropy"
-    losstype: str | None = None
-    metric_scoring: Literal["auc", "acc", "eer", "ap"] = "auc"
-    cuda: bool = True
-    cudnn: bool = True
+    optimizer: Annotated[Optimizer, OPTIMISATION] = Optimizer()
+    lr_scheduler: Annotated[Literal[None], HOST] = None
+    nEpochs: Annotated[int, LENGTH] = Field(19, ge=0)
+    start_epoch: Annotated[int, OPTIMISATION] = Field(0, ge=0)
+    save_epoch: Annotated[PositiveInt, HOST] = 1
+    rec_iter: Annotated[PositiveInt, HOST] = 100
+    log_dir: Annotated[str | None, HOST] = None
+    logdir: Annotated[str | None, HOST] = None
+    manualSeed: Annotated[int | None, OPTIMISATION] = Field(1024, ge=0, lt=2**63)
+    save_ckpt: Annotated[bool, HOST] = True
+    save_feat: Annotated[bool, HOST] = False
+    save_avg: Annotated[bool, HOST] = True
+    SWA: Annotated[bool, HOST] = False
+    swa_start: Annotated[int | None, HOST] = None
+    dry_run: Annotated[bool, HOST] = False
+    mode: Annotated[str | None, HOST] = None
+    ddp: Annotated[bool, SPEED] = False
+    local_rank: Annotated[int, SPEED] = 0
+    task_target: Annotated[str | None, HOST] = None
+    loss_func: Annotated[str, HOST] = "cross_entropy"
+    losstype: Annotated[str | None, HOST] = None
+    metric_scoring: Annotated[Literal["auc", "acc", "eer", "ap"], HOST] = "auc"
+    cuda: Annotated[bool, SPEED] = True
+    cudnn: Annotated[bool, SPEED] = True
 
     lnclip: Settings = Settings()
 
@@ -260,3 +288,55 @@ class Config(_Section):
         if self.lnclip.augmentation == "deepfakebench" and self.data_aug is None:
             raise ValueError("lnclip.augmentation: deepfakebench needs the data_aug section")
         return self
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any], source: str = "configuration") -> "Config":
+        """Validate a mapping, which ``source`` (a file's name) holds.
+
+        Raises:
+            LNCLIPError: keys or values are wrong; one line for all of them.
+        """
+        return validate(cls, mapping, source)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as JSON and YAML write it, every default filled in."""
+        return self.model_dump(mode="json")
+
+    def replace(self, changes: Mapping[str, Any]) -> "Config":
+        """A validated copy with other values.
+
+        Args:
+            changes: values by dotted key: ``{"lnclip.slerp.enabled": False, "workers": 0}``.
+
+        Raises:
+            LNCLIPError: a key or value is wrong.
+        """
+        return type(self).from_dict(overridden(self.to_dict(), changes))
+
+    def predicting(self) -> dict[str, Any]:
+        """What the predictions of given weights depend on, by key (``compression``, ``lnclip.resize``), as JSON.
+
+        A field without a role counts as one of these.
+        """
+        return {key: value for key, value in entries(self.to_dict()) if role_of(key).predicts}
+
+
+def entries(config: Mapping[str, Any]):
+    """The keys of a configuration's top level and of ``lnclip``, dotted, with their values."""
+    for key, value in config.items():
+        if key == "lnclip" and isinstance(value, Mapping):
+            yield from ((f"lnclip.{name}", ours) for name, ours in value.items())
+        else:
+            yield key, value
+
+
+def role_of(key: str) -> Role:
+    """The role of a dotted key: its own, else that of the section it stands in; ``UNKNOWN`` where neither has one."""
+    model, role = Config, UNKNOWN
+    for part in key.split("."):
+        field = model.model_fields.get(part) if model else None
+        if field is None:
+            break
+        role = next((entry for entry in field.metadata if isinstance(entry, Role)), role)
+        model = section_of(field.annotation)
+    return role

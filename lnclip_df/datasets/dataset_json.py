@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError, shown
 from lnclip_df.core.files import read_json, write_json
 
@@ -91,7 +92,7 @@ def frame_path(frame: str, data_root, rgb_dir) -> Path:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def read_videos(config: dict, names: list[str], split: str) -> list[Video]:
+def read_videos(config: Config, names: list[str], split: str) -> list[Video]:
     """Read the videos of some datasets' split from ``{dataset_json_folder}/{name}.json``.
 
     A dataset of the FaceForensics++ family, or one whose splits hold only compression levels, gives the level
@@ -174,7 +175,7 @@ def _frame_lists(value, key="") -> Iterator[tuple[str, Any]]:
 
 
 def _dataset_file(config, name):
-    folder = Path(config["lnclip"]["data_root"]) / config["dataset_json_folder"]
+    folder = Path(config.lnclip.data_root) / config.dataset_json_folder
     path = folder / f"{name}.json"
     if path.is_file():
         return path
@@ -187,7 +188,7 @@ def _dataset_file(config, name):
 
 def _videos(config, path, name, split) -> Iterator[Video]:
     is_c40 = name.endswith("_c40") and name[:-4] in COMPRESSED
-    stem, compression = (name[:-4], "c40") if is_c40 else (name, config["compression"])
+    stem, compression = (name[:-4], "c40") if is_c40 else (name, config.compression)
     classes = read_classes(path, stem)
     for label_name in classes:
         key = f"{stem}.{label_name}.{split}"
@@ -214,7 +215,7 @@ def _read_record(config, path, key, record) -> tuple[int, tuple[str, ...], str |
     """A video's label, its sorted frames and its method, from ``{"label": name, "frames": [path, ...]}``."""
     if not isinstance(record, dict) or not {"label", "frames"} <= set(record):
         raise LNCLIPError(f"{path}: {key} is {shown(record)}, not a video's label and frames")
-    known, label = config["label_dict"], record["label"]
+    known, label = config.label_dict, record["label"]
     if not isinstance(label, str) or label not in known:
         near = difflib.get_close_matches(str(label), known, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
@@ -222,7 +223,7 @@ def _read_record(config, path, key, record) -> tuple[int, tuple[str, ...], str |
     frames, method = record["frames"], record.get("method")
     if not _are_paths(frames):
         raise LNCLIPError(f"{path}: {key}.frames is {shown(frames)}, not a list of paths")
-    if not frames and config["lnclip"]["missing_frames"] == "error":
+    if not frames and config.lnclip.missing_frames == "error":
         raise LNCLIPError(f"{path}: {key}.frames is empty; fix the file, or set lnclip.missing_frames: skip")
     if not frames:
         logger.warning("%s: %s has no frames and is left out", path, key)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.dataset_json import Video
 from lnclip_df.datasets.frames import read_frame
@@ -31,7 +32,7 @@ class FrameDataset(Dataset):
 
     def __init__(
         self,
-        config: dict,
+        config: Config,
         videos: list[Video],
         *,
         frames_per_video: int,
@@ -63,9 +64,9 @@ class FrameDataset(Dataset):
         try:
             image = self.read(video, frame)
         except LNCLIPError:
-            if self.config["lnclip"]["missing_frames"] == "error":
+            if self.config.lnclip.missing_frames == "error":
                 raise
-            return {"skipped": frame, "size": self.config["resolution"]}
+            return {"skipped": frame, "size": self.config.resolution}
         if self.transform is None:
             tensor = model_input(image, self.config)
         else:

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.dataset_json import Video, frame_path
 from lnclip_df.datasets.lmdb import database_path, lmdb_key, read_value
@@ -12,7 +13,7 @@ from lnclip_df.media.recipe import HEAD, count_recipes
 from lnclip_df.media.sampling import evenly_spaced_round
 
 
-def read_frame(config: dict, dataset: str, frame: str) -> np.ndarray:
+def read_frame(config: Config, dataset: str, frame: str) -> np.ndarray:
     """Read one frame.
 
     Args:
@@ -36,7 +37,7 @@ def read_frame(config: dict, dataset: str, frame: str) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def crop_recipes(config: dict, videos: list[Video], max_videos: int = 256) -> dict[str, int]:
+def crop_recipes(config: Config, videos: list[Video], max_videos: int = 256) -> dict[str, int]:
     """Count the recipes that the crops of some videos carry.
 
     Args:
@@ -59,12 +60,12 @@ def crop_recipes(config: dict, videos: list[Video], max_videos: int = 256) -> di
 
 def _read_bytes(config, dataset, frame, size=-1) -> tuple[bytes, str]:
     """The first ``size`` bytes (all by default) of a frame's PNG, and where it is stored."""
-    data_root = Path(config["lnclip"]["data_root"])
-    if config["lmdb"]:
-        path, key = database_path(data_root / config["lmdb_dir"], dataset), lmdb_key(frame)
+    data_root = Path(config.lnclip.data_root)
+    if config.lmdb:
+        path, key = database_path(data_root / config.lmdb_dir, dataset), lmdb_key(frame)
         data = read_value(path, key)
         return data if size < 0 else data[:size], f"{key} in {path}"
-    path = frame_path(frame, data_root, config["rgb_dir"])
+    path = frame_path(frame, data_root, config.rgb_dir)
     try:
         if path.exists() and not path.is_file():  # a pipe would block
             raise LNCLIPError(f"frame {path} is not a regular file")

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from lnclip_df.config.loading import bench_configs, read_yaml, validate
+from lnclip_df.config.loading import bench_configs, read_yaml
+from lnclip_df.config.validation import validate
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.table_formats import TABLE_FORMATS
 

@@ -46,7 +46,7 @@ def run_demo(out="runs/demo", seed: int = 0, *, workers: int | None = None, prog
     faces = make_data(out, seed, workers, progress)
     config = demo_config(out, seed)
 
-    logger.info("3/6 training %d epochs on the CPU …", config["nEpochs"] + 1)
+    logger.info("3/6 training %d epochs on the CPU …", config.nEpochs + 1)
     untrained = _save_untrained(config, out / "untrained" / "untrained.safetensors")
     train(config, out / "trained", resume=True, accelerator="cpu", devices=1, progress=progress)
 
@@ -108,8 +108,8 @@ def demo_config(out: Path, seed: int):
     """The configuration of the demo's training: ``demo.yaml`` on the data in ``out``."""
     from lnclip_df.config.loading import load_config
 
-    settings = {"lnclip.data_root": out.resolve(), "manualSeed": seed, "lnclip.backbone.seed": seed}
-    return load_config("demo.yaml", [f"{key}={value}" for key, value in settings.items()])
+    settings = {"lnclip.data_root": str(out.resolve()), "manualSeed": seed, "lnclip.backbone.seed": seed}
+    return load_config("demo.yaml", settings)
 
 
 def _save_untrained(config, path):
@@ -118,7 +118,7 @@ def _save_untrained(config, path):
 
     from lnclip_df.weights import build_detector, save_weights
 
-    torch.manual_seed(config["manualSeed"])
+    torch.manual_seed(config.manualSeed)
     save_weights(build_detector(config), path, {"config": config})
     return path
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lnclip_df.config.loading import bench_configs, load_config, read_yaml, validate
+from lnclip_df.config.loading import bench_configs, load_config, read_yaml
+from lnclip_df.config.validation import validate
 from lnclip_df.core.errors import LNCLIPError
 
 MEAN = "mean"  # the cross-dataset mean, where a figure names it as its column
@@ -122,7 +123,7 @@ def recipe(row: PublishedRow) -> dict | None:
     """
     if row.yaml is None:
         return None
-    config, stated = load_config(row.yaml), reference().stated
+    config, stated = load_config(row.yaml).to_dict(), reference().stated
     tested = config | {"frame_num": config["frame_num"]["test"]}
     return {"train": _chosen(config, stated.train), "test": _chosen(tested, stated.test)}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 import lnclip_df
+from lnclip_df.config.schema import Config, entries, role_of
 from lnclip_df.core.devices import choose_device
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256, write_json
@@ -26,13 +27,9 @@ from lnclip_df.weights.restore import restore_detector
 
 logger = logging.getLogger(__name__)
 
-# The keys that a prediction depends on; the rest (training, other data sets, speed) cannot change it.
-PREDICTS = ("compression", "rgb_dir", "lmdb", "lmdb_dir", "frame_num", "resolution", "mean", "std")
-PREDICTS_LNCLIP = ("backbone", "normalize", "precision", "resize", "missing_frames", "data_root")
-
 
 def test(
-    config: dict, weights, out, *, datasets=None, device=None, progress: bool = True, save_features: bool = False
+    config: Config, weights, out, *, datasets=None, device=None, progress: bool = True, save_features: bool = False
 ) -> dict:
     """Predict every frame of some data sets' test split, and measure frames and videos.
 
@@ -66,7 +63,7 @@ def test(
     device = choose_device(device)
     provenance = {
         "weights": {"path": str(weights), "sha256": sha256(path), "epoch": facts.get("epoch")},
-        "train_dataset": facts.get("config", config).get("train_dataset", []),
+        "train_dataset": facts.get("config", config.to_dict()).get("train_dataset", []),
         "train_crops": facts.get("crops", {}),
         "config_sha256": _digest(_what_predicts(config)),
         **_record(config, facts, device),
@@ -80,7 +77,7 @@ def test(
             "split": "test",
             "videos_sha256": _digest(_identity(videos[name])),
             "crops": crops,
-            "faces_missing": sum(max(0, config["frame_num"]["test"] - len(video.frames)) for video in videos[name]),
+            "faces_missing": sum(max(0, config.frame_num.test - len(video.frames)) for video in videos[name]),
         }
         results[name] = _finished(out, name, identity)
         if results[name] is None or (save_features and not has_features(features_file(out, name), identity)):
@@ -93,9 +90,9 @@ def test(
 def _test_one(config, detector, videos, out, identity, device, progress, save_features):
     started = time.monotonic()
     name = identity["dataset"]
-    frames = FrameDataset(config, videos, frames_per_video=config["frame_num"]["test"])
+    frames = FrameDataset(config, videos, frames_per_video=config.frame_num.test)
     order = EpochSampler(len(frames), seed=0, shuffle=False)
-    loader = make_loader(frames, order, batch_size=config["test_batchSize"], workers=config["workers"])
+    loader = make_loader(frames, order, batch_size=config.test_batchSize, workers=config.workers)
     table = score(detector, loader, device=device, title=name, progress=progress, features=save_features)
     if not table["frame"]:
         raise LNCLIPError(f"{name}: none of its {len(frames)} frames can be read, {table['skipped'][0]} the first")
@@ -165,12 +162,10 @@ def _warn_of_other_preprocessing(config, facts):
     trained = facts.get("config")
     if not trained:
         return
-    for key in ("resolution", "mean", "std", "compression"):
-        if trained.get(key) != config[key]:
-            logger.warning("%s is %s here and was %s in training", key, config[key], trained.get(key))
-    before, now = trained.get("lnclip", {}).get("resize"), config["lnclip"]["resize"]
-    if before != now:
-        logger.warning("lnclip.resize is %s here and was %s in training", now, before)
+    before = dict(entries(trained))
+    for key, now in config.predicting().items():
+        if role_of(key).stage == "input" and before.get(key) != now:
+            logger.warning("%s is %s here and was %s in training", key, now, before.get(key))
 
 
 def _warn_of_other_crops(name, crops, trained):
@@ -185,7 +180,7 @@ def _warn_of_other_crops(name, crops, trained):
 
 
 def _dataset_names(config, datasets):
-    names = list(dict.fromkeys(datasets or config["lnclip"]["benchmarks"] or config["test_dataset"]))
+    names = list(dict.fromkeys(datasets or config.lnclip.benchmarks or config.test_dataset))
     if not names:
         raise LNCLIPError("no data set to test on: name one with --datasets, lnclip.benchmarks or test_dataset")
     for name in names:
@@ -195,13 +190,18 @@ def _dataset_names(config, datasets):
 
 
 def _what_predicts(config):
-    return [{key: config[key] for key in PREDICTS}, {key: config["lnclip"][key] for key in PREDICTS_LNCLIP}]
+    """DeepfakeBench's keys and ours, apart: the form whose digest predictions carry."""
+    top, ours = {}, {}
+    for key, value in config.predicting().items():
+        section = ours if key.startswith("lnclip.") else top
+        section[key.removeprefix("lnclip.")] = value
+    return [top, ours]
 
 
 def _record(config, facts, device):
     """What a figure owes to training and to the test's settings, kept beside it so that two figures can be compared."""
     settings, ours = _what_predicts(config)
-    settings["frame_num"] = config["frame_num"]["test"]
+    settings["frame_num"] = config.frame_num.test
     trained = {key: value for key, value in facts.get("config", {}).items() if key != "label_dict"}
     return {
         "trained": {"config": trained, "seed": facts.get("seed"), "selection": facts.get("selection")},

@@ -1,27 +1,12 @@
 """What made a figure, field by field from cause to effect."""
 
+from lnclip_df.config.roles import STAGES
+from lnclip_df.config.schema import role_of
 from lnclip_df.core.nested import flatten
 from lnclip_df.core.tables import MISSING, show
 from lnclip_df.evaluation.runs import Run
 
-# Keys of a training's YAML that cannot change what is learnt: where things lie, how fast, what is kept.
-NO_CAUSE = {
-    "model_name", "backbone_name", "backbone_config", "pretrained", "weights_path", "all_dataset", "test_dataset",
-    "train_dataset", "rgb_dir", "lmdb", "lmdb_dir", "dataset_json_folder", "label_dict", "frame_num.test",
-    "frame_num.val", "with_mask", "with_landmark", "video_mode", "clip_size", "dataset_type", "test_batchSize",
-    "workers", "optimizer.adam.lr", "optimizer.sgd", "lr_scheduler", "save_epoch", "rec_iter", "log_dir", "logdir",
-    "manualSeed", "save_ckpt", "save_feat", "save_avg", "SWA", "swa_start", "dry_run", "mode", "ddp", "local_rank",
-    "task_target", "loss_func", "losstype", "metric_scoring", "cuda", "cudnn", "lnclip.benchmarks", "lnclip.data_root",
-    "lnclip.activation_checkpointing", "lnclip.compile", "use_data_augmentation",
-}  # fmt: skip
-# The order of the others: data, model, loss, optimisation; what is not named here comes before the last.
-ORDER = (
-    "compression", "frame_num", "resolution", "mean", "std", "lnclip.resize", "lnclip.missing_frames",
-    "lnclip.augmentation", "data_aug", "lnclip.backbone", "lnclip.tune", "lnclip.normalize", "lnclip.loss",
-    "lnclip.slerp", "optimizer", "lnclip.schedule", "train_batchSize", "start_epoch", "nEpochs", "lnclip.precision",
-    "", "lnclip.val_dataset",
-)  # fmt: skip
-LOCATIONS = {"rgb_dir", "lmdb", "lmdb_dir"}  # of a test's settings: where the frames lie
+SAID_ABOVE = {"train_dataset", "manualSeed"}  # of a training's YAML: they have fields of their own
 OF_DATASET = ("crops", "video list", "videos", "frames", "unreadable frames", "faces missing")
 
 
@@ -37,7 +22,8 @@ def record(run: Run, dataset: str) -> dict:
     fields |= {key: trained.get(key) for key in ("seed", "selection")}
     weights = facts.get("weights") or {}
     fields |= {"epoch": weights.get("epoch"), "weights": weights.get("sha256")}
-    fields |= {f"test.{key}": value for key, value in _recorded(facts.get("predicted") or {}) if key not in LOCATIONS}
+    tested = _recorded(facts.get("predicted") or {})
+    fields |= {f"test.{key}": value for key, value in tested if not role_of(key).location}
     fields |= {
         "test settings": facts.get("config_sha256"),
         "crops": sorted(facts.get("crops") or {}) or None,
@@ -77,17 +63,11 @@ def short(value: object) -> str:
 
 
 def _training(config):
-    flat = {key: value for key, value in _recorded(config) if key not in NO_CAUSE}
+    """The keys of a training's YAML that change what is learnt, in the order of the stages at which they act."""
+    flat = {key: value for key, value in _recorded(config) if role_of(key).trains and key not in SAID_ABOVE}
     if flat.get("lnclip.augmentation") != "deepfakebench":
         flat = {key: value for key, value in flat.items() if not key.startswith("data_aug")}
-    return dict(sorted(flat.items(), key=lambda item: _rank(item[0])))
-
-
-def _rank(key):
-    for rank, prefix in enumerate(ORDER):
-        if prefix and (key == prefix or key.startswith(f"{prefix}.")):
-            return rank
-    return ORDER.index("")
+    return dict(sorted(flat.items(), key=lambda item: STAGES.index(role_of(item[0]).stage)))
 
 
 def _recorded(settings):

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lnclip_df.config.loading import settings
+from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.models.backbones import build_backbone
 from lnclip_df.models.sphere import alignment, normalize, slerp_augment, uniformity
@@ -36,10 +36,10 @@ class LNCLIPDetector(nn.Module):
     torch.Size([3])
     """
 
-    def __init__(self, config: dict, backbone: nn.Module | None = None):
+    def __init__(self, config: Config, backbone: nn.Module | None = None):
         super().__init__()
         self.config = config
-        self.settings = settings(config)
+        self.settings = config.lnclip
         self.backbone = self._random_backbone() if backbone is None else backbone
         self.head = nn.Linear(self.backbone.width, 2)
         self._freeze()

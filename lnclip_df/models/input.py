@@ -5,6 +5,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from lnclip_df.config.schema import Config
+
 
 def resize(image: np.ndarray, size: int, how: str) -> np.ndarray:
     """Resize a frame to ``size`` × ``size``.
@@ -32,10 +34,10 @@ def normalize(image: np.ndarray, mean, std) -> torch.Tensor:
     return tensor.sub_(mean).div_(std)
 
 
-def model_input(image: np.ndarray, config: dict) -> torch.Tensor:
+def model_input(image: np.ndarray, config: Config) -> torch.Tensor:
     """Resize and normalise a frame as the configuration says: uint8 H×W×3 to float32 3×R×R.
 
     R is ``resolution``; ``lnclip.resize``, ``mean`` and ``std`` are the other settings read.
     """
-    resized = resize(image, config["resolution"], config["lnclip"]["resize"])
-    return normalize(resized, config["mean"], config["std"])
+    resized = resize(image, config.resolution, config.lnclip.resize)
+    return normalize(resized, config.mean, config.std)

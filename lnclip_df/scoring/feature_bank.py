@@ -53,7 +53,7 @@ def make_bank(scorer, out, *, datasets=(), split: str = "train", frames: int = 8
     from lnclip_df.datasets.dataset_json import read_videos
     from lnclip_df.datasets.frame_dataset import FrameDataset
 
-    names = list(dict.fromkeys(datasets or scorer.config["train_dataset"]))
+    names = list(dict.fromkeys(datasets or scorer.config.train_dataset))
     if not names:
         raise LNCLIPError("datasets: the bank needs one; name it here, or as train_dataset in the configuration")
     if frames < 1:
@@ -165,7 +165,7 @@ def _scored(scorer, frames, names, progress):
     from lnclip_df.evaluation.predict import make_loader, score
 
     order = EpochSampler(len(frames), seed=0, shuffle=False)
-    sizes = {"batch_size": scorer.config["test_batchSize"], "workers": scorer.config["workers"]}
+    sizes = {"batch_size": scorer.config.test_batchSize, "workers": scorer.config.workers}
     loader = make_loader(frames, order, **sizes)
     table = score(scorer.detector, loader, device=scorer.device, title="bank", progress=progress, features=True)
     skipped = table["skipped"]
@@ -186,7 +186,7 @@ def _row(video):
 def _facts(scorer, names, split, frames):
     import lnclip_df
 
-    lnclip = scorer.config["lnclip"]
+    lnclip = scorer.config.lnclip
     return {
         "lnclip_df": lnclip_df.__version__,
         "format": FORMAT,
@@ -194,9 +194,9 @@ def _facts(scorer, names, split, frames):
         "datasets": names,
         "split": split,
         "frames": frames,
-        "compression": scorer.config["compression"],
-        "resize": lnclip["resize"],
-        "precision": lnclip["precision"],
+        "compression": scorer.config.compression,
+        "resize": lnclip.resize,
+        "precision": lnclip.precision,
     }
 
 

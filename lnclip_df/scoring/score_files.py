@@ -79,13 +79,11 @@ def score_files(
 
 def _provenance(scorer, options, annotate_to, explain_to, bank):
     """What a row depends on."""
-    computed = {key: scorer.config["lnclip"][key] for key in ("precision", "resize", "normalize", "backbone")}
-    computed |= {key: scorer.config[key] for key in ("resolution", "mean", "std")}
     chosen = asdict(options)
     del chosen["batch_size"]
     folders = {"annotated": annotate_to, "explained": explain_to}
     return {
-        **computed,
+        **scorer.config.predicting(),
         **chosen,
         **{name: None if folder is None else str(Path(folder).resolve()) for name, folder in folders.items()},
         "bank": None if bank is None else sha256(bank),

@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from lnclip_df.config.schema import Config
 from lnclip_df.core.devices import choose_device, cpu_is_faster_in_bf16, usable_cores
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256
@@ -58,7 +59,7 @@ class Scorer:
         temperature: of the calibration beside the weights; None without one.
     """
 
-    def __init__(self, detector, config: dict, *, device, weights: dict, threshold: float = 0.5, temperature=None):
+    def __init__(self, detector, config: Config, *, device, weights: dict, threshold: float = 0.5, temperature=None):
         if not 0 <= threshold <= 1:
             raise LNCLIPError(f"threshold: {threshold} received; accepted is a number, 0 to 1")
         self.detector, self.config, self.device = detector, config, device
@@ -218,11 +219,11 @@ def load(
     path = find_weights(weights)
     chosen = choose_device(device)
     settings = config_for(path, config, overrides)
-    settings["lnclip"]["precision"] = _precision(precision, chosen, settings["lnclip"]["precision"])
+    settings = settings.replace({"lnclip.precision": _precision(precision, chosen, settings.lnclip.precision)})
     detector, facts = restore_detector(settings, path)
     unsaid = config is None and "config" not in facts and not (path.parent / "config.yaml").is_file()
     if facts["load"]["format"].startswith("GenD") and unsaid and not _set(overrides, "lnclip.resize"):
-        settings["lnclip"]["resize"] = "clip"
+        settings = settings.replace({"lnclip.resize": "clip"})
     known = {
         "path": str(path),
         "sha256": sha256(path),
@@ -230,7 +231,7 @@ def load(
         "crops": facts.get("crops", {}),
     }
     calibration = _calibration(path.parent / CALIBRATION, known["sha256"])
-    logger.info("computing on %s in %s", chosen, settings["lnclip"]["precision"])
+    logger.info("computing on %s in %s", chosen, settings.lnclip.precision)
     return Scorer(
         detector.to(chosen), settings, device=chosen, weights=known, temperature=calibration.get("temperature"),
         threshold=calibration.get("threshold", 0.5) if threshold is None else threshold,

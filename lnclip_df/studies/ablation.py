@@ -65,7 +65,7 @@ def _config(step, seed, overrides, demo):
     last = [*overrides, f"manualSeed={seed}"]
     if demo is None:
         return load_config(yaml, last)
-    ours = load_config(yaml)["lnclip"]
+    ours = load_config(yaml).to_dict()["lnclip"]
     ablated = [f"lnclip.{key}={_at(ours, key)}" for key in ABLATED]
     swap = demo.by_method[0]
     return load_config(demo.config, [*demo.overrides(train=swap, val=swap), *ablated, *last])

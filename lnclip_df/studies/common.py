@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256, write_json, write_text
 from lnclip_df.core.names import split_names
@@ -56,7 +57,7 @@ class Trial:
 
     group: str
     seed: int
-    config: dict
+    config: Config
     tests: tuple[str, ...]
     before: tuple[str, ...] = ()
 
@@ -116,7 +117,7 @@ def run_trial(trial: Trial, out, place: str = "", *, accelerator="auto", progres
     stored = read_json(file) if file.is_file() else {"made_from": made_from(trial)}
     _check_same(stored["made_from"], made_from(trial), folder)
     state = read_last(folder, trial.config)
-    epochs, result = trial.config["nEpochs"], stored.get("result")
+    epochs, result = trial.config.nEpochs, stored.get("result")
     if state is not None and state["epoch"] > epochs:
         raise LNCLIPError(f"{folder}: trained to epoch {state['epoch']}, above nEpochs {epochs}; give another --out")
     tested = {name: sha256(dataset_json(trial.config, name)) for name in trial.tests}
@@ -137,7 +138,7 @@ def run_trial(trial: Trial, out, place: str = "", *, accelerator="auto", progres
     result = {
         "group": trial.group,
         "seed": trial.seed,
-        "trained": [*trial.before, *trial.config["train_dataset"]],
+        "trained": [*trial.before, *trial.config.train_dataset],
         "history": made["history"],
         "best": made["best"],
         "steps_per_epoch": read_last(folder, trial.config)["steps_per_epoch"],
@@ -151,15 +152,15 @@ def run_trial(trial: Trial, out, place: str = "", *, accelerator="auto", progres
 
 def made_from(trial: Trial) -> dict:
     """SHA-256 of the files that a training is made from: its data sets' JSONs and the weights that it starts from."""
-    ours = trial.config["lnclip"]
-    names = [*trial.config["train_dataset"], *ours["replay"]["datasets"], *ours["val_dataset"]]
+    ours = trial.config.lnclip
+    names = [*trial.config.train_dataset, *ours.replay.datasets, *ours.val_dataset]
     files = {f"{name}.json": sha256(dataset_json(trial.config, name)) for name in dict.fromkeys(names)}
-    return files | ({} if ours["start_from"] is None else {"lnclip.start_from": sha256(ours["start_from"])})
+    return files | ({} if ours.start_from is None else {"lnclip.start_from": sha256(ours.start_from)})
 
 
-def dataset_json(config: dict, name: str) -> Path:
+def dataset_json(config: Config, name: str) -> Path:
     """Where a data set's JSON lies."""
-    return Path(config["lnclip"]["data_root"]) / config["dataset_json_folder"] / f"{name}.json"
+    return Path(config.lnclip.data_root) / config.dataset_json_folder / f"{name}.json"
 
 
 def _is(path, digest):
@@ -178,10 +179,10 @@ def _check_data(trials):
 
     needed = {}
     for trial in trials:
-        config, ours = trial.config, trial.config["lnclip"]
+        config, ours = trial.config, trial.config.lnclip
         if not trial.tests:
             raise LNCLIPError("no data set to test on: name them with --datasets or lnclip.benchmarks")
-        splits = {"train": [*config["train_dataset"], *ours["replay"]["datasets"]], "val": ours["val_dataset"]}
+        splits = {"train": [*config.train_dataset, *ours.replay.datasets], "val": ours.val_dataset}
         for split, names in (splits | {"test": trial.tests}).items():
             needed |= {(name, split): config for name in names}
     absent = {name for (name, _), config in needed.items() if not dataset_json(config, name).is_file()}
@@ -248,9 +249,9 @@ def quoted(path) -> str:
     return json.dumps(str(path))
 
 
-def sets_to_test(config: dict, datasets: Iterable[str]) -> tuple[str, ...]:
+def sets_to_test(config: Config, datasets: Iterable[str]) -> tuple[str, ...]:
     """What is tested: the data sets named, else ``lnclip.benchmarks``, else ``test_dataset``."""
-    return tuple(split_names(datasets) or config["lnclip"]["benchmarks"] or config["test_dataset"])
+    return tuple(split_names(datasets) or config.lnclip.benchmarks or config.test_dataset)
 
 
 def is_cross(trained: Iterable[str], tested: str) -> bool:

@@ -86,7 +86,7 @@ def _configs(steps, seed, overrides, demo):
 
 
 def _steps(configs):
-    steps = [config["train_dataset"] for config in configs]
+    steps = [config.train_dataset for config in configs]
     names = [name for step in steps for name in step]
     if len(steps) < 2 or len(set(names)) < len(names) or not all(steps):
         shown = "; ".join(", ".join(step) or "none" for step in steps)

@@ -72,10 +72,10 @@ def _config(yaml, dataset, kind, seed, overrides, demo):
 
 def _check_subsets(trials):
     for trial in trials:
-        path = common.dataset_json(trial.config, trial.config["train_dataset"][0])
+        path = common.dataset_json(trial.config, trial.config.train_dataset[0])
         if not path.is_file():
             whole = path.with_name(path.name.removesuffix(f"-{trial.group}.json") + ".json")
-            raise LNCLIPError(f"no {path}; write it with: lnclip-df pairs {whole} --root {trial.config['rgb_dir']}")
+            raise LNCLIPError(f"no {path}; write it with: lnclip-df pairs {whole} --root {trial.config.rgb_dir}")
 
 
 def _report(out, results, total, demo):

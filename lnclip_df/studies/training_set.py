@@ -42,7 +42,7 @@ def study_training_set(
     for seed in tuple(seeds):
         loaded = list(_configs(configs, seed, overrides, demo))
         tests = common.sets_to_test(loaded[0], datasets or (_demo_sets(demo) if demo else ()))
-        groups = [" + ".join(config["train_dataset"]) for config in loaded]
+        groups = [" + ".join(config.train_dataset) for config in loaded]
         if len(set(groups)) < len(groups):
             raise LNCLIPError(f"two YAMLs train on the same data: {', '.join(groups)}; leave one out of --configs")
         trials += [Trial(group, seed, config, tests) for group, config in zip(groups, loaded, strict=True)]

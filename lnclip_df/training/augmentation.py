@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 
+from lnclip_df.config.schema import Config
 from lnclip_df.core.registry import Registry
 from lnclip_df.models.input import model_input, normalize, resize
 
@@ -60,9 +61,9 @@ class TrainTransform:
         config: ``lnclip.augmentation`` names the augmentation; there is none if ``use_data_augmentation`` is false.
     """
 
-    def __init__(self, config: dict):
+    def __init__(self, config: Config):
         self.config = config
-        name = config["lnclip"]["augmentation"] if config["use_data_augmentation"] else "none"
+        name = config.lnclip.augmentation if config.use_data_augmentation else "none"
         augmentation = AUGMENTATIONS.choose(name)
         self.augment = SeededCompose(augmentation.transforms(config))
         self.resize_first = augmentation.resize_first
@@ -72,11 +73,11 @@ class TrainTransform:
         config = self.config
         if not self.resize_first:
             return model_input(self.augment(image, seed), config)
-        image = resize(image, config["resolution"], config["lnclip"]["resize"])
-        return normalize(self.augment(image, seed), config["mean"], config["std"])
+        image = resize(image, config.resolution, config.lnclip.resize)
+        return normalize(self.augment(image, seed), config.mean, config.std)
 
 
-def paper(config: dict) -> list:
+def paper(config: Config) -> list:
     """The paper's list; kernel, sigma and probabilities (1 for all but the flip) are those of the released code."""
     shift = (-0.1, 0.1)
     return [
@@ -90,9 +91,9 @@ def paper(config: dict) -> list:
     ]
 
 
-def deepfakebench(config: dict) -> list:
+def deepfakebench(config: Config) -> list:
     """DeepfakeBench's training augmentation from ``data_aug``; as there, ``brightness_prob`` is not read."""
-    data_aug = config["data_aug"]
+    data_aug = config.data_aug
     low, high = data_aug["blur_limit"]
     return [
         A.HorizontalFlip(p=data_aug["flip_prob"]),

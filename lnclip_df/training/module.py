@@ -5,6 +5,7 @@ import hashlib
 import torch
 from lightning.pytorch import LightningModule
 
+from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset
 from lnclip_df.evaluation.metrics import video_metrics
@@ -28,8 +29,9 @@ class LNCLIPModule(LightningModule):
     """
 
     def __init__(
-        self, detector, config: dict, train_frames: FrameDataset, val_frames: FrameDataset, *, seed: int, progress: bool
-    ):
+        self, detector, config: Config, train_frames: FrameDataset, val_frames: FrameDataset, *, seed: int,
+        progress: bool,
+    ):  # fmt: skip
         super().__init__()
         self.detector = detector
         self.config = config
@@ -47,26 +49,26 @@ class LNCLIPModule(LightningModule):
 
     def setup(self, stage):
         self.seed = self.train_frames.seed = self.trainer.strategy.broadcast(self.seed)
-        self.val_loader = self._loader(self.val_frames, self.config["test_batchSize"], shuffle=False)
+        self.val_loader = self._loader(self.val_frames, self.config.test_batchSize, shuffle=False)
 
     def train_dataloader(self):
-        return self._loader(self.train_frames, self.config["train_batchSize"], shuffle=True)
+        return self._loader(self.train_frames, self.config.train_batchSize, shuffle=True)
 
     def _loader(self, frames, batch_size, *, shuffle):
         rank, world_size = self.global_rank, self.trainer.world_size
         order = EpochSampler(len(frames), seed=self.seed, shuffle=shuffle, rank=rank, world_size=world_size)
         order.set_epoch(self.current_epoch)
-        return make_loader(frames, order, batch_size=batch_size, workers=self.config["workers"])
+        return make_loader(frames, order, batch_size=batch_size, workers=self.config.workers)
 
     def configure_optimizers(self):
-        adam = self.config["optimizer"]["adam"]
+        adam = self.config.optimizer.adam
         optimizer = torch.optim.Adam(
             self._trained().values(),
-            lr=adam["lr"],
-            betas=(adam["beta1"], adam["beta2"]),
-            eps=adam["eps"],
-            weight_decay=adam["weight_decay"],
-            amsgrad=adam["amsgrad"],
+            lr=adam.lr,
+            betas=(adam.beta1, adam.beta2),
+            eps=adam.eps,
+            weight_decay=adam.weight_decay,
+            amsgrad=adam.amsgrad,
         )
         if self._optimizer_state is not None:
             optimizer.load_state_dict(self._optimizer_state)

@@ -9,19 +9,13 @@ import yaml
 from lightning.pytorch.callbacks import Checkpoint
 
 from lnclip_df.config.loading import load_config
+from lnclip_df.config.schema import Config, role_of
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import atomic_path, write_json, write_text
 from lnclip_df.training.module import best_epoch
 from lnclip_df.weights import save_weights
 
 logger = logging.getLogger(__name__)
-
-# What may differ between a training and its resumption: how long, how fast, and where the same data lie.
-MAY_CHANGE = {
-    "nEpochs", "workers", "test_batchSize", "all_dataset", "test_dataset", "lnclip.benchmarks", "rgb_dir", "lmdb",
-    "lmdb_dir", "dataset_json_folder", "lnclip.data_root", "log_dir", "logdir", "rec_iter", "save_epoch", "save_ckpt",
-    "save_feat", "save_avg", "cuda", "cudnn", "ddp", "local_rank", "lnclip.compile", "lnclip.activation_checkpointing",
-}  # fmt: skip
 
 
 class Outputs(Checkpoint):
@@ -31,13 +25,13 @@ class Outputs(Checkpoint):
     the best so far) and ``history.json``. Each file is written whole or not at all.
     """
 
-    def __init__(self, out, config: dict, crops: dict[str, int]):
+    def __init__(self, out, config: Config, crops: dict[str, int]):
         self.out, self.config, self.crops = Path(out), config, crops
         self.interrupted = False
 
     def on_fit_start(self, trainer, module):
         if trainer.is_global_zero:
-            config = self.config | {"manualSeed": module.seed}
+            config = self.config.replace({"manualSeed": module.seed}).to_dict()
             write_text(self.out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
     def on_train_epoch_end(self, trainer, module):
@@ -68,11 +62,11 @@ class Outputs(Checkpoint):
     def _metadata(self, module):
         row = module.history[-1]
         return {
-            "config": self.config,
+            "config": self.config.to_dict(),
             "crops": self.crops,
             "epoch": row["epoch"],
             "seed": module.seed,
-            "selection": f"highest video AUROC on {', '.join(self.config['lnclip']['val_dataset'])} (val)",
+            "selection": f"highest video AUROC on {', '.join(self.config.lnclip.val_dataset)} (val)",
             "metric": row["val"],
         }
 
@@ -96,11 +90,11 @@ def last_checkpoint(out) -> Path:
     return Path(out) / "checkpoints" / "last.ckpt"
 
 
-def read_last(out, config: dict) -> dict | None:
+def read_last(out, config: Config) -> dict | None:
     """What ``LNCLIPModule.state`` gave after the last finished epoch in ``out``; None where none is finished.
 
     Raises:
-        LNCLIPError: the checkpoint is damaged, or its training had another configuration (but for ``MAY_CHANGE``).
+        LNCLIPError: the checkpoint is damaged, or a fixed key of the configuration (``config.roles``) has changed.
     """
     path = last_checkpoint(out)
     if not path.exists():
@@ -126,7 +120,7 @@ def _check_state(state, path, config):
         and set(state) == set(kinds)
         and all(isinstance(state[key], kind) for key, kind in kinds.items())
         and all(isinstance(row, dict) and isinstance(row.get("val"), dict) for row in state["history"])
-        and [row.get("epoch") for row in state["history"]] == list(range(config["start_epoch"], state["epoch"] + 1))
+        and [row.get("epoch") for row in state["history"]] == list(range(config.start_epoch, state["epoch"] + 1))
     )
     if not fits:
         raise LNCLIPError(f"{path} is not a checkpoint of ours, or not of this training; train to another --out")
@@ -153,11 +147,11 @@ def check_folder(out, *, unused: bool):
 
 
 def _check_same_config(path, config):
-    before, now = _flat(load_config(path)), _flat(config)
+    before, now = _flat(load_config(path).to_dict()), _flat(config.to_dict())
     if now["manualSeed"] is None:
         now["manualSeed"] = before.get("manualSeed")
     for key in [*now, *before]:
-        if key not in MAY_CHANGE and before.get(key) != now.get(key):
+        if role_of(key).fixed and before.get(key) != now.get(key):
             raise LNCLIPError(
                 f"cannot resume: {key} is {now.get(key)!r} and was {before.get(key)!r} in {path}; "
                 "set it back, or train to another --out"

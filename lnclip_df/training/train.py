@@ -13,6 +13,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import read_json, sha256, write_json
 from lnclip_df.datasets.dataset_json import read_videos
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 def train(
-    config: dict,
+    config: Config,
     out,
     *,
     resume: bool = False,
@@ -70,12 +71,12 @@ def train(
         KeyboardInterrupt: the user stopped it; ``resume`` goes on.
     """
     started, out = time.monotonic(), Path(out)
-    if config["start_epoch"] > config["nEpochs"]:
-        raise LNCLIPError(f"start_epoch {config['start_epoch']} is above nEpochs {config['nEpochs']}: nothing to train")
-    train_videos = _videos(config, config["train_dataset"], "train", "train_dataset")
-    val_videos = _videos(config, config["lnclip"]["val_dataset"], "val", "lnclip.val_dataset")
+    if config.start_epoch > config.nEpochs:
+        raise LNCLIPError(f"start_epoch {config.start_epoch} is above nEpochs {config.nEpochs}: nothing to train")
+    train_videos = _videos(config, config.train_dataset, "train", "train_dataset")
+    val_videos = _videos(config, config.lnclip.val_dataset, "val", "lnclip.val_dataset")
     state = read_last(out, config) if resume else None
-    epoch = config["start_epoch"] if state is None else state["epoch"] + 1
+    epoch = config.start_epoch if state is None else state["epoch"] + 1
     seed = _seed(config, state)
     train_videos = _unseen(train_videos + _replayed(config, seed), val_videos)
 
@@ -88,14 +89,14 @@ def train(
         train_frames = FrameDataset(
             config,
             train_videos,
-            frames_per_video=config["frame_num"]["train"],
+            frames_per_video=config.frame_num.train,
             transform=TrainTransform(config),
             seed=seed,
         )
         val_frames = FrameDataset(config, val_videos, frames_per_video=_val_frames(config))
         torch.manual_seed(seed)
         detector = build_detector(config)
-        if state is None and config["lnclip"]["start_from"]:
+        if state is None and config.lnclip.start_from:
             started_from = _start_from(detector, config)
             if trainer.is_global_zero:
                 write_json(out / "start.json", started_from)
@@ -106,7 +107,7 @@ def train(
             module.restore(state)
             if trainer.is_global_zero:
                 outputs.write_results(module)
-        if epoch <= config["nEpochs"]:
+        if epoch <= config.nEpochs:
             _fit(trainer, module, epoch, outputs)
 
     history = read_json(out / "history.json")["epochs"]
@@ -128,7 +129,7 @@ def _fit(trainer, module, epoch, outputs):
     except OSError as error:  # TensorBoard's files
         raise LNCLIPError(f"cannot write in {outputs.out}: {error.strerror or error}; --resume goes on") from error
     except torch.cuda.OutOfMemoryError as error:
-        batch = module.config["train_batchSize"]
+        batch = module.config.train_batchSize
         raise LNCLIPError(
             f"the device has not enough memory: lower train_batchSize (it is {batch}) or set "
             "lnclip.activation_checkpointing=true"
@@ -146,13 +147,13 @@ def _trainer(config, outputs, progress, switches):
         return Trainer(
             **switches,
             precision="32-true",
-            max_epochs=config["nEpochs"] + 1,
+            max_epochs=config.nEpochs + 1,
             callbacks=[outputs, _Bar()] if progress else [outputs],
             logger=TensorBoardLogger(outputs.out, name="", version="tensorboard"),
             enable_progress_bar=progress,
             enable_model_summary=False,
             use_distributed_sampler=False,
-            benchmark=config["cudnn"],
+            benchmark=config.cudnn,
         )
     except Exception as error:  # Lightning raises many kinds for switches that do not fit the machine
         shown = ", ".join(f"{name}={value}" for name, value in switches.items())
@@ -181,11 +182,11 @@ def _videos(config, names, split, key):
 
 def _replayed(config, seed):
     """The share of older training sets that is trained on again: the same videos in every epoch."""
-    replay = config["lnclip"]["replay"]
-    videos = read_videos(config, replay["datasets"], "train")
-    kept = share_of(videos, replay["share"], seed)
+    replay = config.lnclip.replay
+    videos = read_videos(config, replay.datasets, "train")
+    kept = share_of(videos, replay.share, seed)
     if kept:
-        logger.info("replaying %d of the %d videos of %s", len(kept), len(videos), ", ".join(replay["datasets"]))
+        logger.info("replaying %d of the %d videos of %s", len(kept), len(videos), ", ".join(replay.datasets))
     return kept
 
 
@@ -206,7 +207,7 @@ def _unseen(train_videos, val_videos):
 
 def _start_from(detector, config) -> dict:
     """Load the weights that training begins with; returns what they are."""
-    weights = config["lnclip"]["start_from"]
+    weights = config.lnclip.start_from
     path = find_weights(weights)
     tuned = detector.settings.tune
     whole = tuned != "all" and read_facts(read_metadata(path), path).get("format") != "delta"
@@ -223,13 +224,13 @@ def _start_from(detector, config) -> dict:
 
 
 def _val_frames(config):
-    return config["frame_num"]["val"] or config["frame_num"]["test"]
+    return config.frame_num.val or config.frame_num.test
 
 
 def _seed(config, state):
     if state is not None:
         return state["seed"]
-    return random.SystemRandom().randrange(2**32) if config["manualSeed"] is None else config["manualSeed"]
+    return random.SystemRandom().randrange(2**32) if config.manualSeed is None else config.manualSeed
 
 
 def _announce(out, resume, state, epoch):

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from lnclip_df.config.loading import validate
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_text
@@ -20,7 +19,7 @@ SUFFIXES = {"delta": ".safetensors", "full": ".safetensors", "transformers": "",
 _TRAVELS = ("crops", "epoch", "seed", "selection", "metric")
 
 
-def export(weights, out, format: str, config: dict, *, card=None, metrics=()) -> Path:
+def export(weights, out, format: str, config: Config, *, card=None, metrics=()) -> Path:
     """Write a detector's weights in another format, whole or not at all.
 
     Configuration, metrics and test vectors travel in the metadata; loading runs the vectors. The folder of
@@ -50,7 +49,7 @@ def export(weights, out, format: str, config: dict, *, card=None, metrics=()) ->
         detector, facts = _on_its_backbone(config, weights)
     else:
         detector, facts = restore_detector(config, weights)
-    metadata = {"config": config, "origin": facts["load"]["format"]}
+    metadata = {"config": config.to_dict(), "origin": facts["load"]["format"]}
     metadata |= {key: facts[key] for key in _TRAVELS if key in facts} | {"vectors": make_vectors(detector)}
     exported = facts_of(detector, format, metadata)
     text = model_card(out.name.removesuffix(SUFFIXES[format]), exported, trained=_trained(facts), tests=tests)
@@ -70,7 +69,7 @@ def _trained(facts):
     if "epoch" not in facts or "config" not in facts:
         return None
     try:
-        return validate(Config, facts["config"], facts["load"]["path"]).model_dump(mode="json")
+        return Config.from_dict(facts["config"], facts["load"]["path"])
     except LNCLIPError:  # of another version; the export goes by the one that was given
         return None
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import yaml
 
+from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError, printable
 from lnclip_df.core.files import read_json, sha256
 from lnclip_df.weights.formats import HUB_BACKBONES
@@ -97,7 +98,7 @@ def _metrics_files(paths):
         yield from found
 
 
-def model_card(name: str, facts: dict, *, trained: dict | None = None, tests=()) -> str:
+def model_card(name: str, facts: dict, *, trained: Config | None = None, tests=()) -> str:
     """The model card of exported weights, as the Hub's README.md.
 
     Args:
@@ -151,10 +152,9 @@ def _index_entry(result):
 
 def _base_model(trained):
     """The Hub's name of the model that was fine-tuned, where it is known."""
-    backbone = trained["lnclip"]["backbone"] if trained else {"pretrained": None}
-    if backbone["pretrained"] != "openai" or backbone["vision"]:
+    if trained is None or trained.lnclip.backbone.pretrained != "openai" or trained.lnclip.backbone.vision:
         return None
-    return next((theirs for theirs, ours in HUB_BACKBONES.items() if ours == backbone["name"]), None)
+    return next((theirs for theirs, ours in HUB_BACKBONES.items() if ours == trained.lnclip.backbone.name), None)
 
 
 def _figures(measured):
@@ -171,7 +171,7 @@ def _validation(facts, trained):
     """What training measured on its validation set at the epoch that was chosen."""
     if "metric" not in facts:
         return []
-    sets = trained["lnclip"]["val_dataset"] if trained else ["unknown"]
+    sets = trained.lnclip.val_dataset if trained else ["unknown"]
     return [{"dataset": ", ".join(sets), "split": "val", "figures": _figures(facts["metric"])}]
 
 
@@ -217,6 +217,7 @@ def _training(facts, trained):
 
 
 def _recipe(facts, trained):
+    trained = trained.to_dict()
     ours = trained["lnclip"]
     replay = ours["replay"]
     crops = facts.get("crops")

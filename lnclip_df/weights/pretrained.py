@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from lnclip_df.config.loading import settings
+from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.models.backbones import build_backbone
 from lnclip_df.models.backbones.clip import VisionTower
@@ -24,13 +24,13 @@ _CLIP_EXTRAS = re.compile(
 )
 
 
-def pretrained_backbone(config: dict) -> nn.Module:
+def pretrained_backbone(config: Config) -> nn.Module:
     """Build the backbone of a configuration with its pretrained weights, or random ones for ``pretrained: none``.
 
     Raises:
         LNCLIPError: see :func:`load_pretrained`.
     """
-    backbone, wanted = build_backbone(config), settings(config).backbone
+    backbone, wanted = build_backbone(config), config.lnclip.backbone
     if wanted.pretrained == "none":
         backbone.init_weights(wanted.seed)
     else:

@@ -1,11 +1,7 @@
 """A detector from a file of weights: which configuration it has, and where its backbone's own weights are had."""
 
-import tempfile
-from pathlib import Path
-
-import yaml
-
-from lnclip_df.config.loading import load_config
+from lnclip_df.config.loading import load_config, make_config
+from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.models.backbones import build_backbone
 from lnclip_df.models.detector import LNCLIPDetector
@@ -16,7 +12,7 @@ from lnclip_df.weights.pretrained import pretrained_backbone
 from lnclip_df.weights.read import read_metadata
 
 
-def config_for(weights, config=None, overrides=()) -> dict:
+def config_for(weights, config=None, overrides=()) -> Config:
     """The configuration of a file of weights.
 
     Args:
@@ -36,7 +32,7 @@ def config_for(weights, config=None, overrides=()) -> dict:
     return load_config(config or (beside if beside.is_file() else "lnclip.yaml"), overrides)
 
 
-def build_detector(config: dict) -> LNCLIPDetector:
+def build_detector(config: Config) -> LNCLIPDetector:
     """Build a detector with the pretrained (or random) backbone that its configuration names, in training mode.
 
     Raises:
@@ -45,7 +41,7 @@ def build_detector(config: dict) -> LNCLIPDetector:
     return LNCLIPDetector(config, pretrained_backbone(config))
 
 
-def restore_detector(config: dict, weights) -> tuple[LNCLIPDetector, dict]:
+def restore_detector(config: Config, weights) -> tuple[LNCLIPDetector, dict]:
     """Build a detector and load its weights.
 
     A delta holds LayerNorms and head: the rest comes from ``lnclip.backbone``, whose weights file or tag must be at
@@ -74,10 +70,6 @@ def restore_detector(config: dict, weights) -> tuple[LNCLIPDetector, dict]:
 
 
 def _saved_config(path, saved, overrides):
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "config.yaml"
-        file.write_text(yaml.safe_dump(saved), encoding="utf-8")
-        try:
-            return load_config(file, overrides)
-        except LNCLIPError as error:
-            raise LNCLIPError(str(error).replace(str(file), f"the configuration saved in {path}")) from error
+    if not isinstance(saved, dict):
+        raise LNCLIPError(f"the configuration saved in {path} is not a mapping of keys to values")
+    return make_config(saved, overrides, f"the configuration saved in {path}")

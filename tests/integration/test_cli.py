@@ -42,7 +42,7 @@ def test_waiting_threads_leave_their_core_unless_the_user_says_otherwise(monkeyp
 def test_weights_of_the_hub_have_no_folder_for_results(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     snapshot = tmp_path / "hub" / "models--owner--name" / "snapshots" / "abc123"
-    save_weights(tiny_detector(), snapshot / "model.safetensors", {"config": tiny_config()})
+    save_weights(tiny_detector(), snapshot / "model.safetensors", {"config": tiny_config().to_dict()})
     (tmp_path / "hub" / "models--owner--name" / "refs").mkdir()
     (tmp_path / "hub" / "models--owner--name" / "refs" / "main").write_text("abc123")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -109,7 +109,7 @@ def toy_yaml(tmp_path_factory):
     """A YAML on the tiny data set, as a user would write it."""
     root = make_toy(tmp_path_factory.mktemp("toy"))
     path = root / "toy.yaml"
-    path.write_text(yaml.safe_dump(configured(root, "nEpochs=0")))
+    path.write_text(yaml.safe_dump(configured(root, "nEpochs=0").to_dict()))
     return path
 
 

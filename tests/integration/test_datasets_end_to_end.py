@@ -58,7 +58,7 @@ def test_from_videos_to_figures(name, tmp_path):
     assert sorted(video.name for video in tested) == sorted(item.name for item in used)
     assert {video.label for video in tested} == {0, 1}
     weights = tmp_path / "weights.safetensors"
-    save_weights(LNCLIPDetector(config), weights, {"config": config})
+    save_weights(LNCLIPDetector(config), weights, {"config": config.to_dict()})
     result = lnclip_test(config, weights, tmp_path / "run", datasets=[name], device="cpu", progress=False)[name]
     assert result["videos"] == len(tested) and result["frames"] == 2 * len(tested) and result["skipped_frames"] == []
     assert 0 <= result["video"]["auroc"] <= 1 and set(result["crops"]) == {summary.recipe.fingerprint}

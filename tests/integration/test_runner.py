@@ -181,13 +181,13 @@ def test_a_seed_that_was_drawn_is_kept_on_resuming(toy, tmp_path):
     seed = read_json(tmp_path / "history.json")["seed"]
     run(toy, tmp_path, "manualSeed=null", "nEpochs=1", resume=True)
     assert read_json(tmp_path / "history.json")["seed"] == seed
-    assert load_config(tmp_path / "config.yaml")["manualSeed"] == seed
+    assert load_config(tmp_path / "config.yaml").manualSeed == seed
 
 
 @pytest.mark.slow
 def test_two_processes_share_an_epoch_and_its_validation(toy, tmp_path):
     config = tmp_path / "toy.yaml"
-    config.write_text(yaml.safe_dump(configured(toy, "train_batchSize=4", "nEpochs=0")))
+    config.write_text(yaml.safe_dump(configured(toy, "train_batchSize=4", "nEpochs=0").to_dict()))
     switches = ["--accelerator", "cpu", "--devices", "2", "--strategy", "ddp", "--quiet"]
     command = [sys.executable, "-m", "lnclip_df", "train", "--config", config, "--out", tmp_path / "run", *switches]
     result = subprocess.run(command, capture_output=True, text=True)

@@ -62,7 +62,7 @@ def tiny(root, *further):
 
 def yaml_of(root, name, *overrides):
     path = root / f"{name}-{len(overrides)}.yaml"
-    path.write_text(yaml.safe_dump(configured(root, "nEpochs=0", f"train_dataset=[{name}]", *overrides)))
+    path.write_text(yaml.safe_dump(configured(root, "nEpochs=0", f"train_dataset=[{name}]", *overrides).to_dict()))
     return str(path)
 
 
@@ -134,7 +134,7 @@ def test_training_from_a_checkpoint_begins_with_its_weights(root, first, tmp_pat
         "epoch": started["epoch"],
         "train_dataset": ["toy"],
     }
-    assert load_config(tmp_path / "from" / "config.yaml")["lnclip"]["start_from"] == str(first)
+    assert load_config(tmp_path / "from" / "config.yaml").lnclip.start_from == str(first)
 
 
 def test_training_from_a_checkpoint_that_was_interrupted_ends_with_the_same_weights(root, first, tmp_path):
@@ -171,7 +171,7 @@ def test_replay_mixes_the_same_share_of_the_old_into_the_new(root, monkeypatch, 
     counts = Counter((video.dataset, video.label_name) for video in seen)
     assert counts == {(name, label): n for name, n in (("new", 6), ("toy", 3)) for label in ("demo_real", "demo_fake")}
     assert trained_on(monkeypatch, config, tmp_path / "b") == seen
-    assert trained_on(monkeypatch, config | {"manualSeed": 7}, tmp_path / "c") != seen
+    assert trained_on(monkeypatch, config.replace({"manualSeed": 7}), tmp_path / "c") != seen
 
 
 def test_videos_of_the_validation_set_are_never_trained_on(root, monkeypatch, tmp_path):
@@ -223,7 +223,7 @@ def test_whole_weights_on_another_frozen_backbone_are_refused(root, tmp_path):
 
     for seed, fits in ((0, True), (1, False)):
         config = configured(root, "nEpochs=0", f"lnclip.backbone.seed={seed}")
-        save_weights(LNCLIPDetector(config), tmp_path / f"{seed}.safetensors", {"config": config})
+        save_weights(LNCLIPDetector(config), tmp_path / f"{seed}.safetensors", {"config": config.to_dict()})
         start = configured(root, "nEpochs=0", f"lnclip.start_from={tmp_path}/{seed}.safetensors")
         if fits:
             train(start, tmp_path / "a", **QUIET)
@@ -370,7 +370,7 @@ def test_pairing_trains_on_the_two_subsets_and_keeps_every_epoch(root, tmp_path)
         drops = [max(e["val"]["auroc"] for e in h) - h[-1]["val"]["auroc"] for h in histories]
         assert np.isclose(row["drop"]["mean"], np.mean(drops))
         config = load_config(tmp_path / row["group"] / "seed-0" / "config.yaml")
-        assert config["train_dataset"] == [f"toy-{row['group']}"]
+        assert config.train_dataset == [f"toy-{row['group']}"]
     assert len((tmp_path / "curves.csv").read_text().splitlines()) == 1 + 2 * 2 * 2
 
 
@@ -396,7 +396,7 @@ def test_continual_training_starts_each_step_where_the_last_ended_and_replays(ro
     for row, share in zip(summary["rows"], ("0", "0.5"), strict=True):
         folder = tmp_path / f"replay-{share}" / "2-new" / "seed-0"
         assert json.loads((folder / "start.json").read_text())["sha256"] == sha256(before)
-        replayed = load_config(folder / "config.yaml")["lnclip"]["replay"]["datasets"]
+        replayed = load_config(folder / "config.yaml").lnclip.replay.datasets
         assert replayed == (["toy"] if share == "0.5" else [])
         expected = [[auroc_of(where, name) for name in ("toy", "new")] for where in (before.parent, folder)]
         assert np.allclose([[cell["mean"] for cell in cells] for cells in row["matrix"]], expected, atol=1e-12)

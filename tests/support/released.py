@@ -51,7 +51,7 @@ def saved_weights(folder):
     detector = tiny_detector()
     with torch.no_grad():
         detector.head.weight.mul_(3)
-    save_weights(detector, folder / "best.safetensors", {"config": tiny_config()}, delta=False)
+    save_weights(detector, folder / "best.safetensors", {"config": tiny_config().to_dict()}, delta=False)
     return folder / "best.safetensors"
 
 

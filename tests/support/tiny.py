@@ -52,7 +52,7 @@ def toy_with_weights(root, seed: int = 0):
     config = configured(make_toy(root))
     torch.manual_seed(seed)
     weights = root / "run" / "best.safetensors"
-    save_weights(LNCLIPDetector(config), weights, {"config": config})
+    save_weights(LNCLIPDetector(config), weights, {"config": config.to_dict()})
     return config, weights
 
 

@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from lnclip_df.config.loading import settings
-from lnclip_df.config.schema import Settings
+from lnclip_df.config.schema import Config, Settings
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.registry import Registry
 from lnclip_df.models.backbones import clip
@@ -18,7 +17,7 @@ from lnclip_df.models.backbones import clip
 BACKBONES: Registry[Callable[[Settings], nn.Module]] = Registry("backbone family", {"clip": clip.build})
 
 
-def build_backbone(config: dict) -> nn.Module:
+def build_backbone(config: Config) -> nn.Module:
     """Build the backbone of a configuration; its weights are allocated but not set.
 
     ``lnclip.backbone.name`` chooses the family by a prefix (``family:name``); a name without one is CLIP's.
@@ -26,13 +25,13 @@ def build_backbone(config: dict) -> nn.Module:
     Raises:
         LNCLIPError: there is no such backbone, or ``resolution`` is not its image size.
     """
-    ours = settings(config)
+    ours = config.lnclip
     name = ours.backbone.name
     family = name.partition(":")[0] if ":" in name else "clip"
     backbone = BACKBONES.choose(family)(ours)
-    if config.get("resolution", backbone.image_size) != backbone.image_size:
+    if config.resolution != backbone.image_size:
         raise LNCLIPError(
-            f"resolution: {config['resolution']} differs from the {backbone.image_size} px of {name}; "
+            f"resolution: {config.resolution} differs from the {backbone.image_size} px of {name}; "
             f"set resolution: {backbone.image_size}"
         )
     return backbone

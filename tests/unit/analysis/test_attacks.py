@@ -27,7 +27,7 @@ def model(toy):
     pytest.importorskip("art")
     config, _ = toy
     torch.manual_seed(1)
-    return FromPixels(LNCLIPDetector(config), config["mean"], config["std"]).eval()
+    return FromPixels(LNCLIPDetector(config), config.mean, config.std).eval()
 
 
 def loss_of(model, x, y):

@@ -58,7 +58,7 @@ def test_predictions_of_other_weights_are_refused(run, tmp_path):
     other = tmp_path / "other.safetensors"
     detector = LNCLIPDetector(config)
     detector.head.bias.data += 1
-    save_weights(detector, other, {"config": config})
+    save_weights(detector, other, {"config": config.to_dict()})
     with pytest.raises(LNCLIPError, match="test again with the same weights"):
         calibrate_run(folder, weights=other, config=config, out=tmp_path, device="cpu", progress=False)
     assert not (tmp_path / FILE).exists()

@@ -23,7 +23,7 @@ def config(tmp_path):
     videos = {"v": {"label": "FF-real", "frames": [f"./v/{k:03d}.png" for k in range(9)]}}
     (tmp_path / "A.json").write_text(json.dumps({"A": {"FF-real": {"train": videos}}}))
     overrides = ["resolution=32", TINY, "train_dataset=[A]", "train_batchSize=2", "lnclip.precision=fp32"]
-    return {**load_config("lnclip.yaml", overrides), "dataset_json_folder": str(tmp_path)}
+    return {**load_config("lnclip.yaml", overrides).to_dict(), "dataset_json_folder": str(tmp_path)}
 
 
 def step(detector, optimizer):

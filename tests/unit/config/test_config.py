@@ -15,12 +15,12 @@ PACKAGED = ["lnclip.yaml", *sorted(f"ablation/{p.name}" for p in (bench_configs(
 def test_every_packaged_detector_yaml_is_valid_from_anywhere(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = load_config(name)
-    assert config["model_name"] == "lnclip" and config["lr_scheduler"] is None
-    assert config["label_dict"]["FF-DF"] == 1 and config["label_dict"]["FF-real"] == 0
+    assert config.model_name == "lnclip" and config.lr_scheduler is None
+    assert config.label_dict["FF-DF"] == 1 and config.label_dict["FF-real"] == 0
 
 
 def test_the_default_is_the_papers():
-    ours = load_config("lnclip.yaml")["lnclip"]
+    ours = load_config("lnclip.yaml").to_dict()["lnclip"]
     assert ours["backbone"]["name"] == "ViT-L-14-quickgelu" and ours["backbone"]["pretrained"] == "openai"
     assert ours["loss"] == {"ce": 1.0, "alignment": 0.1, "uniformity": 0.5, "temperature": 2.0, "half_squared": False}
     assert ours["slerp"] == {"enabled": True, "batch_size": 1024, "t_range": [0.0, 1.0]}
@@ -33,7 +33,7 @@ def test_an_ablation_differs_from_the_method_in_the_ablated_keys_alone(name):
         for key, value in tree.items():
             yield from flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
 
-    method, ablation = dict(flat(load_config("lnclip.yaml"))), dict(flat(load_config(name)))
+    method, ablation = (dict(flat(load_config(yaml).to_dict())) for yaml in ("lnclip.yaml", name))
     assert {key for key in method if method[key] != ablation[key]} <= {
         "lnclip.tune", "lnclip.normalize", "lnclip.loss.alignment", "lnclip.loss.uniformity", "lnclip.slerp.enabled",
     }  # fmt: skip
@@ -43,9 +43,9 @@ def test_overrides_are_dotted_yaml():
     config = load_config(
         "lnclip.yaml", ["lnclip.slerp.enabled=false", "lnclip.schedule.lr_min=1e-6", "train_dataset=[A, B]"]
     )
-    assert config["lnclip"]["slerp"]["enabled"] is False
-    assert config["lnclip"]["schedule"]["lr_min"] == 1e-6
-    assert config["train_dataset"] == ["A", "B"]
+    assert config.lnclip.slerp.enabled is False
+    assert config.lnclip.schedule.lr_min == 1e-6
+    assert config.train_dataset == ["A", "B"]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +110,6 @@ def test_any_value_under_any_key_is_taken_or_refused_in_one_line(value):
         path = Path(folder, "c.yaml")
         path.write_text(yaml.safe_dump(raw))
         try:
-            assert load_config(path)["lnclip"]["loss"].keys() >= {"ce"}
+            assert load_config(path).lnclip.loss.ce > 0
         except LNCLIPError as error:
             assert "\n" not in str(error)

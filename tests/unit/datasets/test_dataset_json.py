@@ -22,9 +22,8 @@ def dataset(tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         text = content if isinstance(content, str) else json.dumps(content)
         (folder / f"{name}.json").write_text(text)
-        config = load_config("lnclip.yaml", [f"lnclip.data_root={tmp_path}"])
-        config["lnclip"].update(settings)
-        return config
+        changes = {f"lnclip.{key}": value for key, value in settings.items()}
+        return load_config("lnclip.yaml", {"lnclip.data_root": str(tmp_path), **changes})
 
     return write
 

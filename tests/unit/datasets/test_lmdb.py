@@ -440,6 +440,6 @@ def theirs(kind, dataset, lmdb_source, **settings):
     config = load_config("lnclip.yaml", ["lnclip.data_root=.", f"lmdb={lmdb_source}", "resolution=224"])
     items = kind({**config, "test_dataset": dataset, **settings}, mode="test")
     found = {items.data_dict["image"][i]: items[i] for i in range(len(items))}
-    if config["lmdb"]:
+    if config.lmdb:
         items.env.close()
     return found

@@ -249,5 +249,5 @@ def test_a_backbone_of_one_file_is_one_entry(monkeypatch):
 
 def test_the_yamls_normalise_as_the_backbone_asks():
     model, config = detector(), load_config("lnclip.yaml")
-    assert tuple(config["mean"]) == pytest.approx(model.backbone.mean, abs=1e-8)
-    assert tuple(config["std"]) == pytest.approx(model.backbone.std, abs=1e-8)
+    assert tuple(config.mean) == pytest.approx(model.backbone.mean, abs=1e-8)
+    assert tuple(config.std) == pytest.approx(model.backbone.std, abs=1e-8)

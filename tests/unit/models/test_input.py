@@ -43,7 +43,7 @@ def test_an_unknown_resize_is_refused(face):
 def test_normalize_is_torchvisions(face):
     transforms = pytest.importorskip("torchvision.transforms")
     config = load_config("lnclip.yaml")
-    mean, std = config["mean"], config["std"]
+    mean, std = config.mean, config.std
     theirs = transforms.Normalize(mean, std)(transforms.ToTensor()(face))
     ours = normalize(face, mean, std)
     assert ours.dtype == torch.float32 and ours.is_contiguous()
@@ -53,5 +53,5 @@ def test_normalize_is_torchvisions(face):
 @pytest.mark.parametrize("how", ["deepfakebench", "clip"])
 def test_the_models_input_is_resized_and_normalised_as_configured(face, how):
     config = load_config("lnclip.yaml", ["resolution=32", f"lnclip.resize={how}"])
-    expected = normalize(resize(face, 32, how), config["mean"], config["std"])
+    expected = normalize(resize(face, 32, how), config.mean, config.std)
     assert torch.equal(model_input(face, config), expected)

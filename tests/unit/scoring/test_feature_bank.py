@@ -27,14 +27,14 @@ def made(tmp_path_factory):
     """A detector with its weights, and the bank of its training frames: in memory and in its file."""
     root = make_toy(tmp_path_factory.mktemp("toy"))
     config = configured(root)
-    save_weights(LNCLIPDetector(config), root / "best.safetensors", {"config": config})
+    save_weights(LNCLIPDetector(config), root / "best.safetensors", {"config": config.to_dict()})
     loaded = load(config, root / "best.safetensors", "cpu")
     return loaded, make_bank(loaded, root / "bank.safetensors", progress=False), root / "bank.safetensors"
 
 
 def test_a_bank_holds_the_features_of_every_training_frame(made):
     loaded, bank, _ = made
-    toy = read_json(f"{loaded.config['lnclip']['data_root']}/preprocessing/dataset_json/toy.json")["toy"]
+    toy = read_json(f"{loaded.config.lnclip.data_root}/preprocessing/dataset_json/toy.json")["toy"]
     expected = {
         (f"toy/{name}/{video}", name, int(name == "demo_fake"), frame)
         for name, splits in toy.items()
@@ -49,7 +49,7 @@ def test_a_bank_holds_the_features_of_every_training_frame(made):
     for row in (0, 17, 47):
         image = resize(read_frame(loaded.config, "toy", bank.frames[row]), 32, "deepfakebench")
         with torch.inference_mode():
-            z = loaded.detector({"image": normalize(image, loaded.config["mean"], loaded.config["std"])[None]})["feat"]
+            z = loaded.detector({"image": normalize(image, loaded.config.mean, loaded.config.std)[None]})["feat"]
         np.testing.assert_allclose(bank.features[row], z[0].numpy(), atol=1e-3)
 
 
@@ -71,7 +71,7 @@ def test_frames_split_and_datasets_are_chosen(made, tmp_path):
 def test_the_method_is_the_files_own_where_it_names_one(made, tmp_path):
     loaded, bank, _ = made
     record = {"label": "demo_fake", "frames": bank.frames[:2], "method": "swap"}
-    config = loaded.config | {"dataset_json_folder": str(tmp_path / "preprocessing" / "dataset_json")}
+    config = loaded.config.replace({"dataset_json_folder": str(tmp_path / "preprocessing" / "dataset_json")})
     write_dataset(tmp_path, "named", {"demo_fake": {"train": {"a": record}}})
     other = type(loaded)(loaded.detector, config, loaded.device, loaded.weights)
     assert make_bank(other, tmp_path / "b.safetensors", datasets=["named"], progress=False).videos == [
@@ -189,11 +189,12 @@ def test_broken_frames_are_an_error_or_left_out(made, tmp_path, caplog, monkeypa
     loaded, _, _ = made
     root = make_toy(tmp_path / "toy")
     (root / "frames" / "demo_real" / "3" / "001.png").write_bytes(b"")
-    config = loaded.config | {"lnclip": loaded.config["lnclip"] | {"data_root": str(root)}}
+    config = loaded.config.replace({"lnclip.data_root": str(root)})
     broken = type(loaded)(loaded.detector, config, loaded.device, loaded.weights)
     with pytest.raises(LNCLIPError, match=r"demo_real/3/001\.png"):
         make_bank(broken, tmp_path / "b.safetensors", progress=False)
-    config["lnclip"]["missing_frames"] = "skip"
+    config = config.replace({"lnclip.missing_frames": "skip"})
+    broken = type(loaded)(loaded.detector, config, loaded.device, loaded.weights)
     bank = make_bank(broken, tmp_path / "b.safetensors", progress=False)
     assert len(bank.frames) == 47 and "./frames/demo_real/3/001.png" not in bank.frames
     read = read_bank(tmp_path / "b.safetensors", loaded.weights["sha256"])

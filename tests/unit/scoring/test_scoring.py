@@ -255,28 +255,28 @@ def test_the_calibration_beside_the_weights_is_used_if_it_is_theirs(weights, cli
 
 
 def test_precision_is_fp32_on_a_cpu_unless_bf16_is_faster_here(weights):
-    assert lnclip_df.load(weights, device="cpu").config["lnclip"]["precision"] == "fp32"
+    assert lnclip_df.load(weights, device="cpu").config.lnclip.precision == "fp32"
     trained_in_bf16 = lnclip_df.load(weights, overrides=["lnclip.precision=bf16"], device="cpu")
     expected = "bf16" if cpu_is_faster_in_bf16() else "fp32"
-    assert trained_in_bf16.config["lnclip"]["precision"] == expected
+    assert trained_in_bf16.config.lnclip.precision == expected
     assert lnclip_df.load(weights, device="cpu", precision="bf16").detector.settings.precision == "bf16"
     with pytest.raises(LNCLIPError, match="precision: 'fp8' received; accepted are auto, fp32, bf16"):
         lnclip_df.load(weights, precision="fp8")
 
 
 def test_the_authors_models_get_the_resize_that_they_were_trained_with(tmp_path):
-    shape = tiny_config()["lnclip"]["backbone"]
+    shape = tiny_config().lnclip.backbone.model_dump()
     save_file(Released().state(), tmp_path / "model.safetensors")
     tiny = [f"lnclip.backbone={json.dumps(shape)}", "resolution=32"]
-    assert lnclip_df.load(tmp_path, overrides=tiny).config["lnclip"]["resize"] == "clip"
+    assert lnclip_df.load(tmp_path, overrides=tiny).config.lnclip.resize == "clip"
     said = [*tiny, "lnclip.resize=deepfakebench"]
-    assert lnclip_df.load(tmp_path, overrides=said).config["lnclip"]["resize"] == "deepfakebench"
+    assert lnclip_df.load(tmp_path, overrides=said).config.lnclip.resize == "deepfakebench"
 
 
 def test_an_export_in_the_authors_layout_keeps_its_own_resize_and_scores(weights, scorer, clips, tmp_path):
     export(weights, tmp_path / "hub", "transformers", tiny_config())
     own = lnclip_df.load(tmp_path / "hub")
-    assert own.weights["format"].startswith("GenD") and own.config["lnclip"]["resize"] == "deepfakebench"
+    assert own.weights["format"].startswith("GenD") and own.config.lnclip.resize == "deepfakebench"
     assert of(own, clips / "one.mp4").score == pytest.approx(of(scorer, clips / "one.mp4").score, abs=1e-5)
 
 

@@ -18,7 +18,7 @@ NAMES = ["paper", "deepfakebench"]
 
 def config(name="paper", **keys):
     settings = load_config("lnclip.yaml", [f"lnclip.augmentation={name}"])
-    return {**settings, **keys}
+    return settings.replace(keys)
 
 
 def augmentation(settings):
@@ -72,7 +72,7 @@ def test_transforms_are_drawn_independently():
 def augmented(face, name, **data_aug):
     """The results of 200 seeds."""
     settings = config(name)
-    settings["data_aug"] = {**settings["data_aug"], **data_aug}
+    settings = settings.replace({f"data_aug.{key}": value for key, value in data_aug.items()})
     augment = augmentation(settings)
     return [augment(face, seed) for seed in range(200)]
 
@@ -136,7 +136,7 @@ def test_paper_augments_the_crop_and_then_resizes(face):
 def test_deepfakebench_resizes_and_then_augments(face):
     settings = config("deepfakebench")
     augmented = augmentation(settings)(resize(face, 224, "deepfakebench"), 5)
-    assert torch.equal(TrainTransform(settings)(face, 5), normalize(augmented, settings["mean"], settings["std"]))
+    assert torch.equal(TrainTransform(settings)(face, 5), normalize(augmented, settings.mean, settings.std))
 
 
 def test_an_augmentation_is_one_entry(face, monkeypatch):

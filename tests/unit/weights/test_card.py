@@ -30,7 +30,7 @@ TEST = {
 def trained(tmp_path):
     """The file of a trained detector."""
     path = tmp_path / "trained.safetensors"
-    save_weights(tiny_detector(), path, FACTS | {"config": tiny_config()})
+    save_weights(tiny_detector(), path, FACTS | {"config": tiny_config().to_dict()})
     return path
 
 
@@ -175,7 +175,7 @@ def test_each_format_is_used_in_its_own_way():
 
 def test_figures_of_other_weights_are_refused_and_nothing_is_written(trained, tested, tmp_path):
     other = tmp_path / "other.safetensors"
-    save_weights(tiny_detector(), other, FACTS | {"config": tiny_config(), "seed": 8})
+    save_weights(tiny_detector(), other, FACTS | {"config": tiny_config().to_dict(), "seed": 8})
     with pytest.raises(LNCLIPError, match=r"Celeb-DF-v2\.json is of other weights"):
         export(other, tmp_path / "w.safetensors", "full", tiny_config(), card=tmp_path / "card.md", metrics=[tested])
     assert not (tmp_path / "w.safetensors").exists() and not (tmp_path / "card.md").exists()

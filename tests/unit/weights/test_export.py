@@ -22,7 +22,7 @@ FACTS = {"epoch": 4, "metric": {"auroc": 0.9}, "seed": 7}
 def trained(tmp_path):
     """A detector, its configuration, and the file with its weights and metrics."""
     detector = tiny_detector()
-    save_weights(detector, tmp_path / "trained.safetensors", FACTS | {"config": tiny_config()})
+    save_weights(detector, tmp_path / "trained.safetensors", FACTS | {"config": tiny_config().to_dict()})
     return detector, tiny_config(), tmp_path / "trained.safetensors"
 
 
@@ -37,7 +37,7 @@ def test_our_own_formats_give_back_every_bit_and_the_facts(trained, tmp_path, fo
     again = LNCLIPDetector(config).eval()
     facts = load_weights(again, out)
     assert torch.equal(logits_of(again), logits_of(detector))
-    assert {key: facts[key] for key in FACTS} == FACTS and facts["config"] == config
+    assert {key: facts[key] for key in FACTS} == FACTS and facts["config"] == config.to_dict()
     assert facts["format"] == format and facts["origin"] == "lnclip-df, full"
     assert facts["load"]["verified"] < 1e-5
 
@@ -155,7 +155,7 @@ def test_onnx_agrees_for_every_batch_and_carries_the_facts(trained, tmp_path):
             expected = detector({"image": images(batch)})["cls"]
         torch.testing.assert_close(torch.from_numpy(logits), expected, atol=1e-3, rtol=1e-3)
     facts = json.loads(session.get_modelmeta().custom_metadata_map["lnclip_df"])
-    assert {key: facts[key] for key in FACTS} == FACTS and facts["config"] == config
+    assert {key: facts[key] for key in FACTS} == FACTS and facts["config"] == config.to_dict()
     assert facts["vectors"]["logits"] and facts["format"] == "onnx"
 
 

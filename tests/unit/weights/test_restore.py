@@ -13,13 +13,13 @@ from lnclip_df.weights.restore import config_for
 
 def test_the_configuration_is_given_beside_or_within(tmp_path):
     detector, weights = tiny_detector(), tmp_path / "trained.safetensors"
-    save_weights(detector, weights, {"config": tiny_config()})
+    save_weights(detector, weights, {"config": tiny_config().to_dict()})
     assert config_for(weights) == tiny_config()
-    assert config_for(weights, overrides=["lnclip.backbone.seed=9"])["lnclip"]["backbone"]["seed"] == 9
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tiny_config(seed=5)))
-    assert config_for(weights)["lnclip"]["backbone"]["seed"] == 5
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(tiny_config(seed=6)))
-    assert config_for(weights, tmp_path / "mine.yaml")["lnclip"]["backbone"]["seed"] == 6
+    assert config_for(weights, overrides=["lnclip.backbone.seed=9"]).lnclip.backbone.seed == 9
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tiny_config(seed=5).to_dict()))
+    assert config_for(weights).lnclip.backbone.seed == 5
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(tiny_config(seed=6).to_dict()))
+    assert config_for(weights, tmp_path / "mine.yaml").lnclip.backbone.seed == 6
     (tmp_path / "config.yaml").unlink()
     save_weights(detector, weights, {"config": {"lnclip": {"tune": "nonsense"}}})
     with pytest.raises(LNCLIPError, match=r"the configuration saved in .*trained\.safetensors: lnclip\.tune"):
@@ -31,7 +31,7 @@ def alone(tmp_path_factory):
     """Weights of a detector of the toy data, in a folder that has no config.yaml."""
     root = make_toy(tmp_path_factory.mktemp("toy"))
     weights = root / "alone" / "best.safetensors"
-    save_weights(LNCLIPDetector(configured(root)), weights, {"config": configured(root)})
+    save_weights(LNCLIPDetector(configured(root)), weights, {"config": configured(root).to_dict()})
     return weights
 
 

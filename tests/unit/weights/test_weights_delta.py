@@ -147,7 +147,7 @@ def test_a_delta_of_vit_l_14_is_at_most_half_a_megabyte(tmp_path):
 
 def header_of_a_delta(folder):
     detector = tiny_detector()
-    save_weights(detector, folder / "tiny.safetensors", {"config": detector.config}, delta=True)
+    save_weights(detector, folder / "tiny.safetensors", {"config": detector.config.to_dict()}, delta=True)
     return header(folder / "tiny.safetensors")
 
 
