@@ -93,7 +93,7 @@ def paper(config: Config) -> list:
 
 def deepfakebench(config: Config) -> list:
     """DeepfakeBench's training augmentation from ``data_aug``; as there, ``brightness_prob`` is not read."""
-    data_aug = config.data_aug
+    data_aug = config.data_aug.model_dump()
     low, high = data_aug["blur_limit"]
     return [
         A.HorizontalFlip(p=data_aug["flip_prob"]),

@@ -77,7 +77,7 @@ def test_features_are_asked_for_once_and_go_with_other_predictions(run):
     predict_toy(config, weights, save_features=True)
     predict_toy(config, weights)
     assert path.stat().st_mtime_ns == before  # finished: neither made again nor dropped
-    other = {**config, "frame_num": {"train": 2, "test": 1}}
+    other = config.replace({"frame_num.test": 1})
     predict_toy(other, weights)
     assert not path.exists()  # other predictions, no features
     predict_toy(config, weights)

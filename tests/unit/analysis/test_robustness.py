@@ -115,7 +115,7 @@ def test_every_frame_is_read_once_a_level(toy, monkeypatch, level):
 def test_a_broken_frame_is_passed_over_at_every_level(toy):
     pytest.importorskip("av")
     config, _ = toy
-    config = {**config, "lnclip": {**config.lnclip, "missing_frames": "skip"}}
+    config = config.replace({"lnclip.missing_frames": "skip"})
     video = read_videos(config, ["toy"], "test")[0]
     video = replace(video, frames=(video.frames[0], video.frames[0].replace("000", "777")))
     for level in (Level("clean"), Level("jpeg", 50), Level("h264", 30)):

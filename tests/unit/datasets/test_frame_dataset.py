@@ -252,7 +252,7 @@ def test_an_impossible_rank_is_refused():
 def test_tensors_are_deepfakebenchs(tmp_path, monkeypatch, deepfakebench, source, path):
     write_dataset(tmp_path, path)
     monkeypatch.chdir(tmp_path)
-    theirs = _theirs(deepfakebench, {**configured(".", source), "test_dataset": "UADFV"})
+    theirs = _theirs(deepfakebench, {**configured(".", source).to_dict(), "test_dataset": "UADFV"})
     ours = {item["frame"]: item for item in faces(".", source)}
     assert set(theirs) == set(ours)
     for frame, (tensor, label) in theirs.items():

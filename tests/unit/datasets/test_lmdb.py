@@ -438,7 +438,7 @@ def test_deepfakebench_reads_the_same_from_png_and_database(tmp_path, monkeypatc
 
 def theirs(kind, dataset, lmdb_source, **settings):
     config = load_config("lnclip.yaml", ["lnclip.data_root=.", f"lmdb={lmdb_source}", "resolution=224"])
-    items = kind({**config, "test_dataset": dataset, **settings}, mode="test")
+    items = kind({**config.to_dict(), "test_dataset": dataset, **settings}, mode="test")
     found = {items.data_dict["image"][i]: items[i] for i in range(len(items))}
     if config.lmdb:
         items.env.close()

@@ -130,7 +130,7 @@ def test_what_is_trained_does_not_matter_and_gets_no_gradient(tune):
 
 
 def test_a_detector_in_training_stays_so_and_keeps_what_it_collected():
-    detector = BenchDetector(tiny_config("lnclip.activation_checkpointing=true")).train()
+    detector = BenchDetector(tiny_config("lnclip.activation_checkpointing=true").to_dict()).train()
     batch = {"image": images(4), "label": torch.tensor([0, 1, 0, 1])}
     prob = detector(batch, inference=True)["prob"]
     explained = rollout(detector, images(4))
