@@ -1,83 +1,26 @@
-"""Scoring what a user has: the numbers of preprocess and test, every person apart, whatever the batch."""
+"""Scores equal those of preprocess and test, are computed per person, and do not depend on the batch."""
 
 import json
 import os
-from functools import cache
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from clips import faceless, portrait, run, write_clip
-from released import Released, saved_weights, tiny_config
+from clips import faceless, portrait, run
+from released import Released, tiny_config
 from safetensors.torch import save_file
-from typer.testing import CliRunner
+from scored_clips import FRAMES, WIDE, of, results_of
 
 import lnclip_df
-from lnclip_df import LNCLIPError, cli
+from lnclip_df import LNCLIPError
 from lnclip_df.core.devices import cpu_is_faster_in_bf16
 from lnclip_df.core.files import sha256, write_json
 from lnclip_df.datasets import Entry, write_dataset_json
-from lnclip_df.demo import people, scenes
 from lnclip_df.evaluation.test import test as run_test
-from lnclip_df.scoring import ScoreOptions
-from lnclip_df.scoring.feature_bank import make_bank
-from lnclip_df.scoring.inputs import find_inputs
-from lnclip_df.scoring.score_files import score_files
 from lnclip_df.weights.export import export
 
 pytest.importorskip("retinaface")
-FRAMES, HIGH, WIDE = 8, 200, 240
-NOBODY = [faceless(HIGH, WIDE)] * FRAMES
-
-
-@cache
-def person(identity):
-    """Frames of one of the demo's people, HIGH × WIDE."""
-    scene = scenes.make_scene(0, identity, FRAMES, 288)
-    frames = scenes.film(people.make_person(0, identity), scene)
-    return [cv2.resize(frame, (WIDE, WIDE))[:HIGH] for frame in frames]
-
-
-def beside(left, right):
-    return [np.hstack(pair) for pair in zip(left, right, strict=True)]
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return saved_weights(tmp_path_factory.mktemp("weights"))
-
-
-@pytest.fixture(scope="module")
-def scorer(weights):
-    return lnclip_df.load(weights, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("clips")
-    films = {
-        "one": [portrait(2 * at, HIGH, WIDE) for at in range(FRAMES)],
-        "two": beside(person(0), person(5)),
-        "none": NOBODY,
-        "late": NOBODY[:5] + person(0)[5:],
-        "cut": beside(person(0)[:4], person(5)[:4]) + beside(person(5)[4:], person(0)[4:]),
-        "passing": beside(person(0), NOBODY[:4] + person(5)[4:5] + NOBODY[5:]),
-    }
-    for name, frames in films.items():
-        write_clip(folder / f"{name}.mp4", frames, options={"crf": "10"})
-    (folder / "broken.mp4").write_bytes((folder / "one.mp4").read_bytes()[:300])
-    cv2.imwrite(str(folder / "still.png"), portrait()[..., ::-1])
-    return folder
-
-
-def results_of(scorer, path, **options):
-    return list(scorer.results(path, **{"frames": FRAMES, **options}))
-
-
-def of(scorer, path, **options):
-    (result,) = results_of(scorer, path, **options)
-    return result
 
 
 def sides(result, person):
@@ -278,158 +221,3 @@ def test_an_export_in_the_authors_layout_keeps_its_own_resize_and_scores(weights
     own = lnclip_df.load(tmp_path / "hub")
     assert own.weights["format"].startswith("GenD") and own.config.lnclip.resize == "deepfakebench"
     assert of(own, clips / "one.mp4").score == pytest.approx(of(scorer, clips / "one.mp4").score, abs=1e-5)
-
-
-# --- what is scored ---------------------------------------------------------------------------------------------------
-
-
-def test_folders_patterns_and_files_are_found_once_each_under_names_of_their_own(clips, tmp_path):
-    for name in ("a/x.mp4", "b/x.mp4", "b/x/y.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    inputs = find_inputs([tmp_path / "a", tmp_path / "b", str(tmp_path / "*" / "x.mp4"), tmp_path / "a" / "x.mp4"])
-    assert [file.path.relative_to(tmp_path).as_posix() for file in inputs] == ["a/x.mp4", "b/x.mp4", "b/x/y.png"]
-    names = [file.name for file in inputs]
-    assert len({name.casefold() for name in names}) == 3
-    assert not any(name in {other.rpartition("/")[0] for other in names} for name in names)
-
-
-@pytest.mark.parametrize(
-    ("paths", "message"),
-    [([], "nothing to score"), (["no*.mp4"], r"no file or folder matches no\*\.mp4"), (["x.txt"], "x.txt"),
-     (["https://example.org/x.mp4"], "no video file or folder https:")],
-)  # fmt: skip
-def test_what_is_not_there_is_said_before_anything_is_scored(tmp_path, monkeypatch, paths, message):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(LNCLIPError, match=message):
-        find_inputs(paths)
-
-
-def test_a_file_whose_name_is_a_pattern_is_that_file(tmp_path):
-    (tmp_path / "a[1].mp4").write_bytes(b"")
-    assert [file.path.name for file in find_inputs(str(tmp_path / "a[1].mp4"))] == ["a[1].mp4"]
-
-
-# --- the command ------------------------------------------------------------------------------------------------------
-
-
-def command(*arguments):
-    return CliRunner().invoke(cli.app, ["predict", *map(str, arguments), "--frames", str(FRAMES), "--quiet"])
-
-
-def test_the_command_writes_jsonl_that_holds_every_frame(weights, scorer, clips, tmp_path):
-    out = tmp_path / "scores.jsonl"
-    done = command(clips, "--weights", weights, "--format", "jsonl", "--out", out, "--all-faces")
-    assert done.exit_code == 1  # a file without a face, and a broken one
-    rows = {os.path.basename(row["path"]): row for row in map(json.loads, out.read_text().splitlines())}
-    assert rows.keys() == {path.name for path in clips.iterdir()}
-    expected = of(scorer, clips / "two.mp4", all_faces=True)
-    assert rows["two.mp4"]["score"] == pytest.approx(expected.score, abs=1e-6)
-    assert len(rows["two.mp4"]["persons"]) == 2 and rows["two.mp4"]["weights"] == sha256(weights)
-    assert [frame["index"] for frame in rows["late.mp4"]["persons"][0]["frames"]] == [5, 6, 7]
-    assert (rows["none.mp4"]["score"], rows["none.mp4"]["decision"]) == (None, None)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.jsonl"]
-
-
-def test_the_table_and_the_csv_say_no_face_and_how_many_frames_count(weights, clips):
-    paths = [clips / name for name in ("late.mp4", "none.mp4")]
-    table = command(*paths, "--weights", weights).stdout
-    assert "3/8" in table.splitlines()[1] and table.splitlines()[2].endswith("no face: no face in 8 frames")
-    rows = command(*paths, "--weights", weights, "--format", "csv").stdout.splitlines()
-    assert rows[0].startswith("path,outcome,decision,score") and ",no face,,,," in rows[2]
-    assert command(clips / "one.mp4", "--weights", weights).exit_code == 0
-
-
-def test_a_run_that_was_broken_off_goes_on(weights, clips, tmp_path, monkeypatch):
-    from lnclip_df.scoring.results_log import ResultsLog
-
-    out, arguments = tmp_path / "s.jsonl", ["--weights", weights, "--format", "jsonl", "--batch-size", 1]
-    paths = [clips / name for name in ("late.mp4", "one.mp4", "two.mp4")]
-    whole = tmp_path / "whole.jsonl"
-    command(*paths, *arguments, "--out", whole)
-    add, count = ResultsLog.add, []
-
-    def breaking(self, path, row):
-        add(self, path, row)
-        count.append(path)
-        if len(count) == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(ResultsLog, "add", breaking)
-    assert command(*paths, *arguments, "--out", out).exit_code == 130
-    assert not out.exists()
-    with open(tmp_path / ".s.jsonl.part", "a") as file:
-        file.write('{"provenance": "cut sh')
-    command(*paths, *arguments, "--out", out)
-    assert [path.name for path in count] == ["late.mp4", "one.mp4", "two.mp4"]
-    assert out.read_text() == whole.read_text()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.jsonl", "whole.jsonl"]
-
-
-def test_what_was_scored_otherwise_is_scored_again(weights, clips, tmp_path, monkeypatch):
-    from lnclip_df.scoring.results_log import ResultsLog
-
-    log = ResultsLog(tmp_path / "s.csv", {"threshold": 0.5})
-    log.add(clips / "one.mp4", {"score": 1})
-    assert ResultsLog(tmp_path / "s.csv", {"threshold": 0.5}).row(clips / "one.mp4") == {"score": 1}
-    assert ResultsLog(tmp_path / "s.csv", {"threshold": 0.6}).row(clips / "one.mp4") is None
-    assert ResultsLog(tmp_path / "s.csv", {"threshold": 0.5}).row(clips / "two.mp4") is None
-
-
-def test_copies_and_explanations_lie_where_they_were_asked_for_and_are_named(weights, clips, tmp_path):
-    paths = [clips / name for name in ("two.mp4", "none.mp4", "still.png")]
-    drawn = ["--annotate", tmp_path / "a", "--explain", tmp_path / "e", "--format", "jsonl", "--all-faces"]
-    rows = [json.loads(line) for line in command(*paths, "--weights", weights, *drawn).stdout.splitlines()]
-    two, none, still = rows
-    assert none["annotated"] == none["explained"] == []
-    assert {path.name for path in (tmp_path / "a").iterdir()} == {
-        "two.annotated.mp4", "two.timeline.png", "still.annotated.png",
-    }  # fmt: skip
-    assert sorted(two["annotated"] + still["annotated"]) == sorted(map(str, (tmp_path / "a").iterdir()))
-    assert {entry["file"] for row in (two, still) for entry in row["explained"]} == set(
-        map(str, (tmp_path / "e").iterdir())
-    )
-    for shown in two["persons"]:
-        probs = {frame["index"]: frame["prob"] for frame in shown["frames"]}
-        explained = {e["index"]: e["prob"] for e in two["explained"] if e["person"] == shown["number"]}
-        assert sorted(explained.values(), reverse=True) == sorted(probs.values(), reverse=True)[:4]
-        assert all(probs[index] == prob for index, prob in explained.items())
-
-
-def test_a_bank_names_the_training_video_that_a_face_is_from(scorer, clips, tmp_path):
-    made = run(clips, tmp_path / "faces", frames=FRAMES)
-    entries = [Entry("real", "train", name, made.frame_paths()[name]) for name in ("one", "two", "late")]
-    write_dataset_json(tmp_path / "json" / "mine.json", "mine", entries)
-    own = lnclip_df.load(scorer.weights["path"], overrides=[
-        f"label_dict={json.dumps({'real': 0, 'fake': 1})}", f"dataset_json_folder={tmp_path / 'json'}", "workers=0",
-    ])  # fmt: skip
-    make_bank(own, tmp_path / "bank.safetensors", datasets=["mine"], frames=FRAMES, progress=False)
-    arguments = ["--explain", tmp_path / "e", "--bank", tmp_path / "bank.safetensors", "--format", "jsonl"]
-    done = command(clips / "one.mp4", "--weights", scorer.weights["path"], *arguments)
-    for entry in json.loads(done.stdout)["explained"]:
-        assert "one" in entry["nearest"][0]["video"] and entry["nearest"][0]["angle"] < 0.1
-        assert [len(entry["nearest"]), entry["nearest"][0]["label"]] == [3, 0]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [(["--bank", "b.safetensors"], "bank: it names the nearest examples of the faces that explain_to shows"),
-     (["--frames", "0"], "frames: 0 received"), (["--device", "abacus"], "device 'abacus' cannot be used")],
-)  # fmt: skip
-def test_invalid_options_are_one_line(weights, clips, arguments, message):
-    done = CliRunner().invoke(cli.app, ["predict", str(clips / "one.mp4"), "--weights", str(weights), *arguments])
-    assert done.exit_code == 1 and message in done.stderr and len(done.stderr.strip().splitlines()) == 1
-
-
-def test_invalid_choices_are_named(clips):
-    with pytest.raises(LNCLIPError, match="format: 'xml' received; accepted are table, csv, jsonl"):
-        score_files(None, [clips / "one.mp4"], ScoreOptions(), format="xml")
-    with pytest.raises(LNCLIPError, match="accepted are largest and track"):
-        ScoreOptions(face="mask")
-
-
-def test_without_weights_and_network_the_message_says_what_to_do(clips, monkeypatch, tmp_path):
-    monkeypatch.delenv("LNCLIP_WEIGHTS", raising=False)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    done = CliRunner().invoke(cli.app, ["predict", str(clips / "one.mp4")])
-    assert done.exit_code == 1 and "yermandy/GenD_CLIP_L_14" in done.stderr

@@ -1,0 +1,33 @@
+"""Files, folders and patterns are found once each, under unique names."""
+
+import pytest
+
+from lnclip_df import LNCLIPError
+from lnclip_df.scoring.inputs import find_inputs
+
+
+def test_folders_patterns_and_files_are_found_once_each_under_names_of_their_own(tmp_path):
+    for name in ("a/x.mp4", "b/x.mp4", "b/x/y.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    inputs = find_inputs([tmp_path / "a", tmp_path / "b", str(tmp_path / "*" / "x.mp4"), tmp_path / "a" / "x.mp4"])
+    assert [file.path.relative_to(tmp_path).as_posix() for file in inputs] == ["a/x.mp4", "b/x.mp4", "b/x/y.png"]
+    names = [file.name for file in inputs]
+    assert len({name.casefold() for name in names}) == 3
+    assert not any(name in {other.rpartition("/")[0] for other in names} for name in names)
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [([], "nothing to score"), (["no*.mp4"], r"no file or folder matches no\*\.mp4"), (["x.txt"], "x.txt"),
+     (["https://example.org/x.mp4"], "no video file or folder https:")],
+)  # fmt: skip
+def test_what_is_not_there_is_said_before_anything_is_scored(tmp_path, monkeypatch, paths, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LNCLIPError, match=message):
+        find_inputs(paths)
+
+
+def test_a_file_whose_name_is_a_pattern_is_that_file(tmp_path):
+    (tmp_path / "a[1].mp4").write_bytes(b"")
+    assert [file.path.name for file in find_inputs(str(tmp_path / "a[1].mp4"))] == ["a[1].mp4"]

@@ -1,0 +1,130 @@
+"""The command predict: rows, copies and explanations are written, an interrupted run resumes, errors are one line."""
+
+import json
+import os
+
+import pytest
+from clips import run
+from commands import call
+from scored_clips import FRAMES, of
+
+import lnclip_df
+from lnclip_df import LNCLIPError
+from lnclip_df.core.files import sha256
+from lnclip_df.datasets import Entry, write_dataset_json
+from lnclip_df.scoring import ScoreOptions
+from lnclip_df.scoring.feature_bank import make_bank
+from lnclip_df.scoring.results_log import ResultsLog
+from lnclip_df.scoring.score_files import score_files
+
+pytest.importorskip("retinaface")
+
+
+def command(*arguments):
+    return call("predict", *arguments, "--frames", FRAMES, "--quiet")
+
+
+def test_the_command_writes_jsonl_that_holds_every_frame(weights, scorer, clips, tmp_path):
+    out = tmp_path / "scores.jsonl"
+    done = command(clips, "--weights", weights, "--format", "jsonl", "--out", out, "--all-faces")
+    assert done.exit_code == 1  # a file without a face, and a broken one
+    rows = {os.path.basename(row["path"]): row for row in map(json.loads, out.read_text().splitlines())}
+    assert rows.keys() == {path.name for path in clips.iterdir()}
+    expected = of(scorer, clips / "two.mp4", all_faces=True)
+    assert rows["two.mp4"]["score"] == pytest.approx(expected.score, abs=1e-6)
+    assert len(rows["two.mp4"]["persons"]) == 2 and rows["two.mp4"]["weights"] == sha256(weights)
+    assert [frame["index"] for frame in rows["late.mp4"]["persons"][0]["frames"]] == [5, 6, 7]
+    assert (rows["none.mp4"]["score"], rows["none.mp4"]["decision"]) == (None, None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.jsonl"]
+
+
+def test_the_table_and_the_csv_say_no_face_and_how_many_frames_count(weights, clips):
+    paths = [clips / name for name in ("late.mp4", "none.mp4")]
+    table = command(*paths, "--weights", weights).stdout
+    assert "3/8" in table.splitlines()[1] and table.splitlines()[2].endswith("no face: no face in 8 frames")
+    rows = command(*paths, "--weights", weights, "--format", "csv").stdout.splitlines()
+    assert rows[0].startswith("path,outcome,decision,score") and ",no face,,,," in rows[2]
+    assert command(clips / "one.mp4", "--weights", weights).exit_code == 0
+
+
+def test_a_run_that_was_broken_off_goes_on(weights, clips, tmp_path, monkeypatch):
+    out, arguments = tmp_path / "s.jsonl", ["--weights", weights, "--format", "jsonl", "--batch-size", 1]
+    paths = [clips / name for name in ("late.mp4", "one.mp4", "two.mp4")]
+    whole = tmp_path / "whole.jsonl"
+    command(*paths, *arguments, "--out", whole)
+    add, count = ResultsLog.add, []
+
+    def breaking(self, path, row):
+        add(self, path, row)
+        count.append(path)
+        if len(count) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ResultsLog, "add", breaking)
+    assert command(*paths, *arguments, "--out", out).exit_code == 130
+    assert not out.exists()
+    with open(tmp_path / ".s.jsonl.part", "a") as file:
+        file.write('{"provenance": "cut sh')
+    command(*paths, *arguments, "--out", out)
+    assert [path.name for path in count] == ["late.mp4", "one.mp4", "two.mp4"]
+    assert out.read_text() == whole.read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.jsonl", "whole.jsonl"]
+
+
+def test_copies_and_explanations_lie_where_they_were_asked_for_and_are_named(weights, clips, tmp_path):
+    paths = [clips / name for name in ("two.mp4", "none.mp4", "still.png")]
+    drawn = ["--annotate", tmp_path / "a", "--explain", tmp_path / "e", "--format", "jsonl", "--all-faces"]
+    rows = [json.loads(line) for line in command(*paths, "--weights", weights, *drawn).stdout.splitlines()]
+    two, none, still = rows
+    assert none["annotated"] == none["explained"] == []
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {
+        "two.annotated.mp4", "two.timeline.png", "still.annotated.png",
+    }  # fmt: skip
+    assert sorted(two["annotated"] + still["annotated"]) == sorted(map(str, (tmp_path / "a").iterdir()))
+    assert {entry["file"] for row in (two, still) for entry in row["explained"]} == set(
+        map(str, (tmp_path / "e").iterdir())
+    )
+    for shown in two["persons"]:
+        probs = {frame["index"]: frame["prob"] for frame in shown["frames"]}
+        explained = {e["index"]: e["prob"] for e in two["explained"] if e["person"] == shown["number"]}
+        assert sorted(explained.values(), reverse=True) == sorted(probs.values(), reverse=True)[:4]
+        assert all(probs[index] == prob for index, prob in explained.items())
+
+
+def test_a_bank_names_the_training_video_that_a_face_is_from(scorer, clips, tmp_path):
+    made = run(clips, tmp_path / "faces", frames=FRAMES)
+    entries = [Entry("real", "train", name, made.frame_paths()[name]) for name in ("one", "two", "late")]
+    write_dataset_json(tmp_path / "json" / "mine.json", "mine", entries)
+    own = lnclip_df.load(scorer.weights["path"], overrides=[
+        f"label_dict={json.dumps({'real': 0, 'fake': 1})}", f"dataset_json_folder={tmp_path / 'json'}", "workers=0",
+    ])  # fmt: skip
+    make_bank(own, tmp_path / "bank.safetensors", datasets=["mine"], frames=FRAMES, progress=False)
+    arguments = ["--explain", tmp_path / "e", "--bank", tmp_path / "bank.safetensors", "--format", "jsonl"]
+    done = command(clips / "one.mp4", "--weights", scorer.weights["path"], *arguments)
+    for entry in json.loads(done.stdout)["explained"]:
+        assert "one" in entry["nearest"][0]["video"] and entry["nearest"][0]["angle"] < 0.1
+        assert [len(entry["nearest"]), entry["nearest"][0]["label"]] == [3, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--bank", "b.safetensors"], "bank: it names the nearest examples of the faces that explain_to shows"),
+     (["--frames", "0"], "frames: 0 received"), (["--device", "abacus"], "device 'abacus' cannot be used")],
+)  # fmt: skip
+def test_invalid_options_are_one_line(weights, clips, arguments, message):
+    done = call("predict", clips / "one.mp4", "--weights", weights, *arguments)
+    assert done.exit_code == 1 and message in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_invalid_choices_are_named(clips):
+    with pytest.raises(LNCLIPError, match="format: 'xml' received; accepted are table, csv, jsonl"):
+        score_files(None, [clips / "one.mp4"], ScoreOptions(), format="xml")
+    with pytest.raises(LNCLIPError, match="accepted are largest and track"):
+        ScoreOptions(face="mask")
+
+
+def test_without_weights_and_network_the_message_says_what_to_do(clips, monkeypatch, tmp_path):
+    monkeypatch.delenv("LNCLIP_WEIGHTS", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    done = call("predict", clips / "one.mp4")
+    assert done.exit_code == 1 and "yermandy/GenD_CLIP_L_14" in done.stderr
