@@ -129,3 +129,7 @@ def _without_seconds(path):
         with open(path, newline="", encoding="utf-8") as file:
             return [{key: part for key, part in row.items() if key != "seconds"} for row in csv.DictReader(file)]
     return path.read_bytes()
+
+
+def rows(out, name="videos.v1"):
+    return contents(out)[f"manifests/{name}.csv"]

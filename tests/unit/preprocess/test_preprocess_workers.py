@@ -1,0 +1,170 @@
+"""However a run is spread or ended: the same files, and a process that dies costs its video alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clips import contents, cv2, portrait, run, write_clip
+
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.preprocess import video_job
+from lnclip_df.preprocess.workers import DIED
+
+retinaface = pytest.importorskip("retinaface")
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_nothing_half_and_is_resumed(clip, tmp_path):
+    source = tmp_path / "videos"
+    source.mkdir()
+    for number in range(6):
+        (source / f"{number}.mp4").write_bytes(clip.read_bytes())
+    code = (
+        "import sys; from lnclip_df.preprocess import *;"
+        "preprocess(*sys.argv[1:], CropSettings(frames=12), RunOptions(1, progress=False))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(source), str(tmp_path / "out")])
+    records, deadline = tmp_path / "out" / "records", time.monotonic() + 60
+    while len(list(records.glob("*.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = {path.stem for path in records.glob("*.json")}
+    assert 2 <= len(finished) < 6
+    for key in finished:
+        assert len(list((tmp_path / "out" / "frames" / key).glob("[0-9]*.png"))) == 12
+    summary = run(source, tmp_path / "out", frames=12)
+    assert summary.resumed == len(finished) and summary.counts == {"done": 6}
+    run(source, tmp_path / "clean", frames=12)
+    assert contents(tmp_path / "out") == contents(tmp_path / "clean")
+
+
+@pytest.mark.slow
+def test_workers_do_not_change_a_byte(clip, tmp_path):
+    source = tmp_path / "videos"
+    for name in ("a", "b", "c/d"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / f"{name}.mp4").write_bytes(clip.read_bytes())
+    run(source, tmp_path / "one", workers=1)
+    run(source, tmp_path / "two", workers=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_writes_the_same(several, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    run(several, tmp_path / "local")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, silence_logs=50
+    ) as cluster:
+        summary = run(several, tmp_path / "cluster", scheduler=cluster.scheduler_address)
+        assert summary.counts == {"done": 4, "no face": 1, "unreadable": 2}
+        assert contents(tmp_path / "cluster") == contents(tmp_path / "local")
+        assert run(several, tmp_path / "cluster", scheduler=cluster.scheduler_address).resumed == 5
+        (tmp_path / "full" / "records").mkdir(parents=True)
+        (tmp_path / "full" / "records" / "Ä 顔").symlink_to("/proc")  # where nothing can be written
+        with pytest.raises(LNCLIPError, match="cannot write"):
+            run(several, tmp_path / "full", scheduler=cluster.scheduler_address)
+
+
+def test_a_scheduler_that_is_not_there_is_a_line(clip, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    import dask
+
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(LNCLIPError, match=r"scheduler: no Dask scheduler at tcp://127\.0\.0\.1:9"),
+    ):
+        run(clip, tmp_path / "out", scheduler="tcp://127.0.0.1:9")
+    assert distributed.__version__
+
+
+RUN = (
+    "import sys; from lnclip_df.preprocess import *;"
+    "preprocess(*sys.argv[1:3], CropSettings(frames=8), RunOptions(int(sys.argv[3]), progress=False))"
+)
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_a_run_ends_as_if_undisturbed(tmp_path):
+    source, out = tmp_path / "videos", tmp_path / "out"
+    for number in range(24):
+        write_clip(source / f"{number}-{'x' * 45}.mp4", [portrait(number + shift, 160, 240) for shift in range(8)])
+    run(source, tmp_path / "clean", frames=8)
+    rng = np.random.default_rng(0)
+    seen, left = [], 0
+    for kill in range(20):
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUN, str(source), str(out), "1" if kill % 5 else "2"], start_new_session=True
+        )
+        wait_for, deadline = ("records/*.json", "landmarks/*/*.npy")[kill % 2], time.monotonic() + 60
+        before = set(out.glob(wait_for))
+        while all(path in before for path in out.glob(wait_for)) and time.monotonic() < deadline:
+            time.sleep(0.005)  # until it has begun to write, so that the kill comes in the middle of it
+        time.sleep(float(rng.uniform(0, 0.1)))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        _wait_for_the_end_of(process.pid)
+        seen.append(len(list(out.glob("records/*.json"))))
+        for path in out.glob("frames/*/[0-9]*.png"):
+            assert cv2.imread(str(path)).shape == (256, 256, 3)
+        for folder in out.glob("frames/*"):
+            if not (out / "records" / f"{folder.name}.json").exists():
+                (folder / ".003-0123abcd.png").write_bytes(b"half")
+                left += 1
+    assert seen == sorted(seen) and seen[0] < seen[-1] < 24 and left > 5
+    assert run(source, out, frames=8).counts == {"done": 24}
+    assert contents(out) == contents(tmp_path / "clean")
+
+
+def _wait_for_the_end_of(group, seconds=20):
+    """Workers of a killed run end with it: wait until none of its process group is left."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)
+    raise AssertionError("workers outlive the run that started them")
+
+
+def dies(job):
+    if "killer" in job.source.key:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return video_job.process_video(job)
+
+
+def dies_once(job):
+    mark = Path(f"{job.out}.died")
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return video_job.process_video(job)
+
+
+@pytest.mark.parametrize("function", [dies, dies_once])
+@pytest.mark.slow
+def test_a_process_that_dies_costs_its_video_alone(clip, tmp_path, monkeypatch, function):
+    from lnclip_df.preprocess import workers
+
+    source = tmp_path / "videos"
+    source.mkdir()
+    for name in ("a", "b", "killer", "m", "n", "o", "p"):
+        (source / f"{name}.mp4").write_bytes(clip.read_bytes())
+    monkeypatch.setattr(workers, "process_video", function)
+    summary = run(source, tmp_path / "out", workers=2)
+    if function is dies_once:
+        assert summary.counts == {"done": 7}
+    else:
+        assert summary.counts == {"done": 6, "unreadable": 1} and summary.failures == [("killer", DIED)]
+        assert json.loads((tmp_path / "out" / "records" / "killer.json").read_text())["reason"] == DIED
+    monkeypatch.undo()
+    again = run(source, tmp_path / "out", workers=2)
+    assert again.counts == {"done": 7} and again.resumed == (7 if function is dies_once else 6)
