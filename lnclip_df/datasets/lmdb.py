@@ -14,6 +14,7 @@ import lmdb
 import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.iteration import batched
 from lnclip_df.datasets.dataset_json import COMPRESSED, frame_path, read_frame_paths, with_slashes
 from lnclip_df.media.png_check import check_png
 
@@ -223,26 +224,26 @@ def _check(json_file, values, progress) -> list[_Value]:
             return getattr(error, "strerror", None) or one_line(error)
 
     valid, faults = [], []
-    for value, result in _in_batches(check, values, progress, "check"):
-        if isinstance(result, str):
-            faults.append(f"{value.file}: {result}")
-        elif result:
-            valid.append(value)
+    for batch in _in_batches(check, values, progress, "check"):
+        for value, result in batch:
+            if isinstance(result, str):
+                faults.append(f"{value.file}: {result}")
+            elif result:
+                valid.append(value)
     if faults:
         count = f"{len(faults)} of the {len(values)} files that it needs are"
         raise LNCLIPError(f"{json_file}: {count} missing or damaged, the first is {faults[0]}; nothing was written")
     return valid
 
 
-def _in_batches(function: Callable, values, progress, title) -> Iterator[tuple[_Value, Any]]:
-    """``(value, function(value))`` of every value; one batch at a time is in memory."""
+def _in_batches(function: Callable, values, progress, title) -> Iterator[list[tuple[_Value, Any]]]:
+    """Batches of ``(value, function(value))``; one batch at a time is in memory."""
     from tqdm import tqdm
 
     bar = tqdm(total=len(values), desc=title, unit="file", disable=not progress)
     with bar, ThreadPoolExecutor(THREADS) as pool:
-        for start in range(0, len(values), BATCH):
-            batch = values[start : start + BATCH]
-            yield from zip(batch, pool.map(function, batch), strict=True)
+        for batch in batched(values, BATCH):
+            yield list(zip(batch, pool.map(function, batch), strict=True))
             bar.update(len(batch))
 
 
@@ -263,13 +264,10 @@ def _open_to_write(path):
 
 def _write(database, values, progress) -> int:
     """Write the values that the database does not have yet, one transaction per batch; returns their number."""
-    written, batch = 0, {}
-    for value, data in _in_batches(_read_again, values, progress, "write"):
-        batch[value.key] = data
-        if len(batch) == BATCH:
-            written += put(database, batch)
-            batch = {}
-    return written + put(database, batch)
+    written = 0
+    for batch in _in_batches(_read_again, values, progress, "write"):
+        written += put(database, {value.key: data for value, data in batch})
+    return written
 
 
 def _read_again(value) -> bytes:
