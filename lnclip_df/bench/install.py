@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import yaml
 
 from lnclip_df.bench.checkout import CONFIG_FOLDER, DETECTORS, SHIM, TEST_CONFIG, TRAIN_CONFIG, open_checkout
-from lnclip_df.config.loading import bench_configs, read_yaml
+from lnclip_df.config.loading import bench_configs, read_yaml, whole_yaml
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import write_bytes
 
@@ -102,7 +102,7 @@ def our_files() -> dict[str, str]:
     main = (bench_configs() / "lnclip.yaml").read_text(encoding="utf-8")
     files = {SHIM: SHIM_SOURCE, "lnclip.yaml": main, f"{CONFIG_FOLDER}/lnclip.yaml": main}
     for path in sorted(path for room in ("ablation", "training") for path in (bench_configs() / room).glob("*.yaml")):
-        files[f"{CONFIG_FOLDER}/lnclip_{path.name}"] = path.read_text(encoding="utf-8")
+        files[f"{CONFIG_FOLDER}/lnclip_{path.name}"] = whole_yaml(path)
     return files
 
 

@@ -81,6 +81,16 @@ def read_config(path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     return _merged(read_config(found, seen), raw)
 
 
+def whole_yaml(path) -> str:
+    """The text of a detector YAML for a reader that does not know ``extends``: its comment, then every key."""
+    path = Path(path)
+    text = path.read_text(encoding="utf-8")
+    if "extends" not in read_yaml(path):
+        return text
+    comment = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+    return comment + yaml.safe_dump(read_config(path), sort_keys=False, default_flow_style=None, width=120)
+
+
 def _merged(base, over):
     merged = dict(base)
     for key, value in over.items():

@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 
 from lnclip_df import LNCLIPError, load_config
 from lnclip_df.config.loading import bench_configs
+from lnclip_df.config.roles import UNKNOWN, Role
+from lnclip_df.config.schema import Config, role_of
+from lnclip_df.config.validation import section_of
 
 PACKAGED = ["lnclip.yaml", *sorted(f"ablation/{p.name}" for p in (bench_configs() / "ablation").glob("*.yaml"))]
 
@@ -113,3 +116,57 @@ def test_any_value_under_any_key_is_taken_or_refused_in_one_line(value):
             assert load_config(path).lnclip.loss.ce > 0
         except LNCLIPError as error:
             assert "\n" not in str(error)
+
+
+def fields_without_role(model, prefix=""):
+    """Dotted keys of a section whose role neither they nor a section around them state."""
+    for name, field in model.model_fields.items():
+        if not any(isinstance(entry, Role) for entry in field.metadata):
+            section = section_of(field.annotation)
+            yield from fields_without_role(section, f"{prefix}{name}.") if section else [prefix + name]
+
+
+def test_every_key_has_a_role():
+    assert list(fields_without_role(Config)) == []
+
+
+def test_a_key_without_a_role_counts_as_changing_predictions():
+    assert role_of("lnclip.of_the_future") == role_of("of_the_future") == UNKNOWN
+    assert UNKNOWN.predicts and UNKNOWN.trains and UNKNOWN.fixed
+
+
+def test_roles_are_inherited_from_the_section_and_overridden_by_the_key():
+    assert role_of("lnclip.loss.ce").trains and not role_of("lnclip.loss.ce").predicts
+    assert role_of("frame_num.test").predicts and not role_of("frame_num.train").predicts
+    assert role_of("lnclip.backbone.vision.width").predicts
+    assert not role_of("optimizer.adam.lr").trains  # the rate comes from lnclip.schedule
+
+
+def test_predictions_depend_on_the_input_the_model_and_where_the_frames_lie():
+    assert set(load_config("lnclip.yaml").predicting()) == {
+        "compression", "rgb_dir", "lmdb", "lmdb_dir", "frame_num", "resolution", "mean", "std", "lnclip.backbone",
+        "lnclip.normalize", "lnclip.precision", "lnclip.resize", "lnclip.missing_frames", "lnclip.data_root",
+    }  # fmt: skip
+
+
+def test_a_configuration_is_frozen_and_replaced_by_a_validated_copy():
+    config = load_config("lnclip.yaml")
+    with pytest.raises(ValueError, match="frozen"):
+        config.workers = 3
+    other = config.replace({"lnclip.slerp.enabled": False, "workers": 3})
+    assert (other.lnclip.slerp.enabled, other.workers) == (False, 3) and config.lnclip.slerp.enabled
+    with pytest.raises(LNCLIPError, match=r"lnclip\.slerp\.enable: unknown key \(did you mean enabled\?\)"):
+        config.replace({"lnclip.slerp.enable": False})
+
+
+def test_a_yaml_extends_one_beside_it_or_a_packaged_one(tmp_path):
+    (tmp_path / "mine.yaml").write_text("extends: lnclip.yaml\nworkers: 1\nlnclip: {loss: {ce: 2.0}}\n")
+    (tmp_path / "more.yaml").write_text("extends: mine.yaml\nlnclip: {loss: {alignment: 0.3}}\n")
+    config = load_config(tmp_path / "more.yaml")
+    assert config == load_config("lnclip.yaml", ["workers=1", "lnclip.loss={ce: 2.0, alignment: 0.3, uniformity: 0.5}"])
+    (tmp_path / "loop.yaml").write_text("extends: loop.yaml\n")
+    with pytest.raises(LNCLIPError, match="leads back to the same file"):
+        load_config(tmp_path / "loop.yaml")
+    (tmp_path / "lost.yaml").write_text("extends: nowhere.yaml\n")
+    with pytest.raises(LNCLIPError, match=r"no config nowhere\.yaml"):
+        load_config(tmp_path / "lost.yaml")
