@@ -40,10 +40,11 @@ def compare_aggregations(run, *, datasets: Iterable[str] = (), resamples: int = 
         if scores.frames == len(scores.video):
             raise LNCLIPError(f"{run}: {name} has one row per video; expected several frames per video to aggregate")
     folder, bootstrap = study_folder(run, out, "aggregate"), Bootstrap(resamples, seed)
-    rows = [["dataset", "aggregation", "reals", "fakes", "auroc", "low", "high", "difference", "p"]]
-    parts, estimates = [], {}
+    rows: list[list] = [["dataset", "aggregation", "reals", "fakes", "auroc", "low", "high", "difference", "p"]]
+    parts: list[str] = []
+    estimates: dict[str, dict[str, Estimate]] = {}
     for name, scores in sets.items():
-        table = [["video score", "videos", "AUROC", "against the mean", "p"]]
+        table: list[list] = [["video score", "videos", "AUROC", "against the mean", "p"]]
         estimates[name] = {}
         features = _features(run, name, read.facts[name], scores)
         for aggregation, values in all_scores(scores, features).items():

@@ -136,7 +136,8 @@ def _through_h264(av, frames, crf):
         if min(height, width) < 64:  # the result of x264's assembly code varies from call to call on small frames
             options["x264-params"] = "asm=0"
         stream = container.add_stream("libx264", rate=25, options=options)
-        stream.height, stream.width, stream.pix_fmt = *padded[0].shape[:2], "yuv420p"
+        stream.height, stream.width = padded[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
         for frame in padded:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))

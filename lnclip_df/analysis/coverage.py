@@ -148,7 +148,7 @@ def write_counts(path, manifests, dataset, root, *, level=None, folders=None, sp
     for manifest in manifests:
         for row in read_csv(manifest, ("video", "asked", "saved")):
             counts[row["video"]] = _asked_and_saved(manifest, row)
-    table = [list(COLUMNS)]
+    table: list[list] = [list(COLUMNS)]
     for item in items:
         if item.path not in counts:
             raise LNCLIPError(
@@ -230,9 +230,9 @@ def _plot(joined: dict[str, Covered]):
     for panel, (name, (label, score, asked, found)) in zip(panels, joined.items(), strict=True):
         share = found / asked
         kept = {step: share >= step for step in np.unique(share) if step > 0}
-        values = {step: auroc(label[keep], score[keep]).value for step, keep in kept.items()}
-        values = {step: value for step, value in values.items() if value is not None}
-        panel.plot(list(values), list(values.values()), color=BLUE, marker="o", markersize=4, label="AUROC")
+        both = {step: keep for step, keep in kept.items() if len(set(label[keep])) == 2}
+        values = np.array([auroc(label[keep], score[keep]).value for keep in both.values()], dtype=float)
+        panel.plot(list(both), values, color=BLUE, marker="o", markersize=4, label="AUROC")
         videos = [keep.mean() for keep in kept.values()]
         panel.plot(list(kept), videos, color="0.5", marker="s", markersize=3, linestyle="--", label="share of videos")
         worst = auroc(*treated(label, score, asked, found)["missing"]).value

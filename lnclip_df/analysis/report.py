@@ -49,7 +49,7 @@ def draw_estimates(panel, estimates: Mapping[str, Estimate], colours: Sequence[s
     for row, (estimate, colour) in enumerate(zip(estimates.values(), colours, strict=True)):
         if estimate.value is not None:
             panel.plot([100 * estimate.value], [row], color=colour, marker="o")
-        if estimate.low is not None:
+        if estimate.low is not None and estimate.high is not None:
             panel.hlines(row, 100 * estimate.low, 100 * estimate.high, color=colour)
     panel.set_yticks(range(len(estimates)), list(estimates))
     panel.set_ylim(len(estimates) - 0.5, -0.5)

@@ -75,7 +75,7 @@ class CorruptedFrames(FrameDataset):
     def __init__(self, config, videos, *, frames_per_video: int, level: Level, corruption_seed: int):
         super().__init__(config, videos, frames_per_video=frames_per_video)
         self.level, self.corruption_seed, self.max_frames = level, corruption_seed, frames_per_video
-        self._last = None, {}
+        self._last: tuple[str | None, dict] = None, {}
 
     def read(self, video, frame):
         if self.level.kind not in CORRUPTIONS:
@@ -205,8 +205,8 @@ def tables(scores: dict[str, dict[Level, Scores]], bootstrap: Bootstrap) -> tupl
     Raises:
         LNCLIPError: a level has other videos or frames than the clean ones.
     """
-    rows = [["dataset", "kind", "level", "auroc", "drop", "drop_low", "drop_high", "p", "videos", "frames"]]
-    parts = []
+    rows: list[list] = [["dataset", "kind", "level", "auroc", "drop", "drop_low", "drop_high", "p", "videos", "frames"]]
+    parts: list[str] = []
     for name, levels in scores.items():
         clean = levels[Level(CLEAN)]
         base = bootstrap.auroc(clean.label, clean.score, name)
@@ -229,10 +229,10 @@ def tables(scores: dict[str, dict[Level, Scores]], bootstrap: Bootstrap) -> tupl
 def drop_between(clean: Scores, corrupted: Scores) -> Drop:
     """The drop of the AUROC, with its 95 % interval by DeLong's test on the same videos."""
     test = delong(clean.label, clean.score, corrupted.score)
-    bounds: tuple = (None, None)
-    if test.error is not None:
-        bounds = test.difference - 1.959964 * test.error, test.difference + 1.959964 * test.error
-    return Drop(test.b, test.difference, *bounds, test.p)
+    if test.error is None:
+        return Drop(test.b, test.difference, None, None, test.p)
+    half = 1.959964 * test.error
+    return Drop(test.b, test.difference, test.difference - half, test.difference + half, test.p)
 
 
 def degradation(drops: dict[Level, float]) -> tuple[dict[str, float], float | None]:
@@ -254,7 +254,7 @@ def degradation(drops: dict[Level, float]) -> tuple[dict[str, float], float | No
 
 def _text_of_dataset(name, base: Estimate, drops: dict[Level, Drop], counts):
     means, overall = degradation({level: drop.drop for level, drop in drops.items()})
-    by_kind: dict[str, dict[float, Drop]] = {}
+    by_kind: dict[str, dict[float | None, Drop]] = {}
     for level, drop in drops.items():
         by_kind.setdefault(level.kind, {})[level.level] = drop
     parts = [f"## {name}\n\nClean: {base} %, {counts[0]} videos, {counts[1]} frames.\n"]

@@ -138,20 +138,20 @@ def gap(groups: dict[str, Group], figure: str, min_videos: int = MIN_VIDEOS) -> 
         ``(group with the higher figure, the one with the lower, Estimate of the difference)``, or None with fewer than
         two groups.
     """
-    estimates = {
-        name: group.figures[figure]
+    values = {
+        name: group.figures[figure].value
         for name, group in groups.items()
         if name != UNKNOWN and all(getattr(group, kind) >= min_videos for kind in NEEDED[figure])
     }
-    estimates = {name: estimate for name, estimate in estimates.items() if estimate.value is not None}
-    if len(estimates) < 2:
+    known = {name: value for name, value in values.items() if value is not None}
+    if len(known) < 2:
         return None
-    high, low = (choose(estimates, key=lambda name: estimates[name].value) for choose in (max, min))
+    high, low = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
     if high == low:  # all are equal
-        high, low = list(estimates)[:2]
-    a, b = estimates[high], estimates[low]
-    bounds = (None, None) if a.low is None else combined_interval([a.value, b.value], [a[1:], b[1:]], [1, -1])
-    return high, low, Estimate(a.value - b.value, *bounds)
+        high, low = list(known)[:2]
+    a, b = groups[high].figures[figure], groups[low].figures[figure]
+    bounds = (None, None) if a.low is None else combined_interval([known[high], known[low]], [a[1:], b[1:]], [1, -1])
+    return high, low, Estimate(known[high] - known[low], *bounds)
 
 
 def _threshold(run, read: Run, calibration, validation, fpr, threshold) -> tuple[float, str]:

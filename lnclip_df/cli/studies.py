@@ -35,10 +35,10 @@ def ablation(
     --out gets summary.md, .json and .csv, ablation.png, and the run of each step and seed, which lnclip-df leaderboard
     and compare take.
     """
-    from lnclip_df.studies.ablation import study_ablation
+    from lnclip_df.studies.ablation import Ablation
 
-    options = {"overrides": overrides, "datasets": datasets, "accelerator": accelerator}
-    _run(study_ablation, out, seeds, demo, demo_data, quiet, **options)
+    shared = _shared(out, seeds, overrides, datasets, demo, demo_data, accelerator, quiet)
+    _run(Ablation(**shared))
 
 
 def pairing(
@@ -62,10 +62,10 @@ def pairing(
 
     --out gets summary.md, .json and .csv, curves.csv, pairing.png, and the run of each kind and seed.
     """
-    from lnclip_df.studies.pairing import study_pairing
+    from lnclip_df.studies.pairing import Pairing
 
-    options = {"overrides": overrides, "datasets": datasets, "accelerator": accelerator}
-    _run(study_pairing, out, seeds, demo, demo_data, quiet, config=config, dataset=dataset, **options)
+    shared = _shared(out, seeds, overrides, datasets, demo, demo_data, accelerator, quiet)
+    _run(Pairing(**shared, yaml=config, dataset=dataset))
 
 
 def training_set(
@@ -87,10 +87,10 @@ def training_set(
 
     --out gets summary.md, .json and .csv, training-set.png (a heat map), and the run of each training set and seed.
     """
-    from lnclip_df.studies.training_set import YAMLS, study_training_set
+    from lnclip_df.studies.training_set import YAMLS, TrainingSet
 
-    options = {"overrides": overrides, "datasets": datasets, "accelerator": accelerator}
-    _run(study_training_set, out, seeds, demo, demo_data, quiet, configs=configs or YAMLS, **options)
+    shared = _shared(out, seeds, overrides, datasets, demo, demo_data, accelerator, quiet)
+    _run(TrainingSet(**shared, configs=configs or YAMLS))
 
 
 def continual(
@@ -114,21 +114,32 @@ def continual(
     --out gets summary.md, .json and .csv with the AUROC on every step's test set after each step, continual.png, and
     the run of each step and seed.
     """
-    from lnclip_df.studies.common import parse_shares
-    from lnclip_df.studies.continual import study_continual
-    from lnclip_df.studies.training_set import YAMLS
+    from lnclip_df.studies.continual import YAMLS, Continual, parse_shares
 
-    options = {"overrides": overrides, "datasets": datasets, "accelerator": accelerator}
-    options |= {"configs": configs or YAMLS, "shares": parse_shares(shares)}
-    _run(study_continual, out, seeds, demo, demo_data, quiet, **options)
+    parsed = parse_shares(shares)
+    shared = _shared(out, seeds, overrides, datasets, demo, demo_data, accelerator, quiet)
+    _run(Continual(**shared, configs=configs or YAMLS, shares=parsed))
 
 
-def _run(study, out, seeds, demo, demo_folder, quiet, **options):
-    """Run a study, on the demo's data if ``demo``, and print its summary."""
+def _shared(out, seeds, overrides, datasets, demo, demo_folder, accelerator, quiet):
+    """The options of every study (see ``Study``); with ``demo``, the demo's data are made first."""
     from lnclip_df.demo.for_studies import demo_data
-    from lnclip_df.studies.common import parse_seeds
+    from lnclip_df.studies.protocol import parse_seeds
 
     parsed = parse_seeds(seeds)
     data = demo_data(demo_folder, out, progress=not quiet) if demo else None
-    study(out, seeds=parsed, demo=data, progress=not quiet, **options)
-    typer.echo((out / "summary.md").read_text(encoding="utf-8") + f"\nResults: {out}")
+    return {
+        "out": out,
+        "seeds": parsed,
+        "overrides": overrides,
+        "datasets": datasets,
+        "demo": data,
+        "accelerator": accelerator,
+        "progress": not quiet,
+    }
+
+
+def _run(study):
+    """Run a study, and print its summary."""
+    study.run()
+    typer.echo((study.out / "summary.md").read_text(encoding="utf-8") + f"\nResults: {study.out}")

@@ -3,7 +3,7 @@
 DeepfakeBench's keys stand at the top level, ours under ``lnclip``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
@@ -302,11 +302,12 @@ class Config(Section):
         """The configuration as JSON and YAML write it, every default filled in."""
         return self.model_dump(mode="json")
 
-    def replace(self, changes: Mapping[str, Any]) -> "Config":
+    def replace(self, changes: Mapping[str, Any] | Iterable[str]) -> "Config":
         """A validated copy with other values.
 
         Args:
-            changes: values by dotted key: ``{"lnclip.slerp.enabled": False, "workers": 0}``.
+            changes: values by dotted key (``{"lnclip.slerp.enabled": False, "workers": 0}``), or ``key=value`` strings
+                as for ``load_config``.
 
         Raises:
             LNCLIPError: a key or value is wrong.

@@ -1,9 +1,9 @@
 """The demo's data for the protocol studies: one data set per forgery method, and paired and unpaired subsets."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lnclip_df.core.files import read_json, write_json
 from lnclip_df.demo.run import DATASET, check_packages, make_data
@@ -26,20 +26,20 @@ class DemoData:
     whole: str = DATASET
     by_method: tuple[str, ...] = BY_METHOD
 
-    def overrides(self, train: str, val: str) -> list[str]:
-        """Overrides of ``config``: the data, and a training that is short enough for a study.
+    def settings(self, train: str, val: str) -> dict[str, Any]:
+        """Settings of ``config``: the data, and a training that is short enough for a study.
 
         The learning rate makes one cycle over the 10 epochs.
         """
-        return [
-            f"lnclip.data_root={json.dumps(str(self.folder.resolve()))}",
-            f"dataset_json_folder={json.dumps(str(self.dataset_json_folder.resolve()))}",
-            f"train_dataset=[{train}]",
-            f"lnclip.val_dataset=[{val}]",
-            f"nEpochs={EPOCHS - 1}",
-            f"lnclip.schedule.decay_epochs={EPOCHS - 1}",
-            f"frame_num={{train: {FRAMES}, test: {FRAMES}}}",
-        ]
+        return {
+            "lnclip.data_root": str(self.folder.resolve()),
+            "dataset_json_folder": str(self.dataset_json_folder.resolve()),
+            "train_dataset": [train],
+            "lnclip.val_dataset": [val],
+            "nEpochs": EPOCHS - 1,
+            "lnclip.schedule.decay_epochs": EPOCHS - 1,
+            "frame_num": {"train": FRAMES, "test": FRAMES},
+        }
 
 
 def demo_data(folder, out, *, progress: bool = True) -> DemoData:

@@ -15,7 +15,7 @@ RANGE = (0.01, 100.0)  # of a temperature
 class Reliability(NamedTuple):
     """Per bin: the number of probabilities, their mean, and the number of fakes. Empty bins have 0."""
 
-    count: np.ndarray
+    counts: np.ndarray
     prob: np.ndarray
     fakes: np.ndarray
 

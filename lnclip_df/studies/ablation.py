@@ -1,11 +1,14 @@
-"""The ablation: the five steps from a linear probe to the whole method, over seeds."""
+"""The ablation: the five steps from a linear probe to the whole method."""
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
 
+from lnclip_df.config.loading import load_config
 from lnclip_df.core.plots import new_figure
-from lnclip_df.studies import common
-from lnclip_df.studies.common import DemoData, Trial
+from lnclip_df.studies.over_seeds import group_rows, spread_text, tested_names
+from lnclip_df.studies.protocol import Report, Study, table
+from lnclip_df.studies.trials import Result, Trial
 
 STEPS = {
     "1-linear-probe": "linear probe",
@@ -14,105 +17,61 @@ STEPS = {
     "4-unal": "+ UnAl",
     "5-slerp": "+ slerp",
 }
-ABLATED = ("tune", "normalize", "loss", "slerp.enabled")  # below lnclip: what the demo's steps take from the YAMLs
+ABLATED = ("lnclip.tune", "lnclip.normalize", "lnclip.loss", "lnclip.slerp.enabled")
 
 
-def study_ablation(
-    out,
-    *,
-    seeds: Iterable[int] = (0, 1, 2),
-    overrides: Iterable[str] = (),
-    datasets: Iterable[str] = (),
-    demo: DemoData | None = None,
-    accelerator: str = "auto",
-    progress: bool = True,
-) -> dict:
-    """Train and test the five YAMLs of ``bench_configs/ablation`` with every seed.
+@dataclass(frozen=True)
+class Ablation(Study):
+    """Trains and tests the five YAMLs of ``bench_configs/ablation`` with every seed.
 
-    Args:
-        out: folder; gets ``STEP/seed-N/`` (see ``common.run_trials``), ``summary.json``, ``.md`` and ``.csv``, and
-            ``ablation.png``. A trial that is finished there is not repeated.
-        seeds: of the trainings (``manualSeed``).
-        overrides: as for ``load_config``, of every step.
-        datasets: what is tested; ``lnclip.benchmarks`` by default.
-        demo: the demo's data and backbone instead of real data, with the ablated keys of the same YAMLs.
-        accelerator: Lightning's.
-        progress: show progress bars.
-
-    Returns:
-        What ``summary.json`` holds: ``rows`` as ``common.group_rows`` makes them, ``trials`` and ``note``.
-
-    Raises:
-        LNCLIPError: see ``common.run_trials``.
+    With the demo's data, its YAML takes the ablated settings from these YAMLs. ``summary.json`` has ``rows``, see
+    ``group_rows``.
     """
-    trials = []
-    for seed in tuple(seeds):
-        for step in STEPS:
-            config = _config(step, seed, overrides, demo)
-            default = demo.by_method if demo else ()
-            trials.append(Trial(step, seed, config, common.sets_to_test(config, datasets or default)))
 
-    def report(results):
-        return _report(out, results, len(trials), demo is not None)
+    name = "ablation"
+    title = "Ablation: each step adds one part to those above"
 
-    return common.run_trials(trials, out, report, accelerator="cpu" if demo else accelerator, progress=progress)
+    def trials(self) -> Iterator[Trial]:
+        demo = self.demo
+        for seed in self.seeds:
+            for step in STEPS:
+                settings = _demo_settings(demo, step) if demo else None
+                config = self.load(f"ablation/{step}.yaml", seed, demo=settings)
+                yield Trial(step, seed, config, self.tested(config, demo.by_method if demo else ()))
+
+    def report(self, results: list[Result]) -> Report:
+        rows = group_rows(results)
+        names = tested_names(rows)
+        lines = [["step", *names, "cross-dataset mean", "validation"]]
+        for row in rows:
+            figures = [*map(row["auroc"].get, names), row["cross_mean"], row["val"]]
+            lines.append([STEPS[row["group"]], *map(spread_text, figures)])
+        return Report({"rows": rows}, table(lines), _plot(rows, names))
 
 
-def _config(step, seed, overrides, demo):
-    from lnclip_df.config.loading import load_config
-
-    yaml = f"ablation/{step}.yaml"
-    last = [*overrides, f"manualSeed={seed}"]
-    if demo is None:
-        return load_config(yaml, last)
-    ours = load_config(yaml).to_dict()["lnclip"]
-    ablated = [f"lnclip.{key}={_at(ours, key)}" for key in ABLATED]
+def _demo_settings(demo, step):
     swap = demo.by_method[0]
-    return load_config(demo.config, [*demo.overrides(train=swap, val=swap), *ablated, *last])
+    whole = load_config(f"ablation/{step}.yaml").to_dict()
+    ablated = {key: reduce(dict.__getitem__, key.split("."), whole) for key in ABLATED}
+    return demo.settings(train=swap, val=swap) | ablated
 
 
-def _at(section, key):
-    for part in key.split("."):
-        section = section[part]
-    return section
-
-
-def _report(out, results, total, demo):
-    rows = common.group_rows(results)
-    document = common.document("ablation", results, total, demo, rows=rows)
-    names = list(dict.fromkeys(name for row in rows for name in row["auroc"]))
-    head = ["step", *names, "cross-dataset mean", "validation"]
-    lines = [
-        [
-            STEPS[row["group"]],
-            *(common.percent(row["auroc"].get(name)) for name in names),
-            common.percent(row["cross_mean"]),
-            common.percent(row["val"]),
-        ]
-        for row in rows
-    ]
-    text = common.headline("Ablation: each step adds one part to those above", results, total, demo)
-    common.write_summary(out, document, f"{text}{common.table(head, lines)}\n\n![ladder](ablation.png)\n", results)
-    _plot(Path(out) / "ablation.png", rows, names, demo)
-    return document
-
-
-def _plot(path, rows, names, demo):
+def _plot(rows, names):
     figure = new_figure(6.4, 4.2)
     panel = figure.subplots()
     lines = [(name, [row["auroc"].get(name) for row in rows], {"alpha": 0.75, "linewidth": 1.2}) for name in names]
-    if len(names) > 2:  # of one or two, the mean is a line that is there already
+    if len(names) > 2:  # of one or two data sets, the mean is a line that is there already
         mean = [row["cross_mean"] for row in rows]
         lines.append(("cross-dataset mean", mean, {"color": "black", "linewidth": 2.2, "zorder": 3}))
     shift = 0.16 / len(lines)
-    for place, (label, values, style) in enumerate(lines):
-        at = [x + (place - (len(lines) - 1) / 2) * shift for x, value in enumerate(values) if value is not None]
-        there = [value for value in values if value is not None]
-        if there:
-            errors = [100 * (value["std"] or 0) for value in there]
-            panel.errorbar(at, [100 * v["mean"] for v in there], errors, marker="o", capsize=3, label=label, **style)
+    for index, (label, values, style) in enumerate(lines):
+        points = [(x + (index - (len(lines) - 1) / 2) * shift, v) for x, v in enumerate(values) if v is not None]
+        if points:
+            errors = [100 * (value["std"] or 0) for _, value in points]
+            means = [100 * value["mean"] for _, value in points]
+            panel.errorbar([x for x, _ in points], means, errors, marker="o", capsize=3, label=label, **style)
     panel.set_xticks(range(len(rows)), [STEPS[row["group"]] for row in rows])
     panel.set(ylabel="video AUROC, %", title="Ablation, mean ± standard deviation over seeds")
     panel.grid(axis="y", alpha=0.3)
     panel.legend(fontsize="small", ncols=1 if len(lines) < 6 else 2)
-    common.save_plot(figure, path, demo)
+    return figure

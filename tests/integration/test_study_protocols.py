@@ -21,11 +21,11 @@ from lnclip_df.config.loading import bench_configs
 from lnclip_df.core.files import sha256
 from lnclip_df.datasets.dataset_json import Video, read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset, share_of
-from lnclip_df.studies import common
-from lnclip_df.studies.ablation import STEPS, study_ablation
-from lnclip_df.studies.continual import measures, study_continual
-from lnclip_df.studies.pairing import study_pairing
-from lnclip_df.studies.training_set import study_training_set
+from lnclip_df.studies.ablation import STEPS, Ablation
+from lnclip_df.studies.continual import Continual, measures
+from lnclip_df.studies.over_seeds import is_cross, spread
+from lnclip_df.studies.pairing import Pairing
+from lnclip_df.studies.training_set import TrainingSet
 from lnclip_df.training import train as training
 from lnclip_df.training.train import train
 
@@ -82,7 +82,7 @@ def auroc_of(folder, name):
 )
 def test_a_training_yaml_differs_from_the_method_in_its_training_set_alone(stem, dataset):
     ours = load_config(f"training/{stem}.yaml")
-    assert ours == load_config("lnclip.yaml") | {"train_dataset": [dataset]}
+    assert ours == load_config("lnclip.yaml").replace({"train_dataset": [dataset]})
     assert (bench_configs() / "datasets" / f"{dataset}.yaml").is_file()
 
 
@@ -237,7 +237,7 @@ def test_whole_weights_on_another_frozen_backbone_are_refused(root, tmp_path):
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=6))
 def test_the_spread_is_numpys(values):
-    found = common.spread([*values, None])
+    found = spread([*values, None])
     assert found["n"] == len(values)
     assert np.isclose(found["mean"], np.mean(values), atol=1e-12)
     assert np.isclose(found["std"], np.std(values, ddof=1), atol=1e-12)
@@ -277,7 +277,7 @@ def test_forgetting_is_the_definition_in_loops(matrix):
     ],
 )
 def test_what_is_cross_dataset(trained, tested, cross):
-    assert common.is_cross(trained, tested) is cross
+    assert is_cross(trained, tested) is cross
 
 
 # --- the studies ------------------------------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ def test_what_is_cross_dataset(trained, tested, cross):
 @pytest.fixture(scope="module")
 def ablation(root, tmp_path_factory):
     out = tmp_path_factory.mktemp("studies") / "ablation"
-    study_ablation(out, seeds=(0, 1), overrides=tiny(root), datasets=["toy", "new"], **QUIET)
+    Ablation(out, seeds=(0, 1), overrides=tiny(root), datasets=["toy", "new"], **QUIET).run()
     return out
 
 
@@ -321,14 +321,14 @@ def test_what_is_finished_is_not_repeated_and_what_is_not_is(root, ablation, mon
         training, "train", lambda config, out, **options: calls.append(str(out)) or train(config, out, **options)
     )
     options = {"seeds": (0, 1), "overrides": tiny(root), "datasets": ["toy", "new"], **QUIET}
-    study_ablation(ablation, **options)
+    Ablation(ablation, **options).run()
     assert not calls and (ablation / "summary.json").read_bytes() == before
     assert [path.stat().st_mtime_ns for path in sorted(ablation.rglob("*.safetensors"))] == made
 
     lost = ablation / "3-l2" / "seed-1"
     for path in ("trial.json", "best.safetensors", "checkpoints/last.ckpt", "metrics/toy.json"):
         (lost / path).unlink()
-    again = study_ablation(ablation, **options)
+    again = Ablation(ablation, **options).run()
     assert calls == [str(lost)]
     assert again["rows"] == json.loads(before)["rows"]
 
@@ -336,27 +336,27 @@ def test_what_is_finished_is_not_repeated_and_what_is_not_is(root, ablation, mon
 def test_a_study_of_other_settings_or_data_is_refused_in_its_folder(root, ablation):
     options = {"seeds": (0,), "datasets": ["toy"], **QUIET}
     with pytest.raises(LNCLIPError, match=r"cannot resume: train_batchSize is 6 and was 8"):
-        study_ablation(ablation, overrides=tiny(root, "train_batchSize=6"), **options)
+        Ablation(ablation, overrides=tiny(root, "train_batchSize=6"), **options).run()
     file = root / "preprocessing/dataset_json/toy.json"
     text = file.read_text()
     try:
         file.write_text(text + "\n")
         with pytest.raises(LNCLIPError, match=r"1-linear-probe/seed-0 was made from another toy\.json"):
-            study_ablation(ablation, overrides=tiny(root), **options)
+            Ablation(ablation, overrides=tiny(root), **options).run()
     finally:
         file.write_text(text)
 
 
 def test_missing_data_are_named_before_anything_is_trained(root, tmp_path):
     with pytest.raises(LNCLIPError, match=r"no gone\.json, lost\.json in .*dataset_json; write what is missing"):
-        study_ablation(tmp_path, seeds=(0,), overrides=tiny(root), datasets=["toy,lost", "gone"], **QUIET)
+        Ablation(tmp_path, seeds=(0,), overrides=tiny(root), datasets=["toy,lost", "gone"], **QUIET).run()
     with pytest.raises(LNCLIPError, match=r"no .*new-paired\.json; write it with: lnclip-df pairs .*/new\.json --root"):
-        study_pairing(tmp_path, dataset="new", seeds=(0,), overrides=tiny(root), **QUIET)
+        Pairing(tmp_path, dataset="new", seeds=(0,), overrides=tiny(root), **QUIET).run()
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_pairing_trains_on_the_two_subsets_and_keeps_every_epoch(root, tmp_path):
-    summary = study_pairing(tmp_path, seeds=(0, 1), overrides=tiny(root, "nEpochs=1"), datasets=["new"], **QUIET)
+    summary = Pairing(tmp_path, seeds=(0, 1), overrides=tiny(root, "nEpochs=1"), datasets=["new"], **QUIET).run()
     paired, unpaired = summary["rows"]
     assert (paired["group"], unpaired["group"]) == ("paired", "unpaired") and png(tmp_path / "pairing.png")
     for row in summary["rows"]:
@@ -376,7 +376,7 @@ def test_pairing_trains_on_the_two_subsets_and_keeps_every_epoch(root, tmp_path)
 
 def test_the_matrix_has_training_sets_as_rows_and_test_sets_as_columns(root, tmp_path):
     yamls = [yaml_of(root, "toy"), yaml_of(root, "new")]
-    summary = study_training_set(tmp_path, configs=yamls, seeds=(3,), datasets=["new", "toy"], **QUIET)
+    summary = TrainingSet(tmp_path, configs=yamls, seeds=(3,), datasets=["new", "toy"], **QUIET).run()
     assert [row["group"] for row in summary["rows"]] == ["toy", "new"] and png(tmp_path / "training-set.png")
     for row in summary["rows"]:
         assert list(row["auroc"]) == ["new", "toy"]
@@ -386,12 +386,12 @@ def test_the_matrix_has_training_sets_as_rows_and_test_sets_as_columns(root, tmp
         other = {"toy": "new", "new": "toy"}[row["group"]]
         assert row["cross_mean"] == row["auroc"][other]
     with pytest.raises(LNCLIPError, match="two YAMLs train on the same data: toy, toy"):
-        study_training_set(tmp_path, configs=yamls[:1] * 2, seeds=(0,), **QUIET)
+        TrainingSet(tmp_path, configs=yamls[:1] * 2, seeds=(0,), **QUIET).run()
 
 
 def test_continual_training_starts_each_step_where_the_last_ended_and_replays(root, tmp_path):
     yamls = [yaml_of(root, "toy"), yaml_of(root, "new")]
-    summary = study_continual(tmp_path, configs=yamls, shares=(0.0, 0.5), seeds=(0,), **QUIET)
+    summary = Continual(tmp_path, configs=yamls, shares=(0.0, 0.5), seeds=(0,), **QUIET).run()
     before = tmp_path / "1-toy" / "seed-0" / "best.safetensors"
     for row, share in zip(summary["rows"], ("0", "0.5"), strict=True):
         folder = tmp_path / f"replay-{share}" / "2-new" / "seed-0"
@@ -403,12 +403,10 @@ def test_continual_training_starts_each_step_where_the_last_ended_and_replays(ro
         assert row["forgetting"]["mean"] == pytest.approx(expected[0][0] - expected[1][0])
     assert summary["finished"] == 3 and png(tmp_path / "continual.png")
     assert "## Replay 50 %" in (tmp_path / "summary.md").read_text()
-    with pytest.raises(
-        LNCLIPError, match="two or more steps are needed, each with data of its own; these have toy; toy"
-    ):
-        study_continual(tmp_path, configs=yamls[:1] * 2, seeds=(0,), **QUIET)
-    with pytest.raises(LNCLIPError, match=r"--shares: 2 is not within 0 to 1"):
-        study_continual(tmp_path, configs=yamls, shares=(2,), seeds=(0,), **QUIET)
+    with pytest.raises(LNCLIPError, match="expected two or more steps, each with data of its own; received toy; toy"):
+        Continual(tmp_path, configs=yamls[:1] * 2, seeds=(0,), **QUIET).run()
+    with pytest.raises(LNCLIPError, match=r"shares: 2 is not within 0 to 1"):
+        Continual(tmp_path, configs=yamls, shares=(2,), seeds=(0,), **QUIET).run()
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
@@ -423,9 +421,9 @@ def test_help_shows_examples(command):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["ablation", "--seeds", "0,x"], r"--seeds '0,x': accepted are whole numbers from 0 on"),
-        (["ablation", "--seeds", "1,1"], r"--seeds '1,1' names a seed twice"),
-        (["continual", "--shares", "a"], r"--shares 'a': accepted are numbers from 0 to 1"),
+        (["ablation", "--seeds", "0,x"], r"seeds '0,x': expected whole numbers from 0 on"),
+        (["ablation", "--seeds", "1,1"], r"seeds '1,1': a seed occurs twice"),
+        (["continual", "--shares", "a"], r"shares 'a': expected numbers from 0 to 1"),
         (["ablation", "--set", "lnclip.tun=none"], r"lnclip.tun: unknown key"),
     ],
 )

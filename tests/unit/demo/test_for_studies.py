@@ -23,7 +23,7 @@ def test_the_demos_data_sets_are_its_methods_and_its_pairs(tmp_path, monkeypatch
     monkeypatch.setattr(for_studies, "check_packages", lambda: None)
     monkeypatch.setattr(for_studies, "make_data", lambda *arguments: 0)
     data = for_studies.demo_data(tmp_path / "demo", tmp_path / "a: study", progress=False)
-    config = load_config(data.config, data.overrides(train=data.whole, val=data.whole))
+    config = load_config(data.config, data.settings(train=data.whole, val=data.whole))
     for name, fakes in (
         ("LNCLIP-demo-swap", {"swap"}),
         ("LNCLIP-demo-reenact", {"reenact"}),

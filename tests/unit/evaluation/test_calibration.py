@@ -29,7 +29,7 @@ def test_ece_equals_a_loop_and_scikit_learns_curve(bins):
 
 
 def test_a_probability_on_an_edge_belongs_below_and_the_ends_inside():
-    assert calibration.reliability([0, 0, 1, 1], [0.0, 0.5, 0.5, 1.0], 2).count.tolist() == [3, 1]
+    assert calibration.reliability([0, 0, 1, 1], [0.0, 0.5, 0.5, 1.0], 2).counts.tolist() == [3, 1]
 
 
 def test_nll_and_brier_equal_scikit_learns():

@@ -1,0 +1,206 @@
+"""What the protocol studies share: their options, running their trials, and writing what comes out."""
+
+import logging
+import statistics
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from lnclip_df.config.loading import load_config
+from lnclip_df.config.schema import Config
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import write_json, write_text
+from lnclip_df.core.names import split_names
+from lnclip_df.core.plots import new_figure, save_figure
+from lnclip_df.core.tables import Rows, markdown_table, write_csv
+from lnclip_df.studies.over_seeds import is_cross
+from lnclip_df.studies.trials import MEASURES, Result, Trial, check_data, run_trial
+
+YAMLS = ("training/ffpp.yaml", "training/ffiw.yaml", "training/dsv2.yaml")
+DEMO_NOTE = (
+    "Made with --demo: synthetic videos of one photograph, and a small backbone of random weights. These figures show "
+    "that the study works. They say nothing about real deepfakes, and nothing about what the paper found."
+)
+
+logger = logging.getLogger(__name__)
+
+
+class DemoData(Protocol):
+    """Data on which a study runs in minutes, instead of those of its YAMLs: ``lnclip_df.demo.for_studies`` makes them.
+
+    ``config`` is a YAML, ``whole`` a data set with two kinds of fakes, and ``by_method`` are two with one kind each.
+    ``settings`` name the training and the validation data for ``config``, and make the training short.
+    """
+
+    @property
+    def config(self) -> str: ...
+    @property
+    def whole(self) -> str: ...
+    @property
+    def by_method(self) -> tuple[str, ...]: ...
+    def settings(self, train: str, val: str) -> dict[str, Any]: ...
+
+
+@dataclass
+class Report:
+    """What a study says of the results so far.
+
+    Attributes:
+        facts: the study's own entries of ``summary.json``.
+        text: the body of ``summary.md``, Markdown.
+        figure: the plot, or None.
+        tables: further CSV files, by name.
+    """
+
+    facts: dict[str, Any]
+    text: str
+    figure: Any = None
+    tables: dict[str, Rows] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Study(ABC):
+    """Several trainings that answer one question, over seeds.
+
+    Attributes:
+        out: folder of the study. It gets ``GROUP/seed-N/`` for every trial, ``summary.json``, ``.md`` and ``.csv``, and
+            ``NAME.png``. A trial that is finished there is not repeated.
+        seeds: of the trainings (``manualSeed``).
+        overrides: of every configuration, as for ``load_config``.
+        datasets: what is tested; ``lnclip.benchmarks`` by default.
+        demo: the demo's data and backbone instead of real data; runs on the CPU.
+        accelerator: Lightning's; a trial uses one device.
+        progress: show progress bars.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+
+    out: Path
+    _: KW_ONLY
+    seeds: Sequence[int] = (0, 1, 2)
+    overrides: Sequence[str] | Mapping[str, Any] = ()
+    datasets: Sequence[str] = ()
+    demo: DemoData | None = None
+    accelerator: str = "auto"
+    progress: bool = True
+
+    @abstractmethod
+    def trials(self) -> Iterable[Trial]:
+        """All trials of the study, in the order in which they run."""
+
+    @abstractmethod
+    def report(self, results: list[Result]) -> Report:
+        """What the results so far say."""
+
+    def run(self) -> dict[str, Any]:
+        """Train and test every trial that is not finished, and write the summary after each.
+
+        Returns:
+            The content of ``summary.json``: ``study``, ``note`` (of the demo), ``finished``, ``of``, the study's own
+            entries, and ``trials``.
+
+        Raises:
+            LNCLIPError: options, data or packages are invalid or absent (before the first training), or a trial of the
+                same name was made with another configuration, other data or other starting weights.
+        """
+        new_figure(1, 1)  # fail before the work where matplotlib is absent
+        trials = list(self.trials())
+        check_data(trials)
+        accelerator = self.accelerator if self.demo is None else "cpu"
+        results: list[Result] = []
+        spent: list[float] = []
+        summary: dict[str, Any] = {}
+        for number, trial in enumerate(trials, start=1):
+            started = time.monotonic()
+            result, computed = run_trial(
+                trial, self.out, f"{number}/{len(trials)}", accelerator=accelerator, progress=self.progress
+            )
+            results.append(result)
+            if computed:
+                spent.append(time.monotonic() - started)
+                left = statistics.mean(spent) * (len(trials) - number)
+                logger.info("%d/%d done in %.0f s; at most %s left", number, len(trials), spent[-1], _duration(left))
+            summary = self.write(results, len(trials))
+        return summary
+
+    def write(self, results: list[Result], total: int) -> dict[str, Any]:
+        """Write the summary of the results so far, of ``total`` trials; returns the content of ``summary.json``."""
+        report, out = self.report(results), Path(self.out)
+        note = None if self.demo is None else DEMO_NOTE
+        document = {"study": self.name, "note": note, "finished": len(results), "of": total, **report.facts}
+        document["trials"] = [asdict(result) for result in results]
+        for name, rows in {"summary": _result_rows(results), **report.tables}.items():
+            write_csv(out / f"{name}.csv", rows, digits=None)
+        text = self._headline(results, total) + report.text
+        if report.figure is not None:
+            text += f"\n\n![{self.name}]({self.name}.png)"
+            if self.demo is not None:
+                label = "demo: synthetic videos, says nothing about real deepfakes"
+                report.figure.supxlabel(label, fontsize=7, color="0.4")
+            save_figure(report.figure, out / f"{self.name}.png")
+        write_text(out / "summary.md", f"{text}\n")
+        write_json(out / "summary.json", document)
+        return document
+
+    def load(
+        self, yaml: str, seed: int, *, demo: Mapping[str, Any] | None, last: Mapping[str, Any] | None = None
+    ) -> Config:
+        """The configuration of a training.
+
+        Args:
+            yaml: with real data, the YAML.
+            seed: of the training.
+            demo: with the demo's data, the settings of its YAML.
+            last: settings that ``overrides`` cannot change.
+        """
+        config = load_config(yaml) if self.demo is None else load_config(self.demo.config, demo or {})
+        return config.replace(self.overrides).replace({**(last or {}), "manualSeed": seed})
+
+    def tested(self, config: Config, demo: Iterable[str]) -> tuple[str, ...]:
+        """What is tested: ``datasets``, else ``demo`` with the demo's data, else what the configuration tests on."""
+        default = demo if self.demo is not None else config.lnclip.benchmarks or config.test_dataset
+        return tuple(split_names(self.datasets) or default)
+
+    def _headline(self, results, total):
+        seeds = ", ".join(map(str, sorted({result.seed for result in results})))
+        lines = [f"# {self.title}", "", f"Video AUROC, %; mean ± standard deviation over the seeds {seeds}."]
+        if len(results) < total:
+            lines.append(f"**{len(results)} of {total} trainings are finished.**")
+        return "\n".join([*lines, "", *([f"**{DEMO_NOTE}**", ""] if self.demo else []), ""])
+
+
+def table(rows: Rows) -> str:
+    """A Markdown table without the last line break."""
+    return markdown_table(rows).rstrip("\n")
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds of a list, for example ``0,1,2``.
+
+    Raises:
+        LNCLIPError: one is not a whole number from 0 on, or occurs twice.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) < 2**32 for part in parts):
+        raise LNCLIPError(f"seeds {text!r}: expected whole numbers from 0 on, with commas: 0,1,2")
+    seeds = tuple(int(part) for part in parts)
+    if len(set(seeds)) < len(seeds):
+        raise LNCLIPError(f"seeds {text!r}: a seed occurs twice; remove one")
+    return seeds
+
+
+def _result_rows(results):
+    yield ["group", "seed", "dataset", "cross", *MEASURES, "best_epoch", "epochs", "seconds"]
+    for result in results:
+        for name, figures in result.tests.items():
+            cross = int(is_cross(result.trained, name))
+            facts = [result.best["epoch"], len(result.history), result.seconds]
+            yield [result.group, result.seed, name, cross, *map(figures.get, MEASURES), *facts]
+
+
+def _duration(seconds):
+    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
