@@ -75,7 +75,7 @@ def onnx_session(model, threads: int):
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions have no common base
-        raise LNCLIPError(f"{model} is not a model that onnxruntime loads; give another file") from error
+        raise LNCLIPError(f"{model} is not a model that onnxruntime can load; give another file") from error
 
 
 def shrink(image, long_side: int):

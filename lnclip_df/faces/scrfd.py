@@ -1,4 +1,4 @@
-"""InsightFace's SCRFD detectors (Guo et al., ICLR 2022), such as ``det_10g.onnx``, from a file of the user's."""
+"""InsightFace's SCRFD detectors (Guo et al., ICLR 2022), from an ONNX file (``det_10g.onnx``) of the user's."""
 
 from pathlib import Path
 
@@ -23,12 +23,12 @@ class SCRFD(Detector):
         threads: threads of onnxruntime.
 
     Raises:
-        LNCLIPError: the file is absent or is no such model.
+        LNCLIPError: the file is absent or is not such a model.
     """
 
     def __init__(self, model, side=640, score=0.5, overlap=0.4, threads=1):
         if not Path(model).is_file():
-            raise LNCLIPError(f"detector: no file {model}")
+            raise LNCLIPError(f"detector: no file {model}; give the path of an SCRFD model")
         self.session = onnx_session(str(model), threads)
         outputs = len(self.session.get_outputs())
         if outputs != 3 * len(STRIDES):

@@ -14,7 +14,7 @@ SUFFIXES = VIDEO_SUFFIXES + IMAGE_SUFFIXES
 
 
 def find_videos(source) -> dict[str, Path]:
-    """Find one video, or everything below a folder that counts as one.
+    """Find the videos that a path stands for.
 
     Images in one folder whose names differ in a number alone (``000.png``, ``frame_12.jpg``) are one video, the folder;
     any other image is one by itself. Hidden files and folders are skipped, and so is what an earlier run wrote:
@@ -43,7 +43,7 @@ def find_videos(source) -> dict[str, Path]:
         return {source.stem: source}
     paths = list(_walk(source))
     if not paths:
-        raise LNCLIPError(f"no video below {source}; looked for {accepted}")
+        raise LNCLIPError(f"no video below {source}; accepted are {accepted}")
     names = [_key(source, path) for path in paths]
     stems = [name if path.is_dir() else name[: -len(path.suffix)] for name, path in zip(names, paths, strict=True)]
     shared = Counter(key for pair in zip(names, stems, strict=True) for key in set(pair))

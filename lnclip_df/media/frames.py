@@ -32,7 +32,7 @@ def open_frames(path, threads: int = 1, *, max_seconds: float | None = None) -> 
         may raise :class:`Miscounted` while reading.
 
     Raises:
-        UnreadableVideo: not a regular file (a FIFO would be waited for), not a video, or without a video stream.
+        UnreadableVideo: not a regular file, not a video, or without a video stream.
             Also where it is longer than ``max_seconds``, or its frames have more than ``limits.MAX_PIXELS``.
     """
     path = Path(path)

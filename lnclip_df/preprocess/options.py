@@ -41,5 +41,5 @@ class RunOptions:
         match = re.fullmatch(r"([0-9]+)/([0-9]+)", self.shard)
         number, parts = map(int, match.groups()) if match else (0, 0)
         if not 1 <= number <= parts:
-            raise LNCLIPError(f"shard: {self.shard!r} received; accepted is i/n with 1 ≤ i ≤ n, such as 1/8")
+            raise LNCLIPError(f"shard: {self.shard!r} received; accepted is i/n with 1 ≤ i ≤ n, for example 1/8")
         return slice(number - 1, None, parts)
