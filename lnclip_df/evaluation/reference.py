@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lnclip_df.config.loading import bench_configs, load_config, read_yaml
 from lnclip_df.config.validation import validate
-from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.registry import Registry
 
 MEAN = "mean"  # the cross-dataset mean, where a figure names it as its column
 
@@ -86,9 +86,7 @@ class Reference(_Section):
         Raises:
             LNCLIPError: there is none.
         """
-        if name not in self.rows:
-            raise LNCLIPError(f"no published row {name!r}; there are {', '.join(self.rows)}")
-        return self.rows[name]
+        return Registry("published row", self.rows).choose(name)
 
 
 @cache

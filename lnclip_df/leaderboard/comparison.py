@@ -30,7 +30,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Report:
-    """What ``compare`` found: differences in the order of causes, fields one side has no record of, and the figures."""
+    """What ``compare`` found.
+
+    Attributes:
+        a, b: the names of the two.
+        differences: in the order from cause to effect.
+        unrecorded: by name, the fields that this one has no record of.
+        words: what a published row states in words only, by field.
+        figures: a table of both one's figures, the first row its header.
+    """
 
     a: str
     b: str
@@ -42,7 +50,7 @@ class Report:
     def __str__(self):
         return "\n".join(map(printable, [*self._causes(), "", *aligned_lines(self.figures)]))
 
-    def _causes(self):
+    def _causes(self) -> Iterator[str]:
         if self.differences:
             yield f"first difference, {self.a} | {self.b}:"
             yield f"  {self.differences[0]}"
@@ -54,15 +62,15 @@ class Report:
         for name, fields in self.unrecorded.items():
             yield f"not recorded by {name}: {', '.join(fields)}"
         for field, words in self.words.items():
-            yield f"published in words, to be checked by eye – {field}: {words}"
+            yield f"published in words, to be compared by hand – {field}: {words}"
 
 
-def compare(a, b) -> Report:
+def compare(a: str | Path, b: str | Path) -> Report:
     """Compare what made the figures of two runs, or of a run and a published row.
 
     Args:
-        a: a run's folder or CSV.
-        b: another, or the name of a row of ``bench_configs/reference.yaml``.
+        a: a run's folder, or a CSV of predictions.
+        b: another, or the name of a row in ``bench_configs/reference.yaml``.
 
     Raises:
         LNCLIPError: no such run or row, or as ``read_run``.
@@ -71,7 +79,7 @@ def compare(a, b) -> Report:
     if Path(b).exists():
         return _compare_runs(run, read_run(b))
     if str(b) not in reference().rows:
-        raise LNCLIPError(f"{b} is neither a run nor a published row; there are {', '.join(reference().rows)}")
+        raise LNCLIPError(f"{b} is neither a run nor a published row; published rows: {', '.join(reference().rows)}")
     return _compare_published(run, str(b), reference().row(str(b)))
 
 
@@ -90,7 +98,7 @@ def _compare_published(run: Run, name: str, row: PublishedRow) -> Report:
     figures = list(_figures_of_row(run, name, row))
     stated = recipe(row)
     if stated is None:
-        return Report(run.name, name, [], {name: ["its recipe (we hold none)"]}, {}, figures)
+        return Report(run.name, name, [], {name: ["its recipe (none is known)"]}, {}, figures)
     theirs = stated["train"] | {f"test.{key}": value for key, value in stated["test"].items()}
     pairs = {
         dataset: ({key: value for key, value in record(run, dataset).items() if key in theirs}, theirs)

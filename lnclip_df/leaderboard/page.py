@@ -28,6 +28,7 @@ def page(board: Board) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.globals |= {
         "CROSS_DATASET": CROSS_DATASET, "IN_DATASET": IN_DATASET, "MISSING": MISSING, "SIDE": SIDE, "WORDS": WORDS,
@@ -59,7 +60,7 @@ def _groups(datasets):
 
 
 def _best(board):
-    """Each column's highest AUROC; none where one run stands alone."""
+    """Each column's highest AUROC; None where there is only one run."""
     if len(board.rows) < 2:
         return dict.fromkeys(board.datasets)
     return {

@@ -11,7 +11,7 @@ OF_DATASET = ("crops", "video list", "videos", "frames", "unreadable frames", "f
 
 
 def record(run: Run, dataset: str) -> dict:
-    """What made a run's figure on a dataset, as far as it was recorded: ``{field: value}`` in the order of causes."""
+    """What made a run's figure on a dataset, as far as recorded: ``{field: value}``, from cause to effect."""
     facts, scores = run.facts[dataset], run.sets[dataset]
     trained = facts.get("trained") or {}
     fields = {

@@ -95,13 +95,13 @@ def figures_csv(board: Board) -> str:
 
 
 def notes(board: Board) -> list[str]:
-    """What the table's numbers are, what is published and where, which means compare, and notes on crops."""
+    """Notes: what the numbers are, the sources of published figures, means over shared columns, and the crops."""
     interval = f" [95 % interval: BCa bootstrap over videos within each class, {board.resamples:,} resamples]"
     found = [f"Video AUROC in %{interval if board.resamples else ''}. {MISSING}: not tested."]
     if board.published:
         found.append(
-            f"Beside a figure, what is published for {board.against} and the difference in points; a mean is compared "
-            f"only with one over as many columns. {_sources(board)}"
+            f"Beside a figure: the published figure of {board.against}, and the difference in points. A mean is "
+            f"compared only with a mean over the same number of columns. {_sources(board)}"
         )
     if shared := common_means(board.rows):
         names, means = shared
@@ -161,7 +161,7 @@ def _comparisons(board: Board) -> Iterator[str]:
             f"{100 * test.difference:+.1f}", p_text(test.p),
         ])  # fmt: skip
     yield f"## Runs compared on the same videos: DeLong's test\n\n{markdown_table(table)}"
-    yield "Two-sided p-values, one a column; they are not corrected for how many there are.\n"
+    yield "Two-sided p-values, one per column, not corrected for their number.\n"
 
 
 def _further(board: Board) -> Iterator[str]:
@@ -202,7 +202,7 @@ def _published(board: Board, dataset: str, cell: Cell) -> tuple[float | None, fl
 
 def _sources(board: Board) -> str:
     figures = [figure for _, row in published_rows(board) for figure in row if figure]
-    return f"Sources of what is published: {'; '.join(dict.fromkeys(figure.source for figure in figures))}."
+    return f"Sources of the published figures: {'; '.join(dict.fromkeys(figure.source for figure in figures))}."
 
 
 def _mean(mean: Mean, figure: float | None = None, difference: float | None = None) -> str:

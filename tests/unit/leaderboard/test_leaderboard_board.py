@@ -91,7 +91,7 @@ def test_what_has_no_figure_is_refused_in_one_line(tmp_path, runs):
 def test_unknown_options_are_named(runs, tmp_path):
     for options, message in {
         ("metrics", ("auc",)): "no metric 'auc'; accepted: frame_auroc",
-        ("against", "LNCLIP"): "no published row 'LNCLIP'; there are LNCLIP-DF",
+        ("against", "LNCLIP"): "no published row 'LNCLIP' \\(did you mean LNCLIP-DF\\?\\); accepted: LNCLIP-DF",
         ("resamples", -1): "resamples is -1",
     }.items():
         with pytest.raises(LNCLIPError, match=message):

@@ -28,6 +28,6 @@ def test_compare_with_a_published_row_is_by_what_it_states(runs):
     assert [difference.field for difference in report.differences] == ["lnclip.slerp.enabled"]
     assert "lnclip.loss.alignment" in report.unrecorded["good"] and "RetinaFace" in report.words["crops"]
     assert report.figures[-1][0] == "cross-dataset mean" and report.figures[-1][3] == "–"
-    assert "we hold none" in str(compare(runs[0], "Effort"))
-    with pytest.raises(LNCLIPError, match="nowhere is neither a run nor a published row; there are LNCLIP-DF"):
+    assert "none is known" in str(compare(runs[0], "Effort"))
+    with pytest.raises(LNCLIPError, match="nowhere is neither a run nor a published row; published rows: LNCLIP-DF"):
         compare(runs[0], "nowhere")
