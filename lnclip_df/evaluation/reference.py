@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lnclip_df.config.loading import bench_configs, load_config, read_yaml
 from lnclip_df.config.validation import validate
+from lnclip_df.core.nested import flatten
 from lnclip_df.core.registry import Registry
 
 MEAN = "mean"  # the cross-dataset mean, where a figure names it as its column
@@ -121,16 +122,6 @@ def recipe(row: PublishedRow) -> dict | None:
     """
     if row.yaml is None:
         return None
-    config, stated = load_config(row.yaml).to_dict(), reference().stated
-    tested = config | {"frame_num": config["frame_num"]["test"]}
-    return {"train": _chosen(config, stated.train), "test": _chosen(tested, stated.test)}
-
-
-def _chosen(config, keys):
-    found = {}
-    for key in keys:
-        value = config
-        for part in key.split("."):
-            value = value[part]
-        found[key] = value
-    return found
+    config, stated = flatten(load_config(row.yaml).to_dict()), reference().stated
+    tested = config | {"frame_num": config["frame_num.test"]}
+    return {"train": {key: config[key] for key in stated.train}, "test": {key: tested[key] for key in stated.test}}
