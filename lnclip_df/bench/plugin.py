@@ -15,7 +15,7 @@ from lnclip_df.weights.pretrained import pretrained_backbone
 
 # get_test_metrics() keeps at most this many frames (DFDC's test set has 160,000); the oldest go first.
 MAX_TEST_FRAMES = 1 << 20
-NEEDED = ("resolution", "train_batchSize", "data_aug")
+DETECTOR_KEYS = ("resolution", "train_batchSize", "data_aug", "lnclip")
 
 _logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class BenchDetector(LNCLIPDetector):
     """
 
     def __init__(self, config: dict):
-        super().__init__(_ours(config), self.build_backbone(config))
+        super().__init__(_detector_config(config), self.build_backbone(config))
         self._forget_predictions()
         schedule = _EpochSchedule(config, self.settings.schedule)
         drive_optimizer(self, schedule.rate, schedule.log)
@@ -46,7 +46,7 @@ class BenchDetector(LNCLIPDetector):
     @staticmethod
     def build_backbone(config: dict) -> nn.Module:
         """The backbone with its pretrained weights."""
-        return pretrained_backbone(_ours(config))
+        return pretrained_backbone(_detector_config(config))
 
     @staticmethod
     def build_loss(config: dict) -> nn.Module:
@@ -116,9 +116,9 @@ def _as_deepfakebench(metrics, prefix=""):
     return {prefix + theirs: metrics[ours] for theirs, ours in names.items()}
 
 
-def _ours(config):
-    """The keys that the detector needs, of a configuration that holds DeepfakeBench's too."""
-    return Config.from_dict({key: config[key] for key in (*NEEDED, "lnclip") if key in config})
+def _detector_config(config):
+    """The configuration of the detector alone, from DeepfakeBench's merged one, which has more keys."""
+    return Config.from_dict({key: config[key] for key in DETECTOR_KEYS if key in config})
 
 
 class _EpochSchedule:

@@ -1,6 +1,5 @@
 """The commands around one detector: train, test, configs, export."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,12 +39,13 @@ def train(
     from lnclip_df.config.loading import load_config
     from lnclip_df.training.train import train
 
+    loaded = load_config(config, overrides)
     if start is not None:
-        overrides = [*overrides, f"lnclip.start_from={json.dumps(start)}"]
+        loaded = loaded.replace({"lnclip.start_from": start})
     out = out or Path("runs") / Path(config).stem
     train(
-        load_config(config, overrides), out, resume=resume, progress=not quiet, accelerator=accelerator,
-        devices=devices, num_nodes=num_nodes, strategy=strategy,
+        loaded, out, resume=resume, progress=not quiet, accelerator=accelerator, devices=devices, num_nodes=num_nodes,
+        strategy=strategy,
     )  # fmt: skip
 
 

@@ -4,6 +4,8 @@ import logging
 import time
 from pathlib import Path
 
+from lnclip_df.config.loading import load_config
+from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, write_json
 
@@ -104,10 +106,8 @@ def make_data(out: Path, seed: int, workers: int | None, progress: bool) -> int:
     return sum(len(entry.frames) for entry in entries)
 
 
-def demo_config(out: Path, seed: int):
+def demo_config(out: Path, seed: int) -> Config:
     """The configuration of the demo's training: ``demo.yaml`` on the data in ``out``."""
-    from lnclip_df.config.loading import load_config
-
     settings = {"lnclip.data_root": str(out.resolve()), "manualSeed": seed, "lnclip.backbone.seed": seed}
     return load_config("demo.yaml", settings)
 
