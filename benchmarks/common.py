@@ -1,4 +1,4 @@
-"""What the benchmarks share: naming the machine, and writing a table."""
+"""Shared by the benchmarks: describe the machine, write a table."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ import torch
 
 
 def machine(device) -> str:
-    """The processor, its threads and PyTorch's version, in one line."""
+    """Processor, threads and PyTorch version, in one line."""
     if torch.device(device).type == "cuda":
         return f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}"
     model = platform.processor() or "CPU"

@@ -1,11 +1,11 @@
-"""The leaderboard's times and memory, and how often its intervals hold the truth.
+"""The leaderboard's times and memory, and how often its intervals contain the true value.
 
 * an AUROC's interval from 10,000 resamples of 5,000 videos;
 * the whole leaderboard of one and of two runs from stored predictions of FaceForensics++ and 13 synthetic datasets, of
-  the test sets' published sizes and 32 frames a video (IDForge and KoDF, of which no test size is held, at 5,000);
-* coverage: how many intervals of simulated test sets hold the AUROC that the scores were drawn from. A video's score is
-  of two normal distributions; or, with ties, the mean of eight frames, each rounded to one digit, rounded to two; or
-  the fakes spread twice as far as the reals.
+  the test sets' published sizes and 32 frames per video (IDForge and KoDF, whose test sizes are not known, with 5,000);
+* coverage: how many intervals of simulated test sets contain the AUROC that the scores were drawn with. Scores are
+  drawn from two normal distributions. With ties, a score is the mean of eight frames, each rounded to one digit,
+  rounded to two. With spread, the fakes spread twice as far as the reals.
 
 taskset -c 0 python benchmarks/leaderboard.py [--out benchmarks/results/leaderboard.md] [--keep FOLDER]
 """
@@ -27,7 +27,7 @@ from lnclip_df.evaluation.predictions import write_predictions
 from lnclip_df.evaluation.statistics import auroc_interval, combined_interval, placements
 
 FRAMES = 32
-# Reals, and fakes by method: the test counts of bench_configs/datasets/*.yaml; without counts by method, shared out.
+# Reals, and fakes by method: the test counts of bench_configs/datasets/*.yaml; shared equally if not counted by method.
 DATASETS = {
     "FaceForensics++": (140, {"FF-DF": 140, "FF-F2F": 140, "FF-FS": 140, "FF-NT": 140}),
     "Celeb-DF-v2": (178, {"": 340}),
@@ -83,14 +83,14 @@ def write_run(folder, strength, seed):
         rng = np.random.default_rng([seed, number])
         method = np.repeat(["", *methods], [reals, *methods.values()])
         label = np.r_[np.zeros(reals, int), np.ones(len(method) - reals, int)]
-        shared = np.random.default_rng(number).normal(size=len(label))  # what is hard is hard for both runs
+        shared = np.random.default_rng(number).normal(size=len(label))  # a video that is hard is hard for both runs
         video = strength * (label - 0.5) + 0.6 * shared + 0.8 * rng.normal(size=len(label))
         logit = np.repeat(video, FRAMES) + rng.normal(size=FRAMES * len(label))
         is_ff = dataset == "FaceForensics++"
         names = [
             m or "FF-real" if is_ff else f"{dataset}_{('real', 'fake')[y]}" for m, y in zip(method, label, strict=True)
         ]
-        keys = [f"{dataset}/{name}/{place:05d}" for place, name in enumerate(names)]
+        keys = [f"{dataset}/{name}/{index:05d}" for index, name in enumerate(names)]
         rows = np.repeat(np.arange(len(label)), FRAMES)
         table = {
             "dataset": [dataset] * len(rows),
@@ -111,7 +111,7 @@ def write_run(folder, strength, seed):
 
 
 def seconds_of_interval():
-    """10,000 resamples of 5,000 videos: the fastest and the slowest of three."""
+    """Seconds for 10,000 resamples of 5,000 videos: the fastest and the slowest of three runs."""
     rng = np.random.default_rng(0)
     label = np.arange(5000) % 2
     score = 1 / (1 + np.exp(-(1.5 * label + rng.normal(size=5000))))
@@ -124,7 +124,7 @@ def seconds_of_interval():
 
 
 def whole_leaderboard(runs, out):
-    """Seconds and the largest memory in GB of the command, in a process of its own."""
+    """Seconds and peak memory in GB of the command, in its own process."""
     command = [sys.executable, "-m", "lnclip_df", "leaderboard", *map(str, runs), "--out", str(out), "--metrics", "all"]
     started = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -132,33 +132,33 @@ def whole_leaderboard(runs, out):
 
 
 def coverage(reals, fakes, auroc, kind="", *, tests=4000, resamples=1000):
-    """Share of 95 % intervals that hold the AUROC which the scores were drawn with."""
+    """Share of 95 % intervals that contain the AUROC with which the scores were drawn."""
     rng = np.random.default_rng(0)
     label, many = np.repeat([0, 1], [reals, fakes]), np.repeat([0, 1], 1_000_000)
     truth = placements(many, scores(rng, many, auroc, kind))[0].mean() if kind == "ties" else auroc
-    held = 0
+    contained = 0
     for test in range(tests):
         low, high = auroc_interval(label, scores(rng, label, auroc, kind), resamples=resamples, seed=test)
-        held += low <= truth <= high
-    return held / tests
+        contained += low <= truth <= high
+    return contained / tests
 
 
 def coverage_of_mean(sets, *, tests=1000, resamples=500):
-    """Share of 95 % intervals of the mean over test sets ``(reals, fakes, auroc)`` that hold the mean of the AUROCs."""
+    """Share of 95 % intervals of the mean over test sets ``(reals, fakes, auroc)`` that contain the mean AUROC."""
     rng = np.random.default_rng(0)
     labels = [np.repeat([0, 1], [reals, fakes]) for reals, fakes, _ in sets]
-    held = 0
+    contained = 0
     for test in range(tests):
         drawn = [(label, scores(rng, label, auroc)) for label, (*_, auroc) in zip(labels, sets, strict=True)]
         bounds = [auroc_interval(*one, resamples=resamples, seed=[test, at]) for at, one in enumerate(drawn)]
         values = [placements(*one)[0].mean() for one in drawn]
         low, high = combined_interval(values, bounds, np.full(len(sets), 1 / len(sets)))
-        held += low <= np.mean([auroc for *_, auroc in sets]) <= high
-    return held / tests
+        contained += low <= np.mean([auroc for *_, auroc in sets]) <= high
+    return contained / tests
 
 
 def scores(rng, label, auroc, kind=""):
-    """Scores whose AUROC is this in expectation (before rounding, with ties)."""
+    """Scores with this expected AUROC (with ties: before rounding)."""
     spread = 2.0 if kind == "spread" else 1.0
     shift = (1 + spread**2) ** 0.5 * NormalDist().inv_cdf(auroc)
     video = rng.normal(size=len(label)) * np.where(label, spread, 1) + shift * (label - 0.5)
@@ -171,7 +171,7 @@ def scores(rng, label, auroc, kind=""):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="benchmarks/results/leaderboard.md")
-    parser.add_argument("--keep", help="folder for the runs and the leaderboard, kept afterwards")
+    parser.add_argument("--keep", help="Folder in which the runs and the leaderboard are kept.")
     arguments = parser.parse_args()
     rows = []
     fast, slow = seconds_of_interval()
@@ -190,10 +190,10 @@ def main():
             rows.append({"what": what, "figure": f"{time_taken:.1f} s, {memory:.2f} GB"})
     for reals, fakes, auroc, kind in COVERAGE:
         share = coverage(reals, fakes, auroc, kind, tests=500 if reals > 1000 else 4000)
-        what = f"95 % intervals that hold the truth: {reals} reals, {fakes} fakes, AUROC {auroc}{KINDS[kind]}"
+        what = f"95 % intervals that contain the true AUROC: {reals} reals, {fakes} fakes, AUROC {auroc}{KINDS[kind]}"
         rows.append({"what": what, "figure": f"{100 * share:.1f} %"})
     for sets in (((49, 49, 0.95), (30, 30, 0.97), (100, 100, 0.9), (20, 200, 0.8)), THIRTEEN):
-        what = f"95 % intervals of a mean over {len(sets)} test sets that hold the truth"
+        what = f"95 % intervals of a mean over {len(sets)} test sets that contain the true mean"
         rows.append({"what": what, "figure": f"{100 * coverage_of_mean(sets):.1f} %"})
     write_table(arguments.out, "The leaderboard from stored predictions", machine("cpu"), rows)
 

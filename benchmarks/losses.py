@@ -1,6 +1,6 @@
-"""Alignment and uniformity, closed form against all pairs: time and peak memory of forward and backward, one run.
+"""Alignment and uniformity, closed form against all pairs: time and peak memory of forward and backward.
 
-Errors are against float64: of the value, and of the gradient relative to its largest entry.
+Errors are differences from float64: of the value, and of the gradient relative to its largest entry.
 
 python benchmarks/losses.py [--device cuda] [--out benchmarks/results/losses.md]
 """
@@ -47,7 +47,7 @@ def seconds(loss, z, y, repeats):
 
 
 def peak_bytes(loss, z, y):
-    """The most bytes allocated at once during a step, beside the arguments."""
+    """Peak number of bytes allocated during a step, without the arguments."""
     if z.is_cuda:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -55,11 +55,11 @@ def peak_bytes(loss, z, y):
         return torch.cuda.max_memory_allocated() - before
     with profile(profile_memory=True) as profiler:
         step(loss, z, y)
-    held = peak = 0
+    allocated = peak = 0
     for event in profiler.profiler.kineto_results.events():
         if event.name() == "[memory]":
-            held += event.nbytes()
-            peak = max(peak, held)
+            allocated += event.nbytes()
+            peak = max(peak, allocated)
     return peak
 
 

@@ -1,8 +1,8 @@
-"""Preprocessing against DeepfakeBench's own preprocess.py: whole commands on one video, and how ours grows.
+"""Preprocessing against DeepfakeBench's own preprocess.py: whole commands on one video, and how ours scales.
 
 Needs a DeepfakeBench checkout, its environment (constraints/deepfakebench.txt, dlib-bin, imutils) and a dlib predictor:
   python benchmarks/preprocessing.py --checkout ~/DeepfakeBench --predictor shape_predictor_81_face_landmarks.dat
-Without --checkout only the growth is measured.
+Without --checkout only the scaling is measured.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def ours(source, out, *options):
 
 
 def theirs(checkout, predictor, video, folder):
-    """Their script as it is, in a folder where it finds its predictor; the crops lie beside the video."""
+    """Wall time of their unchanged script, in a folder with its predictor; the crops are written beside the video."""
     (folder / "dlib_tools").mkdir(parents=True)
     (folder / "dlib_tools" / "shape_predictor_81_face_landmarks.dat").symlink_to(predictor.resolve())
     (folder / "videos").mkdir()
@@ -70,25 +70,25 @@ def theirs(checkout, predictor, video, folder):
 
 
 def difference(one, other):
-    """Mean absolute difference of the crops that both folders hold, in grey levels, and whether both hold the same."""
+    """Mean absolute difference of the crops in both folders, in grey levels, and whether both have the same frames."""
     names = [{path.name for path in folder.iterdir()} for folder in (one, other)]
     pairs = [[cv2.imread(str(folder / name)).astype(float) for folder in (one, other)] for name in names[0] & names[1]]
     return np.mean([np.abs(a - b).mean() for a, b in pairs]), names[0] == names[1]
 
 
 def compare(arguments, folder):
-    """Both sides on one video, in turn; writes the table."""
+    """Run both sides on one video in turn, and write the table."""
     video = make_video(folder / "clip.mp4", arguments.frames, 1080)
     rows = []
     for run in range(arguments.repeat):
-        place = folder / f"{run}"
-        base = theirs(arguments.checkout, arguments.predictor, video, place / "theirs")
+        out = folder / f"{run}"
+        base = theirs(arguments.checkout, arguments.predictor, video, out / "theirs")
         dlib = ["--detector", "dlib", "--predictor", arguments.predictor, "--second-detection"]
         sides = {
-            "ours, RetinaFace": ours(video, place / "retinaface"),
-            "ours, dlib with the second detection": ours(video, place / "dlib", *dlib),
+            "ours, RetinaFace": ours(video, out / "retinaface"),
+            "ours, dlib with the second detection": ours(video, out / "dlib", *dlib),
         }
-        same = difference(place / "theirs" / "videos" / "frames" / "clip", place / "dlib" / "frames" / "clip")
+        same = difference(out / "theirs" / "videos" / "frames" / "clip", out / "dlib" / "frames" / "clip")
         rows.append(
             {"run": run, "what": "DeepfakeBench (dlib)", "seconds": f"{base:.2f}", "times faster": 1, "crops": ""}
         )
@@ -108,11 +108,11 @@ def compare(arguments, folder):
 
 
 def grow(folder):
-    """Ours over length, resolution and workers; writes the table."""
+    """Measure ours over length, resolution and workers, and write the table."""
     rows = []
 
     def add(what, took, videos=1):
-        rows.append({"what": what, "seconds": f"{took:.2f}", "seconds a video": f"{took / videos:.2f}"})
+        rows.append({"what": what, "seconds": f"{took:.2f}", "seconds per video": f"{took / videos:.2f}"})
 
     for frames, height in [(100, 1080), (300, 1080), (1000, 1080), (300, 360), (300, 720), (300, 2160), (20000, 180)]:
         video = make_video(folder / f"{height}-{frames}.mp4", frames, height)
@@ -130,10 +130,10 @@ def grow(folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkout", type=Path, help="root of a DeepfakeBench checkout")
-    parser.add_argument("--predictor", type=Path, help="dlib's landmark predictor, for both sides")
-    parser.add_argument("--frames", type=int, default=300, help="of the video that both sides take (%(default)s)")
-    parser.add_argument("--repeat", type=int, default=3, help="how often both sides run, in turn (%(default)s)")
+    parser.add_argument("--checkout", type=Path, help="Root of a DeepfakeBench checkout.")
+    parser.add_argument("--predictor", type=Path, help="dlib's landmark predictor, for both sides.")
+    parser.add_argument("--frames", type=int, default=300, help="Frames of the video (%(default)s).")
+    parser.add_argument("--repeat", type=int, default=3, help="Number of runs of each side, in turn (%(default)s).")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if arguments.checkout:

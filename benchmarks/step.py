@@ -1,9 +1,9 @@
-"""ViT-L/14: a training step and inference against transformers' CLIP with the same LayerNorms trained, one run.
+"""ViT-L/14: a training step and inference against transformers' CLIP, with the same LayerNorms trained.
 
     python benchmarks/step.py [--batch 4] [--device cuda] [--compile] [--out benchmarks/results/step.md]
 
-Both sides hold the same random weights; the two take turns, and the fastest of the repeats counts. A training step is
-the forward, cross-entropy of a linear head over the normalised feature, the backward and Adam.
+Both sides have random weights and run in turn; the fastest of the repeats counts. A training step is the forward
+pass, the cross-entropy of a linear head over the normalised feature, the backward pass and Adam.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from lnclip_df.models.backbones.clip import build_tower, open_clip_spec
 
 
 def ours(device):
-    """The tower, its LayerNorms trainable, and its forward."""
+    """Our tower with trainable LayerNorms, and its forward function."""
     tower = build_tower(open_clip_spec("ViT-L-14-quickgelu"))
     tower.init_weights()
     tower.requires_grad_(False).to(device)
@@ -28,7 +28,7 @@ def ours(device):
 
 
 def theirs(device):
-    """transformers' CLIP vision model, the same parameters trainable, and its forward to the CLS token."""
+    """CLIP of transformers with the same trainable parameters, and its forward function to the CLS token."""
     config = CLIPVisionConfig(
         hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16, image_size=224,
         patch_size=14, hidden_act="quick_gelu",
@@ -40,7 +40,7 @@ def theirs(device):
 
 
 class Side:
-    """One of the two: a backbone, a head, an optimizer."""
+    """One side: a backbone, a head, an optimizer."""
 
     def __init__(self, build, device, compiled):
         self.module, self.forward = build(device)
@@ -78,7 +78,7 @@ def main():
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--compile", action="store_true", help="torch.compile on both sides")
+    parser.add_argument("--compile", action="store_true", help="Use torch.compile on both sides.")
     parser.add_argument("--out", default="benchmarks/results/step.md")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
