@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from lnclip_df.config.loading import load_config
+from lnclip_df.config.schema import Config
 
 TINY = [
     "lnclip.backbone={name: tiny, pretrained: none, vision: "
@@ -27,9 +28,16 @@ TINY = [
 SPLITS = {"train": range(12), "val": range(12, 18), "test": range(18, 24)}
 
 
-def configured(root, *overrides) -> dict:
+def configured(root, *overrides) -> Config:
     """The tiny configuration on the data below ``root``."""
     return load_config("lnclip.yaml", [*TINY, f"lnclip.data_root={root}", *overrides])
+
+
+def train_toy(root, out, *overrides, **options):
+    """Train the tiny model on the data below ``root``, on the CPU; arguments as for ``train``."""
+    from lnclip_df.training.train import train
+
+    return train(configured(root, *overrides), out, accelerator="cpu", progress=False, **options)
 
 
 def make_toy(root):

@@ -1,4 +1,4 @@
-"""Training and testing on a tiny data set: what they leave behind, and that an interruption changes nothing."""
+"""Training and testing on a tiny dataset: what they write, and that an interruption changes nothing."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 import yaml
-from tiny import configured, make_toy, write_dataset
+from tiny import configured, make_toy, train_toy, write_dataset
 
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError
@@ -19,7 +19,6 @@ from lnclip_df.evaluation.predictions import read_predictions
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.models.schedule import cyclic_lr
 from lnclip_df.training.module import LNCLIPModule
-from lnclip_df.training.train import train
 from lnclip_df.weights import load_weights
 
 
@@ -37,10 +36,6 @@ def toy(tmp_path_factory):
     return make_toy(tmp_path_factory.mktemp("toy"))
 
 
-def run(root, out, *overrides, **options):
-    return train(configured(root, *overrides), out, accelerator="cpu", progress=False, **options)
-
-
 def weights_of(out):
     return torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)["trained"]
 
@@ -49,7 +44,7 @@ def weights_of(out):
 def trained(toy, tmp_path_factory):
     """A training of three epochs: its folder and what ``train`` returned."""
     out = tmp_path_factory.mktemp("trained") / "run"
-    return out, run(toy, out)
+    return out, train_toy(toy, out)
 
 
 def test_training_learns(trained):
@@ -61,7 +56,7 @@ def test_training_learns(trained):
 
 def test_epochs_are_counted_as_deepfakebench_does(toy, tmp_path, trained):
     assert [row["epoch"] for row in trained[1]["history"]] == [0, 1, 2]
-    later = run(toy, tmp_path, "start_epoch=2")
+    later = train_toy(toy, tmp_path, "start_epoch=2")
     assert [row["epoch"] for row in later["history"]] == [2]
 
 
@@ -113,7 +108,7 @@ AUGMENTED = ("nEpochs=3", "lnclip.augmentation=paper")
 def undisturbed(toy, tmp_path_factory):
     """A training of four epochs with augmentation: its folder and history."""
     out = tmp_path_factory.mktemp("undisturbed") / "run"
-    return out, run(toy, out, *AUGMENTED)["history"]
+    return out, train_toy(toy, out, *AUGMENTED)["history"]
 
 
 @pytest.mark.parametrize("how", ["killed", "failed"])
@@ -121,7 +116,7 @@ def test_resumed_training_equals_undisturbed(toy, undisturbed, tmp_path, monkeyp
     out, history = undisturbed
     {"killed": kill, "failed": fail}[how](toy, tmp_path, monkeypatch)
     assert read_json(tmp_path / "history.json")["epochs"] == history[:2]
-    assert run(toy, tmp_path, *AUGMENTED, resume=True)["history"] == history
+    assert train_toy(toy, tmp_path, *AUGMENTED, resume=True)["history"] == history
     for name, tensor in weights_of(out).items():
         assert torch.equal(tensor, weights_of(tmp_path)[name]), name
     assert (tmp_path / "best.safetensors").read_bytes() == (out / "best.safetensors").read_bytes()
@@ -131,7 +126,7 @@ KILLED = """
 import os, signal, sys
 import torch
 from lnclip_df.training.module import LNCLIPModule
-from test_runner import run
+from tiny import train_toy
 step = LNCLIPModule.training_step
 def training_step(self, batch, batch_idx):
     if (self.current_epoch, batch_idx) == (2, 1):
@@ -139,7 +134,7 @@ def training_step(self, batch, batch_idx):
     return step(self, batch, batch_idx)
 LNCLIPModule.training_step = training_step
 torch.set_num_threads(1)
-run(sys.argv[1], sys.argv[2], *sys.argv[3:])
+train_toy(sys.argv[1], sys.argv[2], *sys.argv[3:])
 """
 
 
@@ -163,23 +158,23 @@ def fail(toy, out, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(LNCLIPModule, "training_step", training_step)
         with pytest.raises(LNCLIPError, match="loss is not finite"):
-            run(toy, out, *AUGMENTED)
+            train_toy(toy, out, *AUGMENTED)
 
 
 def test_a_finished_training_resumes_to_itself_and_can_be_prolonged(toy, tmp_path, trained):
     out = shutil.copytree(trained[0], tmp_path / "run")
-    assert run(toy, out, resume=True)["history"] == trained[1]["history"]
-    assert len(run(toy, out, "nEpochs=3", resume=True)["history"]) == 4
+    assert train_toy(toy, out, resume=True)["history"] == trained[1]["history"]
+    assert len(train_toy(toy, out, "nEpochs=3", resume=True)["history"]) == 4
 
 
 def test_resuming_where_nothing_is_starts(toy, tmp_path):
-    assert len(run(toy, tmp_path / "new", "nEpochs=0", resume=True)["history"]) == 1
+    assert len(train_toy(toy, tmp_path / "new", "nEpochs=0", resume=True)["history"]) == 1
 
 
 def test_a_seed_that_was_drawn_is_kept_on_resuming(toy, tmp_path):
-    run(toy, tmp_path, "manualSeed=null", "nEpochs=0")
+    train_toy(toy, tmp_path, "manualSeed=null", "nEpochs=0")
     seed = read_json(tmp_path / "history.json")["seed"]
-    run(toy, tmp_path, "manualSeed=null", "nEpochs=1", resume=True)
+    train_toy(toy, tmp_path, "manualSeed=null", "nEpochs=1", resume=True)
     assert read_json(tmp_path / "history.json")["seed"] == seed
     assert load_config(tmp_path / "config.yaml").manualSeed == seed
 
@@ -198,9 +193,9 @@ def test_two_processes_share_an_epoch_and_its_validation(toy, tmp_path):
 
 def test_resuming_with_another_configuration_names_the_key(toy, trained):
     with pytest.raises(LNCLIPError, match="cannot resume: train_batchSize is 4 and was 8"):
-        run(toy, trained[0], "train_batchSize=4", resume=True)
+        train_toy(toy, trained[0], "train_batchSize=4", resume=True)
     with pytest.raises(LNCLIPError, match=r"cannot resume: lnclip.loss.uniformity is 0.1 and was 0.5"):
-        run(toy, trained[0], "lnclip.loss.uniformity=0.1", resume=True)
+        train_toy(toy, trained[0], "lnclip.loss.uniformity=0.1", resume=True)
 
 
 def test_resuming_with_other_data_is_refused(toy, tmp_path, trained):
@@ -211,7 +206,7 @@ def test_resuming_with_other_data_is_refused(toy, tmp_path, trained):
     shutil.copytree(toy / "frames", tmp_path / "frames")
     write_dataset(tmp_path, "toy", videos)
     with pytest.raises(LNCLIPError, match="an epoch had 6 steps and now has 2"):
-        run(tmp_path, out, "nEpochs=3", resume=True)
+        train_toy(tmp_path, out, "nEpochs=3", resume=True)
 
 
 def test_a_truncated_checkpoint_is_one_line(toy, tmp_path, trained):
@@ -219,13 +214,13 @@ def test_a_truncated_checkpoint_is_one_line(toy, tmp_path, trained):
     last = out / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:5000])
     with pytest.raises(LNCLIPError, match=r"last.ckpt is damaged") as error:
-        run(toy, out, resume=True)
+        train_toy(toy, out, resume=True)
     assert "\n" not in str(error.value)
 
 
 def test_a_used_folder_is_refused(toy, trained):
     with pytest.raises(LNCLIPError, match="is not empty; go on there with --resume"):
-        run(toy, trained[0])
+        train_toy(toy, trained[0])
 
 
 @pytest.mark.usefixtures("sigint")
@@ -239,7 +234,7 @@ def test_ctrl_c_keeps_the_finished_epochs(toy, tmp_path, monkeypatch):
 
     monkeypatch.setattr(LNCLIPModule, "training_step", training_step)
     with pytest.raises(KeyboardInterrupt):
-        run(toy, tmp_path)
+        train_toy(toy, tmp_path)
     assert len(read_json(tmp_path / "history.json")["epochs"]) == 1
 
 
@@ -256,24 +251,24 @@ def one_class(toy, root, split, label):
 def test_a_training_set_of_one_class_is_refused_before_the_first_step(toy, tmp_path):
     root = one_class(toy, tmp_path, "train", "demo_fake")
     with pytest.raises(LNCLIPError, match=r"the train split of toy holds fake videos only \(demo_fake\); add real"):
-        run(root, tmp_path / "run")
+        train_toy(root, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_validation_set_of_one_class_is_refused_before_the_first_step(toy, tmp_path):
     root = one_class(toy, tmp_path, "val", "demo_real")
     with pytest.raises(LNCLIPError, match=r"lnclip.val_dataset: the val split of toy holds real videos only"):
-        run(root, tmp_path / "run")
+        train_toy(root, tmp_path / "run")
 
 
 def test_an_empty_validation_set_is_refused(toy, tmp_path):
     with pytest.raises(LNCLIPError, match=r"lnclip.val_dataset is empty"):
-        run(toy, tmp_path / "run", "lnclip.val_dataset=[]")
+        train_toy(toy, tmp_path / "run", "lnclip.val_dataset=[]")
 
 
 def test_switches_that_do_not_fit_the_machine_are_one_line(toy, tmp_path):
     with pytest.raises(LNCLIPError, match="strategy=nonsense"):
-        run(toy, tmp_path / "run", strategy="nonsense")
+        train_toy(toy, tmp_path / "run", strategy="nonsense")
 
 
 @pytest.fixture
@@ -288,13 +283,13 @@ def gap(toy, tmp_path):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_missing_frame_stops_training_and_is_named(gap, tmp_path, workers):
     with pytest.raises(LNCLIPError, match=r"cannot read frame .*demo_real/0/000.png") as error:
-        run(gap, tmp_path / "run", f"workers={workers}")
+        train_toy(gap, tmp_path / "run", f"workers={workers}")
     assert "\n" not in str(error.value)
 
 
 def test_missing_frames_are_skipped_and_counted_on_request(gap, tmp_path):
     overrides = ("lnclip.missing_frames=skip", "nEpochs=0")
-    result = run(gap, tmp_path / "run", *overrides)
+    result = train_toy(gap, tmp_path / "run", *overrides)
     assert result["history"][0]["skipped"] == 1
     weights = tmp_path / "run" / "best.safetensors"
     tested = testing.test(configured(gap, *overrides), weights, tmp_path / "run", device="cpu", progress=False)["toy"]
@@ -346,7 +341,7 @@ def test_a_batch_of_broken_frames_alone_is_skipped_too(toy, tmp_path):
     for frame in train_frames[1::2]:
         (tmp_path / "toy" / frame).unlink()
     options = ["train_batchSize=1", "lnclip.slerp.batch_size=8", "lnclip.missing_frames=skip", "nEpochs=0"]
-    result = run(tmp_path / "toy", tmp_path / "run", *options)
+    result = train_toy(tmp_path / "toy", tmp_path / "run", *options)
     assert result["history"][0]["skipped"] == len(train_frames[1::2])
 
 
@@ -361,7 +356,7 @@ def test_a_kill_between_the_last_and_the_best_file_is_mended_on_resuming(toy, tm
         row["val"]["auroc"] = min(aurocs) / 2
     torch.save(last, broken / "checkpoints" / "last.ckpt")
     (broken / "best.safetensors").unlink()
-    run(toy, broken, resume=True)
+    train_toy(toy, broken, resume=True)
     facts = load_weights(LNCLIPDetector(configured(toy)), broken / "best.safetensors")
     assert facts["epoch"] == last["epoch"] and whole.is_dir()
 
@@ -377,7 +372,7 @@ def test_a_last_checkpoint_that_contradicts_itself_is_refused(toy, tmp_path, tra
     torch.save(torch.load(path, weights_only=True) | change, path)
     before = (tmp_path / "run" / "best.safetensors").read_bytes()
     with pytest.raises(LNCLIPError, match="checkpoint"):
-        run(toy, tmp_path / "run", "nEpochs=4", resume=True)
+        train_toy(toy, tmp_path / "run", "nEpochs=4", resume=True)
     assert (tmp_path / "run" / "best.safetensors").read_bytes() == before
 
 
@@ -385,14 +380,14 @@ def test_resuming_without_the_best_weights_says_so(toy, tmp_path, trained):
     shutil.copytree(trained[0], tmp_path / "run")
     (tmp_path / "run" / "best.safetensors").unlink()
     with pytest.raises(LNCLIPError, match=r"best\.safetensors is gone"):
-        run(toy, tmp_path / "run", resume=True)
+        train_toy(toy, tmp_path / "run", resume=True)
 
 
 def test_a_file_is_no_folder_to_train_in(toy, tmp_path):
     (tmp_path / "run").write_text("mine")
     for resume in (False, True):
         with pytest.raises(LNCLIPError, match="is a file"):
-            run(toy, tmp_path / "run", resume=resume)
+            train_toy(toy, tmp_path / "run", resume=resume)
     assert (tmp_path / "run").read_text() == "mine"
 
 
@@ -402,7 +397,7 @@ def test_a_full_disk_is_one_line(toy, tmp_path, monkeypatch):
 
     monkeypatch.setattr("lnclip_df.training.outputs.torch.save", full)
     with pytest.raises(LNCLIPError, match=r"cannot write .*last\.ckpt"):
-        run(toy, tmp_path / "run")
+        train_toy(toy, tmp_path / "run")
     assert not list((tmp_path / "run").rglob(".last*"))
 
 
