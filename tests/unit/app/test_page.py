@@ -342,6 +342,16 @@ def test_two_visitors_at_once_see_their_own_results(driver, served, scorer, clip
     assert [row["score"] for row in found] == pytest.approx(wanted, abs=1e-6)
 
 
+def test_the_files_of_a_ticket_are_scored_and_deleted(scorer, clips, tmp_path):
+    uploads, steps = Uploads(tmp_path, 1 << 20), []
+    paths = [shutil.copy(clips / name, tmp_path) for name in ("still.jpg", "page.mp4")]
+    ticket = uploads.new_ticket("a", map(Path, paths))
+    cards = PageHandlers(scorer, uploads, SECONDS).score(ticket, True, lambda share, text: steps.append((share, text)))
+    assert cards.count("<article") == 2 and "Signs of manipulation" in cards and "This file cannot be used" in cards
+    assert steps[0] == (0.0, "still.jpg: finding faces") and steps[-1] == (0.9, "page.mp4: drawing heat maps")
+    assert list(tmp_path.iterdir()) == [] and uploads.files(ticket) == []
+
+
 def test_who_leaves_is_not_scored_any_further(tmp_path):
     uploads, path, ticks = Uploads(tmp_path, 1 << 20), tmp_path / "x.mp4", []
 
