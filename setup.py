@@ -57,9 +57,11 @@ setup(
         "lnclip_df.app": ["templates/*"],
         "lnclip_df.bench_configs": ["*.yaml", "*/*.yaml"],
         "lnclip_df.leaderboard": ["templates/*"],
+        "lnclip_df.weights": ["templates/*"],
     },
     install_requires=[
         "albumentations>=1.3,<3",
+        "huggingface_hub>=0.23",
         "jinja2>=3.1",
         "lightning>=2.2",
         "lmdb>=1.4",

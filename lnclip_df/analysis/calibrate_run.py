@@ -36,7 +36,7 @@ def calibrate_run(
         datasets: test sets; all of the run by default.
         fpr: false positive rate over validation videos that the threshold is for.
         bins: number of bins of the ECE and the diagram.
-        config: of the detector; by default as ``lnclip_df.weights.restore.config_for`` finds it. Its
+        config: of the detector; by default as ``lnclip_df.weights.Checkpoint.config_for`` finds it. Its
             ``lnclip.val_dataset`` is predicted.
         out: folder for ``reliability.png``, ``calibration.md`` and ``.csv``; ``<run>/studies/calibration`` by default.
         device: as for ``lnclip_df.evaluation.test.test``.
@@ -90,11 +90,12 @@ def _predict(weights, config, out, device, progress):
     from lnclip_df.analysis.predict import identity, load, predict
     from lnclip_df.datasets.dataset_json import read_videos
     from lnclip_df.datasets.frame_dataset import FrameDataset
-    from lnclip_df.weights.restore import config_for
+    from lnclip_df.weights import Checkpoint
 
     if not weights.is_file():
         raise LNCLIPError(f"no weights {weights}; name the weights, or predictions of the validation set")
-    config = config or config_for(weights)
+    weights = Checkpoint.open(weights)
+    config = config or weights.config_for()
     names = config.lnclip.val_dataset
     if not names:
         raise LNCLIPError("lnclip.val_dataset is empty; name a validation set there, or give predictions of one")

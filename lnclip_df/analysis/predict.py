@@ -10,22 +10,20 @@ import torch
 from lnclip_df.config.schema import Config
 from lnclip_df.core.devices import choose_device
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import sha256
 from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset
 from lnclip_df.evaluation.predict import make_loader, score
 from lnclip_df.evaluation.predictions import read_coded, write_predictions
-from lnclip_df.weights.hub import find_weights
-from lnclip_df.weights.restore import restore_detector
+from lnclip_df.weights import Checkpoint, build_detector
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A detector, its configuration, the device it computes on, and what its weights are."""
+    """A detector, its configuration, the device it computes on, and its weights."""
 
     detector: torch.nn.Module
     config: Config
     device: torch.device
-    weights: dict
+    weights: Checkpoint
 
 
 def load(config: Config, weights, device: str | None = None) -> Loaded:
@@ -34,19 +32,18 @@ def load(config: Config, weights, device: str | None = None) -> Loaded:
     Raises:
         LNCLIPError: the weights do not fit, or there is no such device.
     """
-    path = find_weights(weights)
-    detector, facts = restore_detector(config, path)
+    checkpoint = Checkpoint.open(weights)
+    detector = build_detector(config, checkpoint)
     device = choose_device(device)
-    known = {"path": str(path), "sha256": sha256(path), "epoch": facts.get("epoch")}
-    return Loaded(detector.to(device), config, device, known)
+    return Loaded(detector.to(device), config, device, checkpoint)
 
 
 def identity(loaded: Loaded, frames: FrameDataset) -> dict:
     """What predictions depend on: the weights, the settings that prepare a frame, the videos and their frames."""
-    config = loaded.config
+    config, weights = loaded.config, loaded.weights
     items = [(frames.videos[video].key, frames.videos[video].label, frame) for video, frame in frames.items]
     return {
-        "weights": loaded.weights,
+        "weights": {"path": str(weights.path), "sha256": weights.sha256, "epoch": weights.facts.epoch},
         "train_dataset": config.train_dataset,
         "config_sha256": _digest(config.predicting()),
         "frames_sha256": _digest(items),

@@ -67,7 +67,7 @@ def build(scorer: Scorer, uploads: Uploads, *, max_bytes: int, max_seconds: floa
     notes = [
         f"At most {MAX_FILES} files, {max_bytes / (1 << 20):g} MB in all, {max_seconds:g} s per video: {accepted}.",
         "Files are deleted after they are scored, and when you leave. Results are not stored.",
-        f"Weights {scorer.weights['sha256'][:12]}, lnclip-df {__version__}.",
+        f"Weights {scorer.weights.sha256[:12]}, lnclip-df {__version__}.",
     ]
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     with gr.Blocks(title="lnclip-df", analytics_enabled=False) as page:
@@ -150,7 +150,7 @@ class PageHandlers:
             (person, [(frame, heat_of(self.scorer, frame)) for frame in most_suspicious(person.frames)])
             for person in result.persons[:SHOWN_PERSONS]
         ]
-        facts = {"weights": self.scorer.weights["sha256"], "version": __version__}
+        facts = {"weights": self.scorer.weights.sha256, "version": __version__}
         return result_card(replace(result, path=path.name), faces, facts)
 
 

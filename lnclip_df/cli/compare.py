@@ -74,11 +74,11 @@ def calibrate(
     calibration.md and calibration.csv.
     """
     from lnclip_df.analysis.calibrate_run import calibrate_run
-    from lnclip_df.weights.restore import config_for
+    from lnclip_df.weights import Checkpoint
 
     loaded = None
     if validation is None and (config or overrides):
-        loaded = config_for(weights or run / "best.safetensors", config, overrides)
+        loaded = Checkpoint.open(weights or run / "best.safetensors").config_for(config, overrides)
     calibrate_run(
         run, datasets=datasets, weights=weights, validation=validation, fpr=fpr, bins=bins, config=loaded, out=out,
         device=device, progress=not quiet,
@@ -206,12 +206,13 @@ def robustness(
     from lnclip_df.analysis.attacks import ATTACKS
     from lnclip_df.analysis.corruptions import CORRUPTIONS
     from lnclip_df.analysis.robustness import robustness
-    from lnclip_df.weights.restore import config_for
+    from lnclip_df.weights import Checkpoint
 
-    loaded = config_for(weights, config, overrides)
+    checkpoint = Checkpoint.open(weights)
+    loaded = checkpoint.config_for(config, overrides)
     out = out or folder_of(weights) / "studies" / "robustness"
     text = robustness(
-        loaded, weights, out, datasets=datasets, corruptions=_chosen(corruptions, CORRUPTIONS),
+        loaded, checkpoint, out, datasets=datasets, corruptions=_chosen(corruptions, CORRUPTIONS),
         attacks=_chosen(attacks, ATTACKS), frames=frames, videos=videos, resamples=resamples, seed=seed, device=device,
         progress=not quiet,
     )  # fmt: skip

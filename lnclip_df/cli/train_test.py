@@ -69,12 +69,13 @@ def test(
     tested before with the same weights, configuration and frames are not tested again.
     """
     from lnclip_df.evaluation.test import test
-    from lnclip_df.weights.restore import config_for
+    from lnclip_df.weights import Checkpoint
 
-    loaded = config_for(weights, config, overrides)
+    checkpoint = Checkpoint.open(weights)
+    loaded = checkpoint.config_for(config, overrides)
     out = out or folder_of(weights)
     results = test(
-        loaded, weights, out, datasets=datasets, device=device, progress=not quiet, save_features=save_features
+        loaded, checkpoint, out, datasets=datasets, device=device, progress=not quiet, save_features=save_features
     )
     rows = [["data set", "videos", "frames", "AUROC", "AP", "EER", "accuracy", "crops"]]
     for name, result in results.items():
@@ -115,10 +116,11 @@ def export(
     A delta contains only the LayerNorms and the head; loading it needs the weights of the backbone. An ONNX file is
     compared with PyTorch before it is kept. A model card says what is recorded about the weights, and no more.
     """
+    from lnclip_df.weights import Checkpoint
     from lnclip_df.weights.export import export
-    from lnclip_df.weights.restore import config_for
 
-    typer.echo(export(weights, out, format, config_for(weights, config, overrides), card=card, metrics=metrics))
+    checkpoint = Checkpoint.open(weights)
+    typer.echo(export(checkpoint, out, format, checkpoint.config_for(config, overrides), card=card, metrics=metrics))
 
 
 def folder_of(weights: str) -> Path:

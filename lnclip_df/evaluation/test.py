@@ -14,7 +14,7 @@ import lnclip_df
 from lnclip_df.config.schema import Config, entries, role_of
 from lnclip_df.core.devices import choose_device
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import read_json, sha256, write_json
+from lnclip_df.core.files import read_json, write_json
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset
 from lnclip_df.datasets.frames import crop_recipes
@@ -22,8 +22,7 @@ from lnclip_df.evaluation.features import features_file, has_features, write_fea
 from lnclip_df.evaluation.metrics import VIDEO_SCORE, deepfakebench_video_metrics, frame_metrics, video_metrics
 from lnclip_df.evaluation.predict import make_loader, score
 from lnclip_df.evaluation.predictions import write_predictions
-from lnclip_df.weights.hub import find_weights
-from lnclip_df.weights.restore import restore_detector
+from lnclip_df.weights import Checkpoint, build_detector
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ def test(
 
     Args:
         config: see ``lnclip_df.config.loading.load_config``.
-        weights: the detector's weights, as ``lnclip_df.weights.load_weights`` takes them.
+        weights: the detector's weights, as ``Checkpoint.open`` takes them.
         out: folder for ``predictions/<dataset>.parquet`` and ``metrics/<dataset>.json``.
         datasets: names; else the configuration's ``lnclip.benchmarks``, else its ``test_dataset``.
         device: torch's name of a device; else the GPU, or the CPU where there is none.
@@ -55,16 +54,16 @@ def test(
         LNCLIPError: names, weights or frames are unfit, or a probability is not a number. Data sets finished before
             stay finished.
     """
-    path = find_weights(weights)
+    checkpoint = Checkpoint.open(weights)
     names = _dataset_names(config, datasets)
     videos = {name: read_videos(config, [name], "test") for name in names}
-    detector, facts = restore_detector(config, path)
+    detector, facts = build_detector(config, checkpoint), checkpoint.facts
     _warn_of_other_preprocessing(config, facts)
     device = choose_device(device)
     provenance = {
-        "weights": {"path": str(weights), "sha256": sha256(path), "epoch": facts.get("epoch")},
-        "train_dataset": facts.get("config", config.to_dict()).get("train_dataset", []),
-        "train_crops": facts.get("crops", {}),
+        "weights": {"path": str(checkpoint), "sha256": checkpoint.sha256, "epoch": facts.epoch},
+        "train_dataset": (facts.config or config.to_dict()).get("train_dataset", []),
+        "train_crops": facts.crops or {},
         "config_sha256": _digest(_what_predicts(config)),
         **_record(config, facts, device),
     }
@@ -159,10 +158,9 @@ def _files(out, name):
 
 def _warn_of_other_preprocessing(config, facts):
     """Say which keys make the frames look otherwise than in training."""
-    trained = facts.get("config")
-    if not trained:
+    if not facts.config:
         return
-    before = dict(entries(trained))
+    before = dict(entries(facts.config))
     for key, now in config.predicting().items():
         if role_of(key).stage == "input" and before.get(key) != now:
             logger.warning("%s is %s here and was %s in training", key, now, before.get(key))
@@ -202,9 +200,9 @@ def _record(config, facts, device):
     """What a figure owes to training and to the test's settings, kept beside it so that two figures can be compared."""
     settings, ours = _what_predicts(config)
     settings["frame_num"] = config.frame_num.test
-    trained = {key: value for key, value in facts.get("config", {}).items() if key != "label_dict"}
+    trained = {key: value for key, value in facts.config.items() if key != "label_dict"}
     return {
-        "trained": {"config": trained, "seed": facts.get("seed"), "selection": facts.get("selection")},
+        "trained": {"config": trained, "seed": facts.seed, "selection": facts.selection},
         "predicted": settings | {f"lnclip.{key}": value for key, value in ours.items() if key != "data_root"},
         "metric": VIDEO_SCORE,
         "versions": _versions(),

@@ -1,1 +1,1 @@
-"""The detector: backbone, sphere geometry, learning rate schedule."""
+"""The detector: its input, backbones, sphere geometry and learning rate schedule."""

@@ -7,6 +7,7 @@ from torch import nn
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.models.backbones import build_backbone
+from lnclip_df.models.backbones.base import Backbone
 from lnclip_df.models.sphere import alignment, normalize, slerp_augment, uniformity
 
 
@@ -36,7 +37,7 @@ class LNCLIPDetector(nn.Module):
     torch.Size([3])
     """
 
-    def __init__(self, config: Config, backbone: nn.Module | None = None):
+    def __init__(self, config: Config, backbone: Backbone | None = None):
         super().__init__()
         self.config = config
         self.settings = config.lnclip

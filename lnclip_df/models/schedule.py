@@ -1,4 +1,4 @@
-"""The cyclic learning rate, a pure function of the epoch, and the hook that drives another's optimizer with it."""
+"""The cyclic learning rate, a pure function of the epoch, and a hook that sets it in another program's optimizer."""
 
 import math
 import weakref
@@ -15,12 +15,12 @@ def cyclic_lr(
     lr_min: float = 1.0e-5,
     lr_max: float = 3.0e-4,
 ) -> float:
-    """Learning rate at a moment of training: a linear rise, then a cosine fall, again and again (the notes, training).
+    """The cyclic learning rate: linear warm-up, then cosine decay, repeated.
 
     Args:
         epoch: epochs done so far, fractional within an epoch (step / steps per epoch); at least 0.
         warmup_epochs: epochs of the rise from ``lr_min`` to ``lr_max``.
-        decay_epochs: epochs of the fall from ``lr_max`` to ``lr_min``; a cycle is both.
+        decay_epochs: epochs of the fall from ``lr_max`` to ``lr_min``; a cycle has both parts.
         lr_min: the lowest rate.
         lr_max: the highest rate.
 
@@ -50,17 +50,17 @@ def drive_optimizer(
 ):
     """Set the learning rate of whichever optimizer owns ``module``'s parameters, before each of its steps.
 
-    For a training loop that is not ours to change: PyTorch calls a global hook before every optimizer's step; the
-    hook knows the right one, and its right groups, by the trainable parameters they hold. Steps are counted from 0.
-    The hook holds the module weakly: once that is gone, it does nothing.
+    For a training loop of another program: PyTorch calls a global hook before every step of an optimizer. The hook
+    recognises the optimizer and its groups by the trainable parameters they contain. Steps are counted from 0. The hook
+    refers to the module weakly and does nothing once it is gone.
 
     Args:
-        module: the module whose optimizer is to be driven.
+        module: the module whose optimizer is set.
         rate: the learning rate of a step, by its 0-based number.
         on_step: called with the step's number and rate once the rate is set.
 
     Returns:
-        A handle; ``handle.remove()`` ends it.
+        A handle; ``handle.remove()`` removes the hook.
     """
     from torch.optim.optimizer import register_optimizer_step_pre_hook
 

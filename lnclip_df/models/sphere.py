@@ -27,7 +27,7 @@ def _full_precision(function):
 
 @_full_precision
 def normalize(f: torch.Tensor) -> torch.Tensor:
-    """Project features onto the unit sphere: z = f / ‖f‖₂ (the notes, step 1).
+    """Project features onto the unit sphere: z = f / ‖f‖₂.
 
     Args:
         f: features ..., D; any floating dtype.

@@ -190,7 +190,7 @@ def _facts(scorer, names, split, frames):
     return {
         "lnclip_df": lnclip_df.__version__,
         "format": FORMAT,
-        "weights_sha256": scorer.weights["sha256"],
+        "weights_sha256": scorer.weights.sha256,
         "datasets": names,
         "split": split,
         "frames": frames,

@@ -50,7 +50,7 @@ def score_files(
     if annotate_to is not None or explain_to is not None:
         new_figure(1, 1)  # if matplotlib is missing, fail before anything is scored
     inputs, scorer = find_inputs(paths), load()
-    examples = None if bank is None else read_bank(bank, weights_sha256=scorer.weights["sha256"])
+    examples = None if bank is None else read_bank(bank, weights_sha256=scorer.weights.sha256)
     log = None
     if out is not None:
         log = ResultsLog(out, _provenance(scorer, options, annotate_to, explain_to, bank))
@@ -62,7 +62,7 @@ def score_files(
             on_progress=lambda scored, found: bar.set_postfix_str(f"{scored}/{found} faces"),
         ) if left else ()  # fmt: skip
         for file, result in zip(left, results, strict=True):
-            row = as_json(result) | {"weights": scorer.weights["sha256"]}
+            row = as_json(result) | {"weights": scorer.weights.sha256}
             if annotate_to is not None:
                 row["annotated"] = [str(path) for path in annotate(result, annotate_to, name=file.name)]
             if explain_to is not None:
@@ -87,7 +87,7 @@ def _provenance(scorer, options, annotate_to, explain_to, bank):
         **chosen,
         **{name: None if folder is None else str(Path(folder).resolve()) for name, folder in folders.items()},
         "bank": None if bank is None else sha256(bank),
-        "weights": scorer.weights["sha256"],
+        "weights": scorer.weights.sha256,
         "threshold": scorer.threshold,
         "temperature": scorer.temperature,
         "device": scorer.device.type,

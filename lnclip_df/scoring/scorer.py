@@ -13,7 +13,7 @@ import torch
 from lnclip_df.config.schema import Config
 from lnclip_df.core.devices import choose_device, cpu_is_faster_in_bf16, usable_cores
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import read_json, sha256
+from lnclip_df.core.files import read_json
 from lnclip_df.core.iteration import batched, prefetch
 from lnclip_df.evaluation.aggregation import mean
 from lnclip_df.evaluation.calibration import FILE as CALIBRATION
@@ -24,8 +24,7 @@ from lnclip_df.scoring.find_faces import FoundFaces, cut_largest_faces, find_fac
 from lnclip_df.scoring.inputs import find_inputs
 from lnclip_df.scoring.options import ScoreOptions
 from lnclip_df.scoring.results import FrameScore, Person, Result
-from lnclip_df.weights.hub import find_weights
-from lnclip_df.weights.restore import config_for, restore_detector
+from lnclip_df.weights import Checkpoint, build_detector
 
 WEIGHTS = "LNCLIP_WEIGHTS"  # environment variable with the default weights
 RELEASED = "yermandy/GenD_CLIP_L_14"  # released on the Hub by the paper's authors
@@ -53,13 +52,14 @@ class Scorer:
         detector: the ``LNCLIPDetector``, on ``device``, in evaluation mode.
         config: its configuration; ``lnclip.precision`` is the precision that is computed in.
         device: torch device.
-        weights: ``path``, ``sha256`` and ``format`` of the weights, and ``crops``, the recipes of the crops that they
-            were trained on (empty where they are unknown).
+        weights: the file of the weights.
         threshold: a video is fake if its score is above it.
         temperature: of the calibration beside the weights; None without one.
     """
 
-    def __init__(self, detector, config: Config, *, device, weights: dict, threshold: float = 0.5, temperature=None):
+    def __init__(
+        self, detector, config: Config, *, device, weights: Checkpoint, threshold: float = 0.5, temperature=None
+    ):
         if not 0 <= threshold <= 1:
             raise LNCLIPError(f"threshold: {threshold} received; accepted is a number, 0 to 1")
         self.detector, self.config, self.device = detector, config, device
@@ -100,7 +100,7 @@ class Scorer:
         prob, feature = predicted["prob"].double().cpu().numpy(), predicted["feat"].float().cpu().numpy()
         if not ((prob >= 0) & (prob <= 1)).all():
             raise LNCLIPError(
-                f"{self.weights['path']}: the probability of a face is not a number; the weights may be damaged"
+                f"{self.weights.path}: the probability of a face is not a number; the weights may be damaged"
             )
         return prob, feature
 
@@ -161,7 +161,7 @@ class Scorer:
             return lambda file: read_aligned_faces(file, options)
         threads = usable_cores()
         detector = shared_detector(options.crops, threads)
-        recipe, trained = options.crops.recipe(detector), self.weights["crops"]
+        recipe, trained = options.crops.recipe(detector), self.weights.facts.crops or {}
         if trained and recipe.fingerprint not in trained:
             logger.warning(
                 "faces are cut by recipe %s here, and by %s in training; scores depend on it where more than the "
@@ -202,9 +202,9 @@ def load(
     """Build a detector with its weights, to score with.
 
     Args:
-        weights: see ``lnclip_df.weights.load_weights``. By default the environment variable ``LNCLIP_WEIGHTS`` names
+        weights: see ``lnclip_df.weights.Checkpoint.open``. By default the environment variable ``LNCLIP_WEIGHTS`` names
             them; without it, the model that the paper's authors released on the Hub (``RELEASED``) is used.
-        config: see :func:`lnclip_df.weights.config_for`. The authors' models get CLIP's own resize
+        config: see ``lnclip_df.weights.Checkpoint.config_for``. The authors' models get CLIP's own resize
             (``lnclip.resize: clip``), which they were trained with, unless ``config`` or ``overrides`` set another.
         overrides: ``key=value`` strings, see ``lnclip_df.load_config``.
         device: torch's name of a device; by default the GPU, or the CPU where there is none.
@@ -216,24 +216,18 @@ def load(
         LNCLIPError: the weights cannot be found or do not fit, or an argument is invalid.
     """
     weights = weights or os.environ.get(WEIGHTS) or RELEASED
-    path = find_weights(weights)
+    checkpoint = Checkpoint.open(weights)
     chosen = choose_device(device)
-    settings = config_for(path, config, overrides)
+    settings = checkpoint.config_for(config, overrides)
     settings = settings.replace({"lnclip.precision": _precision(precision, chosen, settings.lnclip.precision)})
-    detector, facts = restore_detector(settings, path)
-    unsaid = config is None and "config" not in facts and not (path.parent / "config.yaml").is_file()
-    if facts["load"]["format"].startswith("GenD") and unsaid and not _set(overrides, "lnclip.resize"):
-        settings = settings.replace({"lnclip.resize": "clip"})
-    known = {
-        "path": str(path),
-        "sha256": sha256(path),
-        "format": facts["load"]["format"],
-        "crops": facts.get("crops", {}),
-    }
-    calibration = _calibration(path.parent / CALIBRATION, known["sha256"])
+    detector = build_detector(settings, checkpoint)
+    unset = config is None and not checkpoint.has_config and not _set(overrides, "lnclip.resize")
+    if checkpoint.format.resize and unset:
+        settings = settings.replace({"lnclip.resize": checkpoint.format.resize})
+    calibration = _calibration(checkpoint.path.parent / CALIBRATION, checkpoint.sha256)
     logger.info("computing on %s in %s", chosen, settings.lnclip.precision)
     return Scorer(
-        detector.to(chosen), settings, device=chosen, weights=known, temperature=calibration.get("temperature"),
+        detector.to(chosen), settings, device=chosen, weights=checkpoint, temperature=calibration.get("temperature"),
         threshold=calibration.get("threshold", 0.5) if threshold is None else threshold,
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError, one_line
-from lnclip_df.core.files import read_json, sha256, write_json
+from lnclip_df.core.files import read_json, write_json
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset, share_of
 from lnclip_df.datasets.frames import crop_recipes
@@ -23,11 +23,8 @@ from lnclip_df.evaluation.predict import one_line_errors
 from lnclip_df.training.augmentation import TrainTransform
 from lnclip_df.training.module import LNCLIPModule, best_epoch
 from lnclip_df.training.outputs import Outputs, check_folder, read_last
-from lnclip_df.weights import build_detector, load_weights
-from lnclip_df.weights.delta import frozen_sha256
-from lnclip_df.weights.formats import read_facts
-from lnclip_df.weights.hub import find_weights
-from lnclip_df.weights.read import read_metadata
+from lnclip_df.weights import Checkpoint, build_detector, load_weights
+from lnclip_df.weights.load import load_on_same_backbone
 
 logger = logging.getLogger(__name__)
 
@@ -207,20 +204,23 @@ def _unseen(train_videos, val_videos):
 
 def _start_from(detector, config) -> dict:
     """Load the weights that training begins with; returns what they are."""
-    weights = config.lnclip.start_from
-    path = find_weights(weights)
-    tuned = detector.settings.tune
-    whole = tuned != "all" and read_facts(read_metadata(path), path).get("format") != "delta"
-    before = frozen_sha256(detector) if whole else None
-    facts = load_weights(detector, path)
-    if whole and frozen_sha256(detector) != before:
+    checkpoint = Checkpoint.open(config.lnclip.start_from)
+    if config.lnclip.tune == "all":
+        load_weights(detector, checkpoint)
+    elif not load_on_same_backbone(detector, checkpoint):
         raise LNCLIPError(
-            f"lnclip.start_from: the frozen weights of {path} are not those of lnclip.backbone, which what is trained "
-            f"with lnclip.tune: {tuned} is saved without; name their backbone, or set lnclip.tune=all"
+            f"lnclip.start_from: the frozen weights of {checkpoint.path} are not those of lnclip.backbone, and with "
+            f"lnclip.tune: {config.lnclip.tune} they would not be saved; name their backbone, or set lnclip.tune=all"
         )
     detector.train()
-    trained_on = facts.get("config", {}).get("train_dataset")
-    return {"weights": weights, "sha256": sha256(path), "epoch": facts.get("epoch"), "train_dataset": trained_on}
+    facts = checkpoint.facts
+    trained_on = facts.config.get("train_dataset")
+    return {
+        "weights": str(checkpoint),
+        "sha256": checkpoint.sha256,
+        "epoch": facts.epoch,
+        "train_dataset": trained_on,
+    }
 
 
 def _val_frames(config):

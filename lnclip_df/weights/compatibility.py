@@ -1,4 +1,4 @@
-"""Whether weights fit a model: the activation, the architecture, and every tensor by name and shape."""
+"""Check that weights fit a model: the activation, the architecture, and every tensor by name and shape."""
 
 import logging
 import re
@@ -14,26 +14,26 @@ logger = logging.getLogger(__name__)
 
 
 def check_activation(name: str, spec: VisionSpec, path, quick_gelu: bool | None):
-    """Refuse weights whose activation is known to be the other one; say so where it is not known (None)."""
+    """Refuse weights whose activation is known to be the other one; warn where it is unknown (None)."""
     words = {True: "QuickGELU", False: "GELU"}
     if quick_gelu is None:
         logger.warning(
-            "%s does not record its activation: %s is taken, as %s has it", path, words[spec.quick_gelu], name
+            "%s does not record its activation; assuming %s, the activation of %s", path, words[spec.quick_gelu], name
         )
     elif quick_gelu != spec.quick_gelu:
         base = name.removesuffix("-quickgelu")
         right = f"{base}-quickgelu" if quick_gelu else base
-        mend = f"use {right}" if right in open_clip_names() else f"set vision.quick_gelu: {str(quick_gelu).lower()}"
+        fix = f"use {right}" if right in open_clip_names() else f"set vision.quick_gelu: {str(quick_gelu).lower()}"
         raise LNCLIPError(
             f"lnclip.backbone.name: {path} was trained with {words[quick_gelu]}, {name} has {words[spec.quick_gelu]}; "
-            f"{mend}"
+            f"{fix}"
         )
 
 
 def check_shape(name: str, spec: VisionSpec, path, state: dict):
     """Refuse a tower's tensors of another architecture, by the names of those that they would fit."""
     if "conv1.weight" not in state or state["conv1.weight"].ndim != 4:
-        raise LNCLIPError(f"{path} holds no CLIP vision transformer: neither conv1.weight nor a patch embedding in it")
+        raise LNCLIPError(f"{path} contains no CLIP vision transformer (no conv1.weight and no patch embedding)")
     layers = {m[1] for m in map(re.compile(r"transformer\.resblocks\.(\d+)\.").match, state) if m}
     found = {
         "width": state["conv1.weight"].shape[0],
@@ -45,7 +45,7 @@ def check_shape(name: str, spec: VisionSpec, path, state: dict):
     if found == wanted:
         return
     fits = [n for n, s in open_clip_names().items() if all(getattr(s, key) == found[key] for key in found)]
-    hint = f"; they are of the shape of {', '.join(fits[:4])}" if fits else ""
+    hint = f"; they fit {', '.join(fits[:4])}" if fits else ""
     differ = ", ".join(f"{key} {found[key]} instead of {wanted[key]}" for key in found if found[key] != wanted[key])
     raise LNCLIPError(f"the weights {path} do not fit {name}: {differ}{hint}")
 
@@ -64,9 +64,9 @@ def fitting(own: dict, state: dict, path) -> dict[str, torch.Tensor]:
         name = shape[0]
         faults.append(f"{name} is {_size(state[name])} instead of {_size(own[name])} ({len(shape)} differ in shape)")
     if missing:
-        faults.append(f"{len(missing)} tensors missing, such as {missing[0]}")
+        faults.append(f"{len(missing)} tensors missing (first: {missing[0]})")
     if extra:
-        faults.append(f"{len(extra)} unknown tensors, such as {extra[0]}")
+        faults.append(f"{len(extra)} unknown tensors (first: {extra[0]})")
     if faults:
         raise LNCLIPError(f"the weights {path} do not fit this configuration: {'; '.join(faults)}; nothing was loaded")
     return {name: state[name] for name in own}
@@ -77,13 +77,13 @@ def _size(tensor):
 
 
 def read_mapping(path: Path, section: str | None = None) -> dict:
-    """A JSON file's section, or all of it where it has none.
+    """A section of a JSON file, or the whole where it has no such section.
 
     Raises:
-        LNCLIPError: the file is no JSON, or holds no mapping there.
+        LNCLIPError: the file is not JSON, or not a mapping there.
     """
     config = read_json(path)
     config = config.get(section, config) if isinstance(config, dict) else None
     if not isinstance(config, dict):
-        raise LNCLIPError(f"{path}: expected a mapping; mend the file, or move it away from the weights")
+        raise LNCLIPError(f"{path}: expected a JSON object; fix the file, or move it away from the weights")
     return config

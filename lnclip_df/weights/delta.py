@@ -1,4 +1,4 @@
-"""What a delta holds, what it leaves out, and the hash by which a backbone proves to be the right one."""
+"""The tensors of a delta, and the hash of those it leaves out, which identifies its backbone."""
 
 import hashlib
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 def delta_names(detector) -> list[str]:
-    """The names of a detector's tensors that a delta holds: the backbone's LayerNorms and the head."""
+    """Names of the tensors in a delta: the backbone's LayerNorms and the head."""
     norms = [
         f"backbone.{module}.{name}"
         for module, norm in detector.backbone.named_modules()
@@ -20,8 +20,8 @@ def delta_names(detector) -> list[str]:
 def frozen_sha256(detector) -> str:
     """SHA-256 over the tensors that a delta leaves out: name, shape and fp32 values, in the order of the names.
 
-    The layout or precision of the file that they came from does not matter, only their values do. ViT-L/14's 303 M
-    weights take about a second.
+    Only their values matter, not the layout or precision of the file they came from. ViT-L/14's 303 M weights take
+    about a second.
     """
     left_out = set(detector.state_dict()) - set(delta_names(detector))
     digest = hashlib.sha256()

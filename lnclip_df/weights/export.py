@@ -5,32 +5,33 @@ from pathlib import Path
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_text
-from lnclip_df.weights.delta import frozen_sha256
-from lnclip_df.weights.load import load_weights
+from lnclip_df.core.registry import Registry
+from lnclip_df.weights.checkpoint import Checkpoint
+from lnclip_df.weights.facts import Facts, facts_of
+from lnclip_df.weights.load import build_detector, load_on_same_backbone
 from lnclip_df.weights.model_card import model_card, read_metrics
 from lnclip_df.weights.onnx import export_onnx
-from lnclip_df.weights.restore import build_detector, restore_detector
-from lnclip_df.weights.save import facts_of, save_weights
+from lnclip_df.weights.save import save_weights
 from lnclip_df.weights.test_vectors import make_vectors
 from lnclip_df.weights.transformers import export_transformers
 
-SUFFIXES = {"delta": ".safetensors", "full": ".safetensors", "transformers": "", "onnx": ".onnx"}
-# What training saved with the weights, and an export passes on.
-_TRAVELS = ("crops", "epoch", "seed", "selection", "metric")
+SUFFIXES = Registry(
+    "export format", {"delta": ".safetensors", "full": ".safetensors", "transformers": "", "onnx": ".onnx"}
+)
 
 
 def export(weights, out, format: str, config: Config, *, card=None, metrics=()) -> Path:
     """Write a detector's weights in another format, whole or not at all.
 
-    Configuration, metrics and test vectors travel in the metadata; loading runs the vectors. The folder of
+    The metadata get the configuration, the facts of the training and test vectors, which loading runs. The folder of
     ``transformers`` also gets a model card, its ``README.md``.
 
     Args:
-        weights: what ``lnclip_df.weights.load_weights`` takes.
+        weights: what ``Checkpoint.open`` takes.
         out: a ``.safetensors`` file for ``delta`` and ``full``, an ``.onnx`` file for ``onnx``, a folder for
             ``transformers``.
         format: ``delta``, ``full``, ``transformers`` or ``onnx``.
-        config: the detector's configuration; see ``lnclip_df.weights.restore.config_for``.
+        config: the detector's configuration; see ``Checkpoint.config_for``.
         card: file for the model card of the other formats.
         metrics: files or folders of what ``lnclip-df test`` measured of these weights, for the card.
 
@@ -39,20 +40,33 @@ def export(weights, out, format: str, config: Config, *, card=None, metrics=()) 
 
     Raises:
         LNCLIPError: the weights cannot be loaded or written, or, for a delta, their frozen part is not the backbone's;
-            or the metrics are not of these weights.
+            or the metrics are of other weights.
     """
     out = Path(out)
-    _check_out(out, format)
-    _check_card(card, format, metrics)
-    tests = read_metrics(metrics, weights)
+    _check(out, format, card, metrics)
+    checkpoint = Checkpoint.open(weights)
+    tests = read_metrics(metrics, checkpoint)
     if format == "delta":
-        detector, facts = _on_its_backbone(config, weights)
+        detector = build_detector(config)
+        if not load_on_same_backbone(detector, checkpoint):
+            backbone = config.lnclip.backbone
+            raise LNCLIPError(
+                f"{checkpoint}: its frozen weights are not those of {backbone.name} ({backbone.pretrained}), so a "
+                "delta would be incomplete; set lnclip.backbone to the one it was trained on, or export full"
+            )
     else:
-        detector, facts = restore_detector(config, weights)
-    metadata = {"config": config.to_dict(), "origin": facts["load"]["format"]}
-    metadata |= {key: facts[key] for key in _TRAVELS if key in facts} | {"vectors": make_vectors(detector)}
+        detector = build_detector(config, checkpoint)
+    facts = checkpoint.facts
+    trained = {key: getattr(facts, key) for key in ("crops", "epoch", "seed", "selection", "metric")}
+    metadata = {
+        "config": config.to_dict(),
+        "origin": checkpoint.format.description,
+        **{key: value for key, value in trained.items() if value is not None},
+        "vectors": make_vectors(detector),
+    }
     exported = facts_of(detector, format, metadata)
-    text = model_card(out.name.removesuffix(SUFFIXES[format]), exported, trained=_trained(facts), tests=tests)
+    name = out.name.removesuffix(SUFFIXES[format])
+    text = model_card(name, Facts.from_dict(exported), trained=_trained(checkpoint), tests=tests)
     if format == "transformers":
         export_transformers(detector, out, exported, text)
     elif format == "onnx":
@@ -64,42 +78,23 @@ def export(weights, out, format: str, config: Config, *, card=None, metrics=()) 
     return out
 
 
-def _trained(facts):
-    """The configuration that weights were trained with, where training left it with them and it can be read."""
-    if "epoch" not in facts or "config" not in facts:
+def _trained(checkpoint):
+    """The configuration of the training, None where training saved none or this version cannot read it."""
+    if checkpoint.facts.epoch is None or not checkpoint.facts.config:
         return None
     try:
-        return Config.from_dict(facts["config"], facts["load"]["path"])
-    except LNCLIPError:  # of another version; the export goes by the one that was given
+        return Config.from_dict(checkpoint.facts.config)
+    except LNCLIPError:  # of another version
         return None
 
 
-def _check_card(card, format, metrics):
-    if card is not None and format == "transformers":
-        raise LNCLIPError(f"--card {card}: the folder of transformers has its card, README.md; leave the option out")
-    if metrics and card is None and format != "transformers":
-        raise LNCLIPError("--metrics are for a model card; name its file with --card")
-
-
-def _check_out(out, format):
-    if format not in SUFFIXES:
-        raise LNCLIPError(f"--format {format}: accepted are {', '.join(SUFFIXES)}")
-    suffix = SUFFIXES[format]
+def _check(out, format, card, metrics):
+    suffix = SUFFIXES.choose(format)
     if suffix and out.suffix != suffix:
-        raise LNCLIPError(f"--out {out}: {format} is written to a file whose name ends in {suffix}")
+        raise LNCLIPError(f"{out}: the format {format} is written to a file whose name ends in {suffix}")
     if suffix and out.is_dir():
-        raise LNCLIPError(f"--out {out} is a folder; name a file")
-
-
-def _on_its_backbone(config, weights):
-    """The detector, made sure that its frozen weights are those that its configuration builds."""
-    detector = build_detector(config)
-    before = frozen_sha256(detector)
-    facts = load_weights(detector, weights)
-    if frozen_sha256(detector) != before:
-        backbone = detector.settings.backbone
-        raise LNCLIPError(
-            f"{weights}: its frozen weights are not those of {backbone.name} ({backbone.pretrained}), so that a delta "
-            "would not be all of it; set lnclip.backbone to the one that it was trained on, or export full"
-        )
-    return detector, facts
+        raise LNCLIPError(f"{out} is a folder; name a file")
+    if card is not None and format == "transformers":
+        raise LNCLIPError(f"{card}: the folder of transformers has its model card, README.md; name no other")
+    if metrics and card is None and format != "transformers":
+        raise LNCLIPError("metrics are for a model card; name a file for the card")

@@ -1,14 +1,20 @@
-"""The formats that a detector's weights come in, told apart by their tensors' names, and turned into ours."""
+"""The formats of a detector's weights, recognised by their tensors' names and converted to the detector's names.
 
-import json
+To add a format, add a :class:`Converter` to ``FORMATS``.
+"""
+
 import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 
-from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.registry import Registry
 from lnclip_df.models.backbones.clip import VisionSpec, open_clip_spec
 from lnclip_df.weights.compatibility import read_mapping
+from lnclip_df.weights.facts import Facts
 from lnclip_df.weights.read import Weights
 from lnclip_df.weights.tensor_names import from_transformers
 
@@ -20,7 +26,7 @@ HUB_BACKBONES = {
     "openai/clip-vit-large-patch14-336": "ViT-L-14-336-quickgelu",
 }
 HEADS = {"linear": False, "LinearNorm": True}  # the authors' heads: whether features are normalised
-# transformers' words for the shape of a vision tower.
+# transformers' keys for the shape of a vision tower, and the fields of VisionSpec.
 VISION_CONFIG = {
     "image_size": "image_size",
     "patch_size": "patch_size",
@@ -34,74 +40,72 @@ _TUNED = "ln_tuning_layers.default."
 _UNUSED = re.compile(r"visual_projection\.weight$|vision_model\.embeddings\.position_ids$")
 
 
+@dataclass(frozen=True)
+class Format:
+    """The format of a file of weights.
+
+    Attributes:
+        description: in words.
+        resize: the ``lnclip.resize`` that its detectors were trained with, where the format implies it.
+    """
+
+    description: str
+    resize: str | None = None
+
+
 @dataclass
 class Recognised:
     """Weights under a detector's names, and what is known of them.
 
     Attributes:
-        format: in words.
+        format: which one.
         state: ``backbone.…`` and ``head.…``; of a delta, LayerNorms and head alone.
-        facts: what was saved with ours; else empty.
-        unused: names in the file that the format is known to carry, and a detector has no use for.
-        claims: what is said about the shape and the activation: the fields of ``VisionSpec`` and ``normalize``.
-        source: who says it: a file's name.
+        unused: names in the file that the format is known to carry, and that a detector has no use for.
+        claims: fields of ``VisionSpec`` and ``normalize``, as recorded beside the tensors; None where the format
+            records them otherwise.
+        source: where the claims are recorded: a file's name.
     """
 
-    format: str
+    format: Format
     state: dict[str, torch.Tensor]
-    facts: dict = field(default_factory=dict)
     unused: list[str] = field(default_factory=list)
-    claims: dict = field(default_factory=dict)
+    claims: dict[str, Any] | None = None
     source: str = ""
 
-    @property
-    def is_delta(self) -> bool:
-        return self.facts.get("format") == "delta"
+
+class Converter(NamedTuple):
+    """How one format is recognised and converted."""
+
+    recognises: Callable[[Collection[str]], bool]  # by the names of the tensors
+    convert: Callable[[Weights, Facts], Recognised]
 
 
-def recognise(weights: Weights) -> Recognised:
-    """Tell the format of a file of a detector's weights, and turn its names into ours.
-
-    Raises:
-        LNCLIPError: it is of none that is known, or what is said beside the tensors is no sense.
-    """
-    facts = read_facts(weights.metadata, weights.path)
-    if any(name.startswith("feature_extractor.") for name in weights.tensors):
-        return _released(weights, facts)
-    if not any(name.startswith(("backbone.", "head.")) for name in weights.tensors):
-        raise LNCLIPError(
-            f"{weights.path} holds no detector, such as tensor {next(iter(weights.tensors))} shows; CLIP's own weights "
-            "are named under lnclip.backbone.pretrained"
-        )
-    words = f"lnclip-df, {facts.get('format', 'full')}" if facts else "DeepfakeBench's state dict"
-    return Recognised(words, weights.tensors, facts)
-
-
-def read_facts(metadata: dict[str, str], path) -> dict:
-    """What was saved with our weights, from a file's metadata; empty where it is not ours.
+def recognise(weights: Weights, facts: Facts) -> Recognised:
+    """Recognise the format of a file of a detector's weights, and convert its names to the detector's.
 
     Raises:
-        LNCLIPError: it is damaged.
+        LNCLIPError: the format is unknown, or what is recorded beside the tensors is invalid.
     """
-    try:
-        facts = json.loads(metadata.get("lnclip_df", "{}"))
-    except (ValueError, RecursionError) as error:
-        raise LNCLIPError(f"the metadata of {path} are damaged: {one_line(error)[:200]}") from error
-    sections = ("backbone", "config", "frozen", "vectors")
-    if not isinstance(facts, dict) or not all(isinstance(facts.get(key, {}), dict) for key in sections):
-        raise LNCLIPError(f"the metadata of {path} are damaged: expected mappings")
-    if facts.get("format", "full") not in ("full", "delta", "transformers"):
-        raise LNCLIPError(f"{path} is of the format {facts['format']!r}, which this version does not know; update it")
-    return facts
+    for converter in FORMATS.values():
+        if converter.recognises(weights.tensors):
+            return converter.convert(weights, facts)
+    raise LNCLIPError(
+        f"{weights.path} contains no detector weights (found tensor {next(iter(weights.tensors))}); CLIP's own weights "
+        "belong under lnclip.backbone.pretrained"
+    )
 
 
-def _released(weights, facts):
+def _is_gend(names):
+    return any(name.startswith("feature_extractor.") for name in names)
+
+
+def _convert_gend(weights, facts):
     """The authors' released models (GenD): transformers' names, some with PEFT's LayerNorms beside the frozen ones."""
     if any(name.startswith("feature_extractor.backbone.") for name in weights.tensors):
-        raise LNCLIPError(f"{weights.path} is one of GenD's models on another backbone than CLIP; LNCLIP-DF has CLIP's")
+        raise LNCLIPError(f"{weights.path} is a GenD model on another backbone than CLIP; only CLIP's are supported")
     tensors = {_ENCODER.sub("", name): tensor for name, tensor in weights.tensors.items()}
     if len(tensors) != len(weights.tensors):
-        raise LNCLIPError(f"{weights.path} holds a tensor twice, with and without PEFT's prefix")
+        raise LNCLIPError(f"{weights.path} contains a tensor twice, with and without PEFT's prefix")
     peft = any(_TUNED in name for name in tensors)
     tensors, unused = _tuned(tensors)
     unused += [name for name in tensors if _UNUSED.match(name)]
@@ -112,12 +116,12 @@ def _released(weights, facts):
     state |= {re.sub(r"^model\.linear\.", "head.", name): tensor for name, tensor in rest.items()}
     claims, source = _claims(weights)
     kind = "Lightning checkpoint" if weights.hyper_parameters else "transformers layout"
-    words = f"GenD, {kind}" + (" with PEFT's LayerNorms" if peft else "")
-    return Recognised(words, state, facts, unused, claims, source)
+    description = f"GenD, {kind}" + (" with PEFT's LayerNorms" if peft else "")
+    return Recognised(Format(description, resize="clip"), state, unused, claims, source)
 
 
 def _tuned(tensors):
-    """PEFT's tuned LayerNorms in the place of the frozen ones, and the names of the frozen ones."""
+    """PEFT's tuned LayerNorms instead of the frozen ones, and the names of the frozen ones."""
     tuned = {name: name.replace(_TUNED, "") for name in tensors if _TUNED in name}
     frozen = [name.replace(_TUNED, "base_layer.") for name in tuned]
     frozen = [name for name in frozen if name in tensors]
@@ -125,27 +129,27 @@ def _tuned(tensors):
 
 
 def _claims(weights):
-    """What ``config.json`` beside the weights, or Lightning's hyper-parameters, say; and which of them says it."""
+    """What ``config.json`` beside the weights, or Lightning's hyper-parameters, record; and which of them does."""
     path = weights.path.parent / "config.json"
     if weights.hyper_parameters:
-        said, source = weights.hyper_parameters, f"the hyper_parameters of {weights.path}"
+        recorded, source = weights.hyper_parameters, f"the hyper_parameters of {weights.path}"
     elif path.is_file():
-        said, source = read_mapping(path), str(path)
+        recorded, source = read_mapping(path), str(path)
     else:
         return {}, ""
-    if said.get("model_type", "GenD") != "GenD":
-        raise LNCLIPError(f"{source}: model_type is {said['model_type']!r}, and the weights are GenD's; mend the file")
-    head = said.get("head")
+    if recorded.get("model_type", "GenD") != "GenD":
+        raise LNCLIPError(f"{source}: model_type is {recorded['model_type']!r}, but the weights are GenD's; fix it")
+    head = recorded.get("head")
     if head is not None and (not isinstance(head, str) or head not in HEADS):
         raise LNCLIPError(f"{source}: head is {head!r}; accepted are {' and '.join(HEADS)}")
     claims = {} if head is None else {"normalize": HEADS[head]}
-    return claims | _said_of_the_backbone(said, source), source
+    return claims | _backbone_claims(recorded, source), source
 
 
-def _said_of_the_backbone(said, source):
-    name, vision = said.get("backbone"), said.get("vision_config", {})
+def _backbone_claims(recorded, source):
+    name, vision = recorded.get("backbone"), recorded.get("vision_config", {})
     if not isinstance(vision, dict):
-        raise LNCLIPError(f"{source}: vision_config is no mapping; mend the file, or take it out")
+        raise LNCLIPError(f"{source}: vision_config is not a mapping; fix it, or remove it")
     known = isinstance(name, str) and HUB_BACKBONES.get(name.lower())
     claims = spec_claims(open_clip_spec(known)) if known else {}
     claims |= {ours: vision[theirs] for theirs, ours in VISION_CONFIG.items() if theirs in vision}
@@ -154,6 +158,22 @@ def _said_of_the_backbone(said, source):
     return claims
 
 
-def spec_claims(spec: VisionSpec) -> dict:
-    """The shape and activation of a tower that transformers' configuration can say."""
+def spec_claims(spec: VisionSpec) -> dict[str, Any]:
+    """The shape and activation of a tower, as far as transformers' configuration can record them."""
     return {field: getattr(spec, field) for field in (*VISION_CONFIG.values(), "quick_gelu")}
+
+
+def _is_state_dict(names):
+    return any(name.startswith(("backbone.", "head.")) for name in names)
+
+
+def _convert_state_dict(weights, facts):
+    """A detector's own names: saved by lnclip-df, which adds facts, or by DeepfakeBench."""
+    description = f"lnclip-df, {facts.format or 'full'}" if facts else "DeepfakeBench's state dict"
+    return Recognised(Format(description), weights.tensors)
+
+
+FORMATS: Registry[Converter] = Registry(
+    "weight format",
+    {"gend": Converter(_is_gend, _convert_gend), "state dict": Converter(_is_state_dict, _convert_state_dict)},
+)

@@ -1,4 +1,4 @@
-"""Where weights lie: a file, a folder, or a repository of the Hugging Face Hub, whose cache is looked at first."""
+"""Find a file of weights: a file, a folder, or a repository of the Hugging Face Hub, whose cache comes first."""
 
 import re
 import socket
@@ -8,7 +8,7 @@ from urllib.request import getproxies
 
 from lnclip_df.core.errors import LNCLIPError, one_line
 
-# Under which names a detector's weights lie in a folder or a repository; the first that is there is taken.
+# File names of a detector's weights in a folder or a repository; the first that exists is used.
 NAMES = ("best.safetensors", "model.safetensors", "model.ckpt", "pytorch_model.bin", "ckpt_best.pth")
 
 
@@ -16,7 +16,7 @@ def find_weights(path_or_hub_id) -> Path:
     """The file of a detector's weights.
 
     Args:
-        path_or_hub_id: a file; a folder that holds one of ``NAMES``; or a Hub repository, ``owner/name``, which is
+        path_or_hub_id: a file; a folder that contains one of ``NAMES``; or a Hub repository, ``owner/name``, which is
             fetched once (its ``config.json`` too) and then taken from the cache.
 
     Raises:
@@ -29,7 +29,7 @@ def find_weights(path_or_hub_id) -> Path:
         found = [path / name for name in NAMES if (path / name).is_file()]
         if not found:
             raise LNCLIPError(
-                f"the folder {path} holds no weights; name a file, or put one of {', '.join(NAMES)} there"
+                f"the folder {path} contains no weights; name a file, or put one of {', '.join(NAMES)} there"
             )
         return found[0]
     name = str(path_or_hub_id)
@@ -57,16 +57,16 @@ def _download(repository):
     except Exception as error:  # whatever a network, a proxy or a hub can raise
         raise LNCLIPError(
             f"no file {repository}, and it cannot be fetched from the Hugging Face Hub ({one_line(error)[:200]}). On a "
-            f"machine with a network, download its model.safetensors and config.json, put both into one folder here, "
+            "machine with a network, download its model.safetensors and config.json, put both into one folder here, "
             "and name that folder"
         ) from error
     if found is None:
-        raise LNCLIPError(f"{repository} on the Hugging Face Hub holds none of {', '.join(NAMES)}; name a file instead")
+        raise LNCLIPError(f"{repository} on the Hugging Face Hub has none of {', '.join(NAMES)}; name a file instead")
     return found
 
 
 def in_hub_cache(repository: str, names) -> Path | None:
-    """The first of some files of a Hub repository that was fetched before, else None."""
+    """The first of these files of a Hub repository that is in the cache, else None."""
     from huggingface_hub import try_to_load_from_cache
 
     for name in names:
@@ -77,7 +77,7 @@ def in_hub_cache(repository: str, names) -> Path | None:
 
 
 def require_hub():
-    """Raise OSError where the Hub cannot be reached for want of a name server: its client would try for a minute."""
+    """Raise OSError where the Hub's name does not resolve: its client would try for a minute."""
     from huggingface_hub import constants
 
     if getproxies():

@@ -1,88 +1,140 @@
-"""A detector's weights, from every format that they come in."""
+"""Load a detector's weights from every format, and build detectors with their weights."""
 
 import logging
+from dataclasses import dataclass
 
+from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.models.backbones import build_backbone
+from lnclip_df.models.detector import LNCLIPDetector
+from lnclip_df.weights.checkpoint import Checkpoint
 from lnclip_df.weights.compatibility import check_activation, check_shape, fitting
 from lnclip_df.weights.delta import delta_names, frozen_sha256
-from lnclip_df.weights.formats import Recognised, recognise
-from lnclip_df.weights.hub import find_weights
-from lnclip_df.weights.read import read_weights
+from lnclip_df.weights.facts import Facts
+from lnclip_df.weights.pretrained import pretrained_backbone
 from lnclip_df.weights.test_vectors import check_vectors
 
 logger = logging.getLogger(__name__)
 
 
-def load_weights(detector, path_or_hub_id, *, verify: bool = True) -> dict:
+@dataclass(frozen=True)
+class LoadReport:
+    """What was loaded.
+
+    Attributes:
+        path: the file.
+        format: in words.
+        facts: what was saved with the weights.
+        loaded: the number of tensors.
+        missing: names that the file does not contain: a delta leaves the frozen ones to the backbone.
+        unused: names in the file that the format is known to carry, and that a detector has no use for.
+        verified: the largest difference from the test vectors; None without any.
+    """
+
+    path: str
+    format: str
+    facts: Facts
+    loaded: int
+    missing: list[str]
+    unused: list[str]
+    verified: float | None
+
+    def __str__(self) -> str:
+        parts = [f"{self.path}: {self.format}; {self.loaded} tensors loaded"]
+        if self.missing:
+            parts.append(f"{len(self.missing)} kept from the backbone")
+        if self.unused:
+            parts.append(f"{len(self.unused)} not used (first: {self.unused[0]})")
+        if self.verified is not None:
+            parts.append(f"test vectors met to {self.verified:.0e}")
+        return ", ".join(parts)
+
+
+def build_detector(config: Config, checkpoint=None) -> LNCLIPDetector:
+    """Build a detector with its weights.
+
+    Args:
+        config: of the detector; for a checkpoint see ``Checkpoint.config_for``.
+        checkpoint: what ``Checkpoint.open`` takes. A delta contains LayerNorms and head: the rest comes from
+            ``lnclip.backbone``, whose weights must be available. Every other format contains the backbone too, and
+            CLIP's weights are not needed.
+
+    Returns:
+        The detector in evaluation mode; without a checkpoint in training mode, with the pretrained (or random)
+        backbone and a random head.
+
+    Raises:
+        LNCLIPError: the weights do not fit, or those of the backbone cannot be had.
+    """
+    if checkpoint is None:
+        return LNCLIPDetector(config, pretrained_backbone(config))
+    checkpoint = Checkpoint.open(checkpoint)
+    if not checkpoint.facts.is_delta:
+        detector = LNCLIPDetector(config, build_backbone(config))
+    else:
+        try:
+            detector = LNCLIPDetector(config, pretrained_backbone(config))
+        except LNCLIPError as error:
+            raise LNCLIPError(f"{checkpoint.path} is a delta and needs its backbone's weights: {error}") from error
+    load_weights(detector, checkpoint)
+    return detector.eval()
+
+
+def load_weights(detector, weights, *, verify: bool = True) -> LoadReport:
     """Load a detector's weights; the format is recognised.
 
-    Known are ours (full, and the delta of LayerNorms and head, for a detector whose backbone holds its frozen weights),
+    Known are ours (full, and the delta of LayerNorms and head, for a detector whose backbone has its frozen weights),
     DeepfakeBench's ``ckpt_best.pth``, and GenD, the authors' released models: transformers' layout, Lightning's
     checkpoint, and the older one with PEFT's LayerNorms.
 
     Args:
         detector: an ``LNCLIPDetector`` of the same configuration.
-        path_or_hub_id: a file, a folder, or a Hub repository such as ``yermandy/GenD_CLIP_L_14``.
+        weights: a file, a folder, a Hub repository or a ``Checkpoint``; see ``Checkpoint.open``.
         verify: run the test vectors that an exported file carries (a forward pass of one image).
 
-    Returns:
-        The facts saved with the weights (empty for a format that has none), and under ``load`` what was done:
-        ``format`` in words, ``path``, ``loaded`` (how many tensors), ``missing`` (names that the file has not: a delta
-        leaves the frozen ones to the backbone), ``unused`` (names in the file that the format is known to carry), and
-        ``verified`` (the largest difference from the test vectors; None without any).
-
     Raises:
-        LNCLIPError: truncated, hostile, of another architecture, backbone or activation, incomplete, or with a tensor
-            too many; nothing is loaded then.
+        LNCLIPError: the file is truncated, hostile, of another architecture, backbone or activation, incomplete, or
+            has a tensor too many; nothing is loaded then.
     """
-    path = find_weights(path_or_hub_id)
-    found = recognise(read_weights(path))
+    checkpoint = Checkpoint.open(weights)
+    path, facts, found = checkpoint.path, checkpoint.facts, checkpoint.read()
     own = detector.state_dict()
-    _check_identity(found, detector, path)
-    _check_claims(found, detector, path)
-    if found.is_delta:
+    _check_identity(facts, detector, path)
+    if found.claims is not None:
+        _check_claims(found, detector, path)
+    if facts.is_delta:
         own = {name: own[name] for name in delta_names(detector)}
-        _check_frozen(found.facts.get("frozen", {}), detector, path)
-    elif found.claims or not found.facts:
+        _check_frozen(facts.frozen, detector, path)
+    elif found.claims or not facts:
         _check_shape(found, detector, path)
     state = fitting(own, found.state, path)
-    vectors = found.facts.get("vectors")
-    verified = check_vectors(detector, state, vectors, path) if verify and vectors else None
-    unsaid = detector.load_state_dict(state, strict=False).missing_keys
-    report = {
-        "format": found.format,
-        "path": str(path),
-        "loaded": len(state),
-        "missing": unsaid,
-        "unused": found.unused,
-        "verified": verified,
-    }
-    _log(report)
-    return found.facts | {"load": report}
+    verified = check_vectors(detector, state, facts.vectors, path) if verify and facts.vectors else None
+    missing = detector.load_state_dict(state, strict=False).missing_keys
+    report = LoadReport(str(path), found.format.description, facts, len(state), missing, found.unused, verified)
+    logger.info("%s", report)
+    return report
 
 
-def _log(report):
-    parts = [f"{report['path']}: {report['format']}; {report['loaded']} tensors loaded"]
-    if report["missing"]:
-        parts.append(f"{len(report['missing'])} left as the backbone has them")
-    if report["unused"]:
-        parts.append(f"{len(report['unused'])} not used, such as {report['unused'][0]}")
-    if report["verified"] is not None:
-        parts.append(f"test vectors met to {report['verified']:.0e}")
-    logger.info("%s", ", ".join(parts))
+def load_on_same_backbone(detector, weights) -> bool:
+    """Load a detector's weights; whether the weights that a delta leaves out stayed as they were.
+
+    Raises:
+        LNCLIPError: see :func:`load_weights`.
+    """
+    before = frozen_sha256(detector)
+    load_weights(detector, weights)
+    return frozen_sha256(detector) == before
 
 
-def _check_identity(found, detector, path):
-    saved, own = found.facts.get("backbone"), detector.backbone_identity()
+def _check_identity(facts, detector, path):
+    saved, own = facts.backbone, detector.backbone_identity()
     if saved is not None and saved != own:
         differ = ", ".join(f"{k} {saved.get(k)} instead of {own[k]}" for k in own if saved.get(k) != own[k])
         raise LNCLIPError(f"the weights {path} are of another backbone: {differ}; use the YAML they were trained with")
 
 
-def _check_claims(found: Recognised, detector, path):
+def _check_claims(found, detector, path):
     """Refuse weights whose ``config.json`` or hyper-parameters contradict the detector."""
-    if not found.format.startswith("GenD"):
-        return
     name, spec = detector.settings.backbone.name, detector.backbone.spec
     check_activation(name, spec, path, found.claims.get("quick_gelu"))
     own = detector.backbone_identity()
@@ -90,11 +142,10 @@ def _check_claims(found: Recognised, detector, path):
         if value != own[key] or isinstance(value, bool) != isinstance(own[key], bool):
             where = "lnclip.normalize" if key == "normalize" else "lnclip.backbone"
             raise LNCLIPError(
-                f"{where}: {found.source} says {key} {value!r}, and this detector has {own[key]!r}; "
-                "change the one that is wrong"
+                f"{where}: {found.source} says {key} {value!r}, but this detector has {own[key]!r}; fix the wrong one"
             )
     if "normalize" not in found.claims:
-        logger.warning("%s does not record whether features are normalised: %s is taken", path, own["normalize"])
+        logger.warning("%s does not record whether features are normalised; assuming %s", path, own["normalize"])
 
 
 def _check_shape(found, detector, path):
@@ -105,18 +156,18 @@ def _check_shape(found, detector, path):
 
 
 def _check_frozen(frozen, detector, path):
-    """Refuse a delta that belongs on another backbone than the detector's; ``frozen`` is what it says of its own."""
+    """Refuse a delta for another backbone than the detector's; ``frozen`` is what it records of its own."""
     own = frozen_sha256(detector)
     if frozen.get("sha256") == own:
         return
     backbone = detector.settings.backbone
     keys = ["name", "pretrained"] + (["seed"] if frozen.get("pretrained") == "none" else [])
     other = [f"lnclip.backbone.{k}: {frozen.get(k)}" for k in keys if frozen.get(k) != getattr(backbone, k)]
-    mend = f"set {', '.join(other)}"
+    fix = f"set {', '.join(other)}"
     if not other:
-        mend = "those weights were other ones in training; export the full weights where the delta was made"
+        fix = "those weights have changed since training; export the full weights where the delta was made"
     raise LNCLIPError(
         f"{path} is a delta for {frozen.get('name')} ({frozen.get('pretrained')}) with frozen weights of SHA-256 "
         f"{str(frozen.get('sha256'))[:12]}…; this backbone is {backbone.name} ({backbone.pretrained}), {own[:12]}…: "
-        f"{mend}"
+        f"{fix}"
     )

@@ -1,4 +1,4 @@
-"""ONNX: images to logits in one file, for any batch size, compared with PyTorch before it is kept."""
+"""Export to ONNX: images to logits for any batch size, compared with PyTorch before the file is kept."""
 
 import json
 import logging
@@ -25,14 +25,14 @@ def export_onnx(detector, path, facts: dict) -> float:
     Args:
         detector: an ``LNCLIPDetector`` on the CPU.
         path: ends in ``.onnx``; written whole or not at all.
-        facts: JSON-able; they travel in ``metadata_props`` under ``lnclip_df``.
+        facts: JSON-able; saved in ``metadata_props`` under ``lnclip_df``.
 
     Returns:
         The largest difference between onnxruntime's logits and PyTorch's, over random batches of 1 and 3.
 
     Raises:
-        LNCLIPError: a package of the extra ``onnx`` is absent, the file would be above 2 GB, it cannot be written, or
-            the difference is above 1e-3.
+        LNCLIPError: a package of the extra ``onnx`` is missing, the file would exceed 2 GB, it cannot be written, or
+            the difference exceeds 1e-3.
     """
     absent = [package for package in ("onnx", "onnxruntime", "onnxscript") if not find_spec(package)]
     if absent:
@@ -40,19 +40,19 @@ def export_onnx(detector, path, facts: dict) -> float:
     size = sum(p.numel() * p.element_size() for p in detector.parameters())
     if size > 0.98 * _LIMIT:
         raise LNCLIPError(
-            f"an ONNX file holds 2 GB, {detector.settings.backbone.name} has {size / 1e9:.1f}; export full"
+            f"{detector.settings.backbone.name} has {size / 1e9:.1f} GB, an ONNX file at most 2 GB; use --format full"
         )
     model = Logits(detector).eval()
-    proto = _as_onnx(model, detector.backbone.spec.image_size)
+    proto = _as_onnx(model, detector.backbone.image_size)
     _name_the_batch(proto)
     entry = proto.metadata_props.add()
     entry.key, entry.value = "lnclip_df", json.dumps(facts)
     with atomic_path(path) as temporary:
         with open(temporary, "wb") as file:
             file.write(proto.SerializeToString())
-        difference = _difference(model, temporary, detector.backbone.spec.image_size)
+        difference = _difference(model, temporary, detector.backbone.image_size)
         if not difference <= TOLERANCE:
-            raise LNCLIPError(f"{path} is not kept: onnxruntime's logits differ from PyTorch's by {difference:.1e}")
+            raise LNCLIPError(f"{path}: not kept, onnxruntime's logits differ from PyTorch's by {difference:.1e}")
     logger.info("%s: onnxruntime's logits agree with PyTorch's to %.0e", path, difference)
     return difference
 
@@ -73,7 +73,7 @@ def _as_onnx(model, size):
 
 
 def _name_the_batch(proto):
-    """Call the batch's size ``batch`` at both ends; what the exporter noted of the shapes between is left out."""
+    """Name the batch's size ``batch`` in input and output, and drop the exporter's notes on the shapes between."""
     del proto.graph.value_info[:]
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"

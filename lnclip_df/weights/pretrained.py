@@ -1,30 +1,29 @@
-"""CLIP's published weights, in every layout that they are published in, into a vision tower."""
+"""Load CLIP's published weights, in every layout that they are published in, into a vision tower."""
 
 import logging
 import re
 from pathlib import Path
 
-from torch import nn
-
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.models.backbones import build_backbone
+from lnclip_df.models.backbones.base import Backbone
 from lnclip_df.models.backbones.clip import VisionTower
 from lnclip_df.weights.compatibility import check_activation, check_shape, fitting, read_mapping
 from lnclip_df.weights.hub import in_hub_cache, require_hub
-from lnclip_df.weights.read import read_state_dict
+from lnclip_df.weights.read import read_weights
 from lnclip_df.weights.tensor_names import from_transformers
 
 logger = logging.getLogger(__name__)
 
-# What CLIP's published files carry beside the vision tower; everything else that is left over is an error.
+# What CLIP's published files contain beside the vision tower; everything else that is left over is an error.
 _CLIP_EXTRAS = re.compile(
     r"(transformer\.|token_embedding\.|positional_embedding$|ln_final\.|text|logit_scale$|logit_bias$|proj$"
     r"|visual_projection\.|input_resolution$|context_length$|vocab_size$|.*position_ids$)"
 )
 
 
-def pretrained_backbone(config: Config) -> nn.Module:
+def pretrained_backbone(config: Config) -> Backbone:
     """Build the backbone of a configuration with its pretrained weights, or random ones for ``pretrained: none``.
 
     Raises:
@@ -33,6 +32,8 @@ def pretrained_backbone(config: Config) -> nn.Module:
     backbone, wanted = build_backbone(config), config.lnclip.backbone
     if wanted.pretrained == "none":
         backbone.init_weights(wanted.seed)
+    elif not isinstance(backbone, VisionTower):
+        raise LNCLIPError(f"lnclip.backbone.pretrained: {wanted.name} has no pretrained weights; set it to none")
     else:
         load_pretrained(backbone, wanted.name, wanted.pretrained)
     return backbone
@@ -48,7 +49,7 @@ def load_pretrained(tower: VisionTower, name: str, pretrained: str):
             transformers' layout.
 
     Raises:
-        LNCLIPError: the weights cannot be had (the message says which file to put where), or they are of another
+        LNCLIPError: the weights cannot be fetched (the message says which file to put where), or are of another
             architecture or activation.
     """
     path = Path(pretrained).expanduser()
@@ -57,8 +58,7 @@ def load_pretrained(tower: VisionTower, name: str, pretrained: str):
         raise LNCLIPError(f"lnclip.backbone.pretrained: {pretrained} {what}; give a weights file, a tag, or none")
     if not path.is_file():
         path = Path(_fetch(name, pretrained, tower.spec.quick_gelu))
-    state, _ = read_state_dict(path)
-    layout, state = _as_open_clip(state, path)
+    layout, state = _as_open_clip(read_weights(path).tensors, path)
     check_activation(name, tower.spec, path, _quick_gelu(path, layout))
     check_shape(name, tower.spec, path, state)
     tower.load_state_dict(fitting(tower.state_dict(), state, path))
@@ -74,7 +74,7 @@ def _fetch(name, tag, quick_gelu):
         tags = ", ".join(hub.list_pretrained_tags_by_model(name)) or "none"
         raise LNCLIPError(
             f"lnclip.backbone.pretrained: {tag!r} is neither a file nor a tag of {name} (its tags: {tags}); "
-            "give one of them, a weights file, or none for random weights"
+            "give a tag, a weights file, or none for random weights"
         )
     theirs = bool(card.get("quick_gelu")) or tag == "openai"
     if theirs != quick_gelu:
@@ -95,7 +95,7 @@ def _fetch(name, tag, quick_gelu):
         file = f"open_clip_model.safetensors of {source} on the Hugging Face Hub" if source else card.get("url")
         raise LNCLIPError(
             f"cannot fetch the weights {tag!r} of {name} ({one_line(error)[:200]}). On a machine with a network, "
-            f"download {file}; put it anywhere here, and set lnclip.backbone.pretrained to its path"
+            f"download {file}; copy it here, and set lnclip.backbone.pretrained to its path"
         ) from error
 
 
@@ -117,11 +117,11 @@ def _as_open_clip(state, path):
 def _refuse_leftovers(names, path):
     left = [name for name in names if not _CLIP_EXTRAS.match(name)]
     if left:
-        raise LNCLIPError(f"{path} holds {len(left)} tensors that CLIP has not, such as {left[0]}; not loaded")
+        raise LNCLIPError(f"{path} contains {len(left)} tensors that CLIP does not have (first: {left[0]}); not loaded")
 
 
 def _quick_gelu(path, layout):
-    """The activation that a file or its neighbours record, None where they do not."""
+    """The activation that a file or its neighbours record, None where they record none."""
     if layout == "transformers" and (path.parent / "config.json").is_file():
         config = read_mapping(path.parent / "config.json", "vision_config")
         return config.get("hidden_act", "quick_gelu") == "quick_gelu"

@@ -1,4 +1,4 @@
-"""Tensors by name from any file of weights, read without running anything that the file holds."""
+"""Read tensors by name from any file of weights, without running any code that the file contains."""
 
 import re
 import warnings
@@ -18,18 +18,12 @@ _WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")
 
 @dataclass
 class Weights:
-    """What a file of weights holds: tensors by name, a safetensors header's metadata, Lightning's hyper-parameters."""
+    """A file of weights: tensors by name, a safetensors header's metadata, Lightning's hyper-parameters."""
 
     path: Path
     tensors: dict[str, torch.Tensor]
     metadata: dict[str, str] = field(default_factory=dict)
     hyper_parameters: dict = field(default_factory=dict)
-
-
-def read_state_dict(path) -> tuple[dict[str, torch.Tensor], dict]:
-    """:func:`read_weights` as ``(tensors, metadata)``."""
-    weights = read_weights(path)
-    return weights.tensors, weights.metadata
 
 
 def read_weights(path) -> Weights:
@@ -39,7 +33,7 @@ def read_weights(path) -> Weights:
         Tensors on the CPU, their names without the prefixes of DDP (``module.``) and torch.compile (``_orig_mod.``).
 
     Raises:
-        LNCLIPError: absent, truncated, not a file of weights, or a pickle that holds more than tensors.
+        LNCLIPError: absent, truncated, not a file of weights, or a pickle that contains more than tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -49,13 +43,12 @@ def read_weights(path) -> Weights:
     except LNCLIPError:
         raise
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise LNCLIPError(
-            f"{path} is not a whole file of weights (truncated or corrupt?): {one_line(error)[:200]}"
-        ) from error
+        raise _damaged(path, error) from error
     except Exception as error:  # pickle.UnpicklingError, and whatever a hostile pickle makes of it
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        more = f"it holds {found[1]} beside tensors" if found else "it is no PyTorch file, or holds more than tensors"
-        raise LNCLIPError(f"{path} is refused, and nothing of it was run: {more}") from error
+        if found:
+            raise LNCLIPError(f"{path}: refused, as it contains {found[1]}; only tensors are accepted") from error
+        raise LNCLIPError(f"{path}: not a PyTorch or safetensors file with nothing but tensors") from error
     state, hyper_parameters = _state_dict(content, path)
     return Weights(path, _without_prefixes(state, path), metadata, hyper_parameters)
 
@@ -73,7 +66,7 @@ def read_metadata(path) -> dict[str, str]:
     """A safetensors file's metadata, without its tensors; empty for other files.
 
     Raises:
-        LNCLIPError: it should be safetensors, and is damaged.
+        LNCLIPError: it is a damaged safetensors file.
     """
     try:
         if not is_safetensors(path):
@@ -81,9 +74,11 @@ def read_metadata(path) -> dict[str, str]:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise LNCLIPError(
-            f"{path} is not a whole file of weights (truncated or corrupt?): {one_line(error)[:200]}"
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path, error):
+    return LNCLIPError(f"{path}: damaged or truncated file of weights: {one_line(error)[:200]}")
 
 
 def _read(path):
@@ -100,26 +95,26 @@ def _read(path):
 
 
 def _refuse_compressed(path):
-    """PyTorch stores tensors as they are; compressed ones could unpack to far more than the file's size."""
+    """PyTorch does not compress tensors; compressed ones could unpack to far more than the file's size."""
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
         for item in archive.infolist():
             if item.compress_type != zipfile.ZIP_STORED and re.search(r"/data(\.pkl$|/)", item.filename):
-                raise LNCLIPError(f"{path} is refused: {item.filename} in it is compressed, which PyTorch never does")
+                raise LNCLIPError(f"{path}: refused: {item.filename} in it is compressed, which PyTorch never does")
 
 
 def _state_dict(content, path):
     """The tensors by name, and Lightning's hyper-parameters where the file is one of its checkpoints."""
     hyper_parameters = {}
     if isinstance(content, dict) and isinstance(content.get("trained"), dict) and "optimizer" in content:
-        raise LNCLIPError(f"{path} is what a training goes on from; its weights are in best.safetensors")
+        raise LNCLIPError(f"{path} is a training checkpoint; use best.safetensors, or train --resume")
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         found = content.get("hyper_parameters")
         hyper_parameters = found if isinstance(found, dict) else {}
         content = content["state_dict"]
     if not isinstance(content, dict) or not content or not all(map(_is_weight, content.keys(), content.values())):
-        raise LNCLIPError(f"{path} is not a state dict: expected dense floating-point tensors (and counters) by name")
+        raise LNCLIPError(f"{path}: not a state dict; expected dense floating-point tensors (and counters) by name")
     return content, hyper_parameters
 
 
@@ -137,5 +132,5 @@ def _is_weight(name, tensor):
 def _without_prefixes(state, path):
     plain = {_WRAPPERS.sub("", name): tensor for name, tensor in state.items()}
     if len(plain) != len(state):
-        raise LNCLIPError(f"{path} holds a tensor twice, with and without the prefix of DDP or torch.compile")
+        raise LNCLIPError(f"{path} contains a tensor twice, with and without the prefix of DDP or torch.compile")
     return plain

@@ -1,4 +1,4 @@
-"""The names of a CLIP vision tower's tensors: transformers' and ours, which are open_clip's."""
+"""Convert the tensor names of a CLIP vision tower between transformers' and ours, which are open_clip's."""
 
 import re
 
@@ -24,7 +24,7 @@ _KINDS = ("weight", "bias")
 
 
 def _pairs(layers):
-    """``{transformers' name: ours}`` of every tensor but those of query, key and value."""
+    """``{transformers' name: ours}`` of every tensor except query, key and value."""
     blocks = {
         f"encoder.layers.{n}.{theirs}.{kind}": f"transformer.resblocks.{n}.{ours}.{kind}"
         for n in layers
@@ -43,7 +43,7 @@ def _qkv(layers):
 
 
 def from_transformers(state: dict) -> dict:
-    """A vision tower's tensors from transformers' names (without prefix) to ours; names that are no part of it stay."""
+    """A vision tower's tensors from transformers' names (without prefix) to ours; other names stay."""
     layers = {m[1] for m in map(re.compile(r"encoder\.layers\.(\d+)\.").match, state) if m}
     ours, pairs = dict(state), _pairs(layers)
     for name in [name for name in ours if name in pairs]:

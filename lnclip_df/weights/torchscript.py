@@ -1,7 +1,7 @@
-"""The tensors of a TorchScript archive, which is how OpenAI published CLIP, read without running what else it holds.
+"""Read the tensors of a TorchScript archive, as which OpenAI published CLIP, without running its code.
 
-``torch.jit.load`` would run the archive's code. Here its object tree is read by an unpickler that knows tensors,
-containers and nameless modules, and nothing that can act.
+``torch.jit.load`` would run it. Here the archive's object tree is read by an unpickler that knows tensors, containers
+and inert modules only.
 """
 
 import io
@@ -36,8 +36,8 @@ def read_torchscript(path) -> dict[str, torch.Tensor]:
     """Tensors by dotted name, as the archive's ``state_dict()`` would name them; no code of the archive runs.
 
     Raises:
-        LNCLIPError: the archive holds something other than modules, tensors and plain values.
-        ValueError, KeyError, EOFError, zipfile.BadZipFile (an OSError in spirit): it is damaged.
+        LNCLIPError: the archive contains something else than modules, tensors and plain values.
+        ValueError, KeyError, EOFError, zipfile.BadZipFile: it is damaged.
     """
     with zipfile.ZipFile(path) as archive:
         pickled = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
@@ -46,7 +46,7 @@ def read_torchscript(path) -> dict[str, torch.Tensor]:
 
 
 class _Module:
-    """A module of the archive: its attributes, and nothing of its behaviour."""
+    """A module of the archive: its attributes without its code."""
 
     def __setstate__(self, state):
         if isinstance(state, dict):
@@ -54,7 +54,7 @@ class _Module:
 
 
 class _Reader(pickle._Unpickler):  # in Python: its memo cannot be made to allocate gigabytes
-    """An unpickler that can make tensors, containers and inert modules alone."""
+    """An unpickler that makes tensors, containers and inert modules only."""
 
     def __init__(self, archive, root, path):
         super().__init__(io.BytesIO(archive.read(f"{root}/data.pkl")))
@@ -71,7 +71,7 @@ class _Reader(pickle._Unpickler):  # in Python: its memo cannot be made to alloc
             return OrderedDict
         if module == "torch.jit._pickle":
             return _plain
-        raise LNCLIPError(f"{self.path} holds more than tensors, refused: {module}.{name}")
+        raise LNCLIPError(f"{self.path}: refused, as it contains {module}.{name}; only tensors are accepted")
 
     def persistent_load(self, reference):
         _, dtype, key, _, count = reference

@@ -1,4 +1,4 @@
-"""A folder in transformers' layout, as the authors' released code (GenD) loads it with ``from_pretrained``."""
+"""Export to a folder in transformers' layout, as the authors' released code (GenD) loads it."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_json, write_text
-from lnclip_df.models.backbones.clip import open_clip_spec
+from lnclip_df.models.backbones.clip import VisionSpec, open_clip_spec
 from lnclip_df.weights.formats import HEADS, HUB_BACKBONES, VISION_CONFIG, spec_claims
 from lnclip_df.weights.save import write_safetensors
 from lnclip_df.weights.tensor_names import to_transformers
@@ -27,16 +27,16 @@ def export_transformers(detector, out, facts: dict, card: str):
     Args:
         detector: an ``LNCLIPDetector`` whose backbone has no layer scale.
         out: the folder, absent or empty.
-        facts: see ``lnclip_df.weights.save.facts_of``; they travel in the metadata.
+        facts: see ``lnclip_df.weights.facts.facts_of``; saved in the metadata.
         card: the model card, which the Hub shows.
 
     Raises:
-        LNCLIPError: the folder is in use or cannot be written, or transformers' CLIP has no such tower.
+        LNCLIPError: the folder is not empty or cannot be written, or transformers' CLIP has no such tower.
     """
     spec = detector.backbone.spec
     if spec.layer_scale or not spec.ln_pre:
         name = detector.settings.backbone.name
-        raise LNCLIPError(f"transformers' CLIP has no tower such as {name}'s (layer scale, or no ln_pre); export full")
+        raise LNCLIPError(f"{name} has layer scale or no ln_pre, unlike transformers' CLIP; use --format full")
     tower = {
         f"feature_extractor.vision_model.{name}": tensor
         for name, tensor in to_transformers(detector.backbone.state_dict()).items()
@@ -54,22 +54,25 @@ def _config(detector):
     return {
         "model_type": "GenD",
         "architectures": ["GenD"],
-        "backbone": _hub_name(detector),
+        "backbone": hub_name(spec, detector.settings.backbone.name),
         "head": next(name for name, normalize in HEADS.items() if normalize == detector.settings.normalize),
         "vision_config": vision
         | {"hidden_act": "quick_gelu" if spec.quick_gelu else "gelu", "layer_norm_eps": detector.backbone.ln_post.eps},
     }
 
 
-def _hub_name(detector):
-    """The Hub's model of this shape and activation: the authors' code builds it, then loads every weight over it."""
-    for hub_name, name in HUB_BACKBONES.items():
-        if spec_claims(open_clip_spec(name)) == spec_claims(detector.backbone.spec):
-            return hub_name
-    name = f"clip/{detector.settings.backbone.name}"
+def hub_name(spec: VisionSpec, name: str) -> str:
+    """The Hub's model of this shape and activation: the authors' code builds it, then loads all weights into it.
+
+    Where none is known it is ``clip/`` and ``name``, with a warning.
+    """
+    for hub, ours in HUB_BACKBONES.items():
+        if spec_claims(open_clip_spec(ours)) == spec_claims(spec):
+            return hub
+    name = f"clip/{name}"
     logger.warning(
-        "no model of the Hub is known to have this backbone's shape: config.json names %r; before the authors' code "
-        "loads it, set backbone there to a folder with a CLIPModel of that shape, whose path holds the word clip", name
+        "no known Hub model has this backbone's shape, so config.json names %r; before the authors' code loads it, set "
+        "backbone there to a folder with a CLIPModel of that shape, whose path contains the word clip", name
     )  # fmt: skip
     return name
 

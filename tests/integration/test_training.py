@@ -93,10 +93,10 @@ def test_only_trainable_parameters_are_optimised_and_checkpointed(toy, trained):
 def test_the_best_epoch_is_the_one_in_best_safetensors(toy, trained):
     out, result = trained
     detector = LNCLIPDetector(configured(toy))
-    facts = load_weights(detector, out / "best.safetensors")
+    facts = load_weights(detector, out / "best.safetensors").facts
     best = max(result["history"], key=lambda row: row["val"]["auroc"])
-    assert (facts["epoch"], facts["metric"], facts["seed"]) == (best["epoch"], best["val"], 1024)
-    assert facts["config"]["train_dataset"] == ["toy"]
+    assert (facts.epoch, facts.metric, facts.seed) == (best["epoch"], best["val"], 1024)
+    assert facts.config["train_dataset"] == ["toy"]
     retested = testing.test(configured(toy), out / "best.safetensors", out, device="cpu", progress=False)
     assert retested["toy"]["video"]["auroc"] > 0.9
 
@@ -357,8 +357,8 @@ def test_a_kill_between_the_last_and_the_best_file_is_mended_on_resuming(toy, tm
     torch.save(last, broken / "checkpoints" / "last.ckpt")
     (broken / "best.safetensors").unlink()
     train_toy(toy, broken, resume=True)
-    facts = load_weights(LNCLIPDetector(configured(toy)), broken / "best.safetensors")
-    assert facts["epoch"] == last["epoch"] and whole.is_dir()
+    report = load_weights(LNCLIPDetector(configured(toy)), broken / "best.safetensors")
+    assert report.facts.epoch == last["epoch"] and whole.is_dir()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""CLIP's vision transformer with a forward of its own: fused QKV, SDPA, and a last block for the CLS token alone.
+"""CLIP's vision transformer with its own forward pass: fused QKV, SDPA, and a last block for the CLS token alone.
 
 Parameters carry open_clip's names, so that its state dicts load as they are.
 """
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lnclip_df.config.schema import Settings
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.models.backbones.base import Backbone
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,13 @@ _UNSUPPORTED = (
 
 
 def _open_clip_configs() -> dict[str, Path]:
-    folder = Path(find_spec("open_clip").submodule_search_locations[0]) / "model_configs"
-    return {path.stem: path for path in sorted(folder.glob("*.json"))}
+    spec = find_spec("open_clip")
+    assert spec is not None and spec.origin is not None
+    return {path.stem: path for path in sorted((Path(spec.origin).parent / "model_configs").glob("*.json"))}
 
 
 def open_clip_spec(name: str) -> VisionSpec:
-    """Shape of the vision tower that open_clip knows under ``name``, such as ``ViT-L-14-quickgelu``.
+    """Shape of the vision tower of open_clip's model ``name``, for example ``ViT-L-14-quickgelu``.
 
     Raises:
         LNCLIPError: open_clip has no such model, or its vision tower is not a transformer with a CLS token.
@@ -75,8 +78,8 @@ def open_clip_spec(name: str) -> VisionSpec:
     path = _open_clip_configs().get(name.replace("/", "-"))
     if path is None:
         raise LNCLIPError(
-            f"lnclip.backbone.name: open_clip has no model {name!r}; give one of its vision transformers, such as "
-            f"ViT-L-14-quickgelu, ViT-B-16-quickgelu or ViT-H-14, or describe your own under lnclip.backbone.vision"
+            f"lnclip.backbone.name: open_clip has no model {name!r}; name one of its vision transformers (for example "
+            "ViT-L-14-quickgelu, ViT-B-16-quickgelu, ViT-H-14), or describe your own under lnclip.backbone.vision"
         )
     config = json.loads(path.read_text(encoding="utf-8"))
     cfg = config["vision_cfg"]
@@ -87,8 +90,8 @@ def open_clip_spec(name: str) -> VisionSpec:
     odd += [key for key in ("layers", "image_size") if not isinstance(cfg.get(key, 0), int)]
     if odd:
         raise LNCLIPError(
-            f"lnclip.backbone.name: {name} has no CLS token of the kind that LNCLIP-DF reads "
-            f"(vision_cfg: {', '.join(f'{key}={cfg.get(key)}' for key in odd)}); choose a plain vision transformer"
+            f"lnclip.backbone.name: {name} does not compute its CLS token as a plain vision transformer does "
+            f"(vision_cfg: {', '.join(f'{key}={cfg.get(key)}' for key in odd)}); name a plain one"
         )
     return VisionSpec.from_cfg(cfg, quick_gelu=config.get("quick_gelu", False))
 
@@ -133,8 +136,8 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     """Two linear layers with CLIP's activation between them: QuickGELU x·σ(1.702 x), or GELU.
 
-    QuickGELU(x) = silu(1.702 x) / 1.702; both factors ride in the matrix products, so that one elementwise pass and
-    one saved tensor are left of three and two.
+    QuickGELU(x) = silu(1.702 x) / 1.702. Both factors are part of the matrix products, which leaves one elementwise
+    pass and one saved tensor instead of three and two.
     """
 
     def __init__(self, width: int, hidden: int, quick_gelu: bool):
@@ -183,8 +186,16 @@ class Block(nn.Module):
         return x + self.ls_2(self.mlp(self.ln_2(x)))
 
 
-class VisionTower(nn.Module):
-    """CLIP's vision transformer up to the CLS token after ``ln_post``, before the projection (spec: the model).
+class Transformer(nn.Module):
+    """The blocks, under open_clip's name for them."""
+
+    def __init__(self, spec: VisionSpec):
+        super().__init__()
+        self.resblocks = nn.ModuleList(Block(spec) for _ in range(spec.layers))
+
+
+class VisionTower(Backbone):
+    """CLIP's vision transformer up to the CLS token after ``ln_post``, before the projection.
 
     Args:
         spec: its shape.
@@ -196,28 +207,17 @@ class VisionTower(nn.Module):
 
     def __init__(self, spec: VisionSpec, activation_checkpointing: bool = False):
         super().__init__()
-        self.spec = spec
+        self.spec, self.width, self.image_size = spec, spec.width, spec.image_size
         self.activation_checkpointing = activation_checkpointing
         self.conv1 = nn.Conv2d(3, spec.width, spec.patch_size, spec.patch_size, bias=False)
         self.class_embedding = nn.Parameter(torch.empty(spec.width))
         self.positional_embedding = nn.Parameter(torch.empty(spec.tokens, spec.width))
         self.ln_pre = nn.LayerNorm(spec.width) if spec.ln_pre else nn.Identity()
-        self.transformer = nn.Module()
-        self.transformer.resblocks = nn.ModuleList(Block(spec) for _ in range(spec.layers))
+        self.transformer = Transformer(spec)
         self.ln_post = nn.LayerNorm(spec.width)
 
-    @property
-    def width(self) -> int:
-        """Channels of a feature."""
-        return self.spec.width
-
-    @property
-    def image_size(self) -> int:
-        """Height and width of an image in pixels."""
-        return self.spec.image_size
-
-    def identity(self) -> dict:
-        """Shape and activation, which a file of weights must agree with."""
+    def identity(self) -> dict[str, Any]:
+        """Shape and activation."""
         return asdict(self.spec)
 
     def embed(self, image: torch.Tensor) -> torch.Tensor:
@@ -239,7 +239,7 @@ class VisionTower(nn.Module):
         Raises:
             ValueError: the shape or the dtype is another.
         """
-        size = self.spec.image_size
+        size = self.image_size
         if image.ndim != 4 or tuple(image.shape[1:]) != (3, size, size) or not image.is_floating_point():
             raise ValueError(
                 f"image: received {tuple(image.shape)} {image.dtype}; needs B×3×{size}×{size} of a floating dtype, "
@@ -277,10 +277,6 @@ class VisionTower(nn.Module):
             else:
                 gain = branch if name.endswith(("out_proj.weight", "c_proj.weight")) else 1.0
                 draw(parameter, gain * parameter[0].numel() ** -0.5)
-
-    def layer_norms(self):
-        """The LayerNorm modules, in the order of the forward pass."""
-        return [module for module in self.modules() if isinstance(module, nn.LayerNorm)]
 
 
 def build_tower(spec: VisionSpec, activation_checkpointing: bool = False) -> VisionTower:

@@ -196,7 +196,7 @@ def visitor(driver, served):
 def expected(scorer, path):
     """The result of a file, as the page names it."""
     (result,) = scorer.results([path])
-    facts = {"path": path.name, "version": __version__, "weights": scorer.weights["sha256"]}
+    facts = {"path": path.name, "version": __version__, "weights": scorer.weights.sha256}
     return json.loads(json.dumps(as_json(result))) | facts
 
 

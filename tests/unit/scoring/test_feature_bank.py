@@ -55,7 +55,7 @@ def test_a_bank_holds_the_features_of_every_training_frame(made):
 
 def test_a_bank_is_read_as_it_was_written(made):
     loaded, bank, path = made
-    read = read_bank(path, weights_sha256=sha256(loaded.weights["path"]))
+    read = read_bank(path, weights_sha256=sha256(loaded.weights.path))
     assert (read.features == bank.features).all() and (read.video == bank.video).all()
     assert (read.frames, read.videos, read.facts) == (bank.frames, bank.videos, bank.facts)
     assert read.facts["datasets"] == ["toy"] and read.facts["split"] == "train"
@@ -144,7 +144,7 @@ def test_a_bank_of_other_weights_is_refused(made):
 
 def test_damaged_files_are_refused(made, tmp_path):
     loaded, _, path = made
-    data, sha = path.read_bytes(), loaded.weights["sha256"]
+    data, sha = path.read_bytes(), loaded.weights.sha256
     flipped = bytearray(data)
     flipped[-3] ^= 1
     renamed = data.replace(b"demo_real/3/000.png", b"demo_real/4/000.png")
@@ -160,7 +160,7 @@ def test_damaged_files_are_refused(made, tmp_path):
 def test_other_safetensors_are_no_bank(made, tmp_path):
     loaded, _, path = made
     with pytest.raises(LNCLIPError, match="is not a feature bank"):
-        read_bank(loaded.weights["path"], loaded.weights["sha256"])
+        read_bank(loaded.weights.path, loaded.weights.sha256)
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     tensors = load_file(path)
@@ -168,7 +168,7 @@ def test_other_safetensors_are_no_bank(made, tmp_path):
     save_file(tensors, tmp_path / "nameless")
     for name in ("less", "nameless"):
         with pytest.raises(LNCLIPError, match=name):
-            read_bank(tmp_path / name, loaded.weights["sha256"])
+            read_bank(tmp_path / name, loaded.weights.sha256)
 
 
 def test_invalid_choices_leave_no_file(made, tmp_path):
@@ -197,17 +197,17 @@ def test_broken_frames_are_an_error_or_left_out(made, tmp_path, caplog, monkeypa
     broken = type(loaded)(loaded.detector, config, loaded.device, loaded.weights)
     bank = make_bank(broken, tmp_path / "b.safetensors", progress=False)
     assert len(bank.frames) == 47 and "./frames/demo_real/3/001.png" not in bank.frames
-    read = read_bank(tmp_path / "b.safetensors", loaded.weights["sha256"])
+    read = read_bank(tmp_path / "b.safetensors", loaded.weights.sha256)
     assert read.frames == bank.frames and "cannot be read and are not in the bank: 1, the first is" in caplog.text
 
 
 def test_the_command_writes_the_bank_that_the_function_writes(made, tmp_path):
     loaded, bank, _ = made
     out = tmp_path / "bank.safetensors"
-    result = call("bank", "--weights", loaded.weights["path"], "--out", out, "--device", "cpu", "--quiet")
+    result = call("bank", "--weights", loaded.weights.path, "--out", out, "--device", "cpu", "--quiet")
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == f"{out}: 48 frames of 24 videos"
-    read = read_bank(out, loaded.weights["sha256"])
+    read = read_bank(out, loaded.weights.sha256)
     assert read.frames == bank.frames and (read.features == bank.features).all()
-    failed = call("bank", "--weights", loaded.weights["path"], "--out", out, "--datasets", "absent", "--quiet")
+    failed = call("bank", "--weights", loaded.weights.path, "--out", out, "--datasets", "absent", "--quiet")
     assert failed.exit_code == 1 and failed.stderr.splitlines()[-1].startswith("error: no dataset file")

@@ -95,12 +95,12 @@ def test_a_bank_names_the_training_video_that_a_face_is_from(scorer, clips, tmp_
     made = run(clips, tmp_path / "faces", frames=FRAMES)
     entries = [Entry("real", "train", name, made.frame_paths()[name]) for name in ("one", "two", "late")]
     write_dataset_json(tmp_path / "json" / "mine.json", "mine", entries)
-    own = lnclip_df.load(scorer.weights["path"], overrides=[
+    own = lnclip_df.load(scorer.weights.path, overrides=[
         f"label_dict={json.dumps({'real': 0, 'fake': 1})}", f"dataset_json_folder={tmp_path / 'json'}", "workers=0",
     ])  # fmt: skip
     make_bank(own, tmp_path / "bank.safetensors", datasets=["mine"], frames=FRAMES, progress=False)
     arguments = ["--explain", tmp_path / "e", "--bank", tmp_path / "bank.safetensors", "--format", "jsonl"]
-    done = command(clips / "one.mp4", "--weights", scorer.weights["path"], *arguments)
+    done = command(clips / "one.mp4", "--weights", scorer.weights.path, *arguments)
     for entry in json.loads(done.stdout)["explained"]:
         assert "one" in entry["nearest"][0]["video"] and entry["nearest"][0]["angle"] < 0.1
         assert [len(entry["nearest"]), entry["nearest"][0]["label"]] == [3, 0]

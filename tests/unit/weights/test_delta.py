@@ -12,7 +12,6 @@ from lnclip_df import LNCLIPDetector, LNCLIPError, build_detector
 from lnclip_df.models.backbones.clip import build_tower, open_clip_spec
 from lnclip_df.weights import load_weights, save_weights
 from lnclip_df.weights.delta import delta_names, frozen_sha256
-from lnclip_df.weights.restore import restore_detector
 
 
 @pytest.fixture
@@ -29,14 +28,13 @@ def header(path):
 
 def test_a_delta_round_trips_bit_for_bit(delta):
     one, two = tiny_detector(), LNCLIPDetector(tiny_config()).eval()
-    facts = load_weights(two, delta)
+    report = load_weights(two, delta)
     for name, tensor in one.state_dict().items():
         assert torch.equal(tensor, two.state_dict()[name]), name
     assert torch.equal(logits_of(one), logits_of(two))
-    assert facts["epoch"] == 3
-    report = facts["load"]
-    assert report["format"] == "lnclip-df, delta" and report["loaded"] == 2 * 6 + 2
-    assert sorted(report["missing"]) == sorted(set(one.state_dict()) - set(delta_names(one)))
+    assert report.facts.epoch == 3
+    assert report.format == "lnclip-df, delta" and report.loaded == 2 * 6 + 2
+    assert sorted(report.missing) == sorted(set(one.state_dict()) - set(delta_names(one)))
 
 
 def test_a_delta_says_which_backbone_it_is_for(delta):
@@ -88,8 +86,8 @@ def test_a_backbone_whose_file_has_changed_is_refused(tmp_path):
     config = tiny_config(pretrained=clip)
     save_weights(build_detector(config), tmp_path / "delta.safetensors", delta=True)
     torch.save(tiny_detector(seed=6).backbone.state_dict(), clip)
-    with pytest.raises(LNCLIPError, match="those weights were other ones in training"):
-        restore_detector(config, tmp_path / "delta.safetensors")
+    with pytest.raises(LNCLIPError, match="those weights have changed since training"):
+        build_detector(config, tmp_path / "delta.safetensors")
 
 
 def test_the_backbone_of_a_delta_is_built_and_that_of_full_weights_is_not(tmp_path):
@@ -99,13 +97,13 @@ def test_the_backbone_of_a_delta_is_built_and_that_of_full_weights_is_not(tmp_pa
     detector = build_detector(config).eval()
     save_weights(detector, tmp_path / "delta.safetensors", delta=True)
     save_weights(detector, tmp_path / "full.safetensors")
-    restored, _ = restore_detector(config, tmp_path / "delta.safetensors")
+    restored = build_detector(config, tmp_path / "delta.safetensors")
     assert torch.equal(logits_of(restored), logits_of(detector))
     clip.unlink()
-    restored, _ = restore_detector(config, tmp_path / "full.safetensors")
+    restored = build_detector(config, tmp_path / "full.safetensors")
     assert torch.equal(logits_of(restored), logits_of(detector))
     with pytest.raises(LNCLIPError, match=r"is a delta and needs its backbone's weights: .*clip\.pt does not exist"):
-        restore_detector(config, tmp_path / "delta.safetensors")
+        build_detector(config, tmp_path / "delta.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from lnclip_df import LNCLIPError, cli, load_config
 from lnclip_df.core.files import sha256, write_json
 from lnclip_df.weights import load_weights, save_weights
 from lnclip_df.weights.export import export
+from lnclip_df.weights.facts import Facts
 from lnclip_df.weights.model_card import model_card
 
 METRIC = {"auroc": 0.9653061224489796, "ap": 0.9712345678901234, "eer": 0.125, "accuracy": 0.875}
@@ -44,7 +45,7 @@ def tested(tmp_path, trained):
 
 def facts(**more):
     tower = {"layers": 24, "width": 1024, "image_size": 224, "patch_size": 14, "quick_gelu": True, "normalize": True}
-    return {"lnclip_df": "0.1.0", "format": "full", "backbone": tower, "origin": "lnclip-df, delta"} | more
+    return Facts(**{"lnclip_df": "0.1.0", "format": "full", "backbone": tower, "origin": "lnclip-df, delta"} | more)
 
 
 def front_of(card):
@@ -122,7 +123,7 @@ def test_another_base_than_openais_is_not_called_theirs():
 
 def test_a_delta_names_the_hash_of_the_weights_that_it_needs(trained, tmp_path):
     out = export(trained, tmp_path / "d.safetensors", "delta", tiny_config(), card=tmp_path / "card.md")
-    digest = load_weights(tiny_detector(), out)["frozen"]["sha256"]
+    digest = load_weights(tiny_detector(), out).facts.frozen["sha256"]
     assert f"`{digest}`" in (tmp_path / "card.md").read_text(encoding="utf-8")
 
 
@@ -161,7 +162,7 @@ def test_the_folder_of_transformers_has_its_card(trained, tested, tmp_path):
     out = export(trained, tmp_path / "detector-1.0", "transformers", tiny_config(), metrics=[tested])
     front, body = front_of((out / "README.md").read_text(encoding="utf-8"))
     assert front["model-index"][0]["name"] == "detector-1.0" and "--weights THIS_FOLDER" in body
-    assert load_weights(tiny_detector(), out)["epoch"] == 4
+    assert load_weights(tiny_detector(), out).facts.epoch == 4
 
 
 def test_each_format_is_used_in_its_own_way():
@@ -184,14 +185,14 @@ def test_figures_of_other_weights_are_refused_and_nothing_is_written(trained, te
 def test_faults_of_the_options_are_one_line(trained, tested, tmp_path):
     out, config = tmp_path / "w.safetensors", tiny_config()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(LNCLIPError, match="name its file with --card"):
+    with pytest.raises(LNCLIPError, match="metrics are for a model card; name a file for the card"):
         export(trained, out, "full", config, metrics=[tested])
-    with pytest.raises(LNCLIPError, match=r"has its card, README\.md"):
+    with pytest.raises(LNCLIPError, match=r"has its model card, README\.md"):
         export(trained, tmp_path / "folder", "transformers", config, card=tmp_path / "card.md")
-    with pytest.raises(LNCLIPError, match=r"holds no \.json file"):
+    with pytest.raises(LNCLIPError, match=r"contains no \.json file"):
         export(trained, out, "full", config, card=tmp_path / "card.md", metrics=[tmp_path / "empty"])
     write_json(tmp_path / "history.json", {"epochs": []})
-    with pytest.raises(LNCLIPError, match="that lnclip-df test wrote"):
+    with pytest.raises(LNCLIPError, match="is not a metrics file of lnclip-df test"):
         export(trained, out, "full", config, card=tmp_path / "card.md", metrics=[tmp_path / "history.json"])
 
 

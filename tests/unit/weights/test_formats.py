@@ -34,19 +34,19 @@ def agree(detector, model):
 def test_the_authors_model_loads_from_a_folder(tmp_path, normalize):
     model, detector = Released(normalize), tiny_detector(normalize=normalize)
     save_released(tmp_path, model, SAID | {"head": "LinearNorm" if normalize else "linear"})
-    report = load_weights(detector, tmp_path)["load"]
+    report = load_weights(detector, tmp_path)
     agree(detector, model)
-    assert report["format"] == "GenD, transformers layout"
-    assert report["unused"] == ["visual_projection.weight"] and report["missing"] == []
-    assert report["loaded"] == len(detector.state_dict())
+    assert report.format == "GenD, transformers layout"
+    assert report.unused == ["visual_projection.weight"] and report.missing == []
+    assert report.loaded == len(detector.state_dict())
 
 
 def test_position_ids_of_older_transformers_are_left_out(tmp_path):
     ids = {"feature_extractor.vision_model.embeddings.position_ids": torch.arange(5)[None]}
     model, detector = Released(), tiny_detector()
-    report = load_weights(detector, save_released(tmp_path, model, **ids))["load"]
+    report = load_weights(detector, save_released(tmp_path, model, **ids))
     agree(detector, model)
-    assert "vision_model.embeddings.position_ids" in report["unused"]
+    assert "vision_model.embeddings.position_ids" in report.unused
 
 
 @pytest.mark.parametrize("peft", [False, True], ids=["plain", "peft"])
@@ -57,10 +57,10 @@ def test_the_authors_lightning_checkpoint_loads(tmp_path, peft):
     loops = {"fit_loop": {"state_dict": {}}}
     content = {"epoch": 3, "state_dict": model.state(), "hyper_parameters": said, "loops": loops}
     torch.save(content, tmp_path / "model.ckpt")
-    report = load_weights(detector, tmp_path / "model.ckpt")["load"]
+    report = load_weights(detector, tmp_path / "model.ckpt")
     agree(detector, model)
-    assert report["format"] == "GenD, Lightning checkpoint" + (" with PEFT's LayerNorms" if peft else "")
-    assert len(report["unused"]) == 1 + (2 * 6 if peft else 0)
+    assert report.format == "GenD, Lightning checkpoint" + (" with PEFT's LayerNorms" if peft else "")
+    assert len(report.unused) == 1 + (2 * 6 if peft else 0)
 
 
 def test_pefts_tuned_layer_norms_count_and_the_frozen_ones_do_not(tmp_path):
@@ -68,9 +68,9 @@ def test_pefts_tuned_layer_norms_count_and_the_frozen_ones_do_not(tmp_path):
     state = model.state()
     assert any(".ln_tuning_layers.default." in name for name in state)
     save_file(state, tmp_path / "older.safetensors")
-    report = load_weights(detector, tmp_path / "older.safetensors")["load"]
+    report = load_weights(detector, tmp_path / "older.safetensors")
     agree(detector, model)
-    assert all("base_layer" in name or "projection" in name for name in report["unused"])
+    assert all("base_layer" in name or "projection" in name for name in report.unused)
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -94,16 +94,16 @@ def test_a_compiled_backbone_inside_a_detector_loads(tmp_path):
     one, two = tiny_detector(), tiny_detector(seed=1)
     state = {name.replace("backbone.", "backbone._orig_mod."): t for name, t in one.state_dict().items()}
     torch.save(state, tmp_path / "ckpt_best.pth")
-    report = load_weights(two, tmp_path / "ckpt_best.pth")["load"]
+    report = load_weights(two, tmp_path / "ckpt_best.pth")
     assert torch.equal(logits_of(one), logits_of(two))
-    assert report["format"] == "DeepfakeBench's state dict"
+    assert report.format == "DeepfakeBench's state dict"
 
 
 def test_what_was_recognised_and_loaded_is_logged(tmp_path, caplog):
     save_released(tmp_path, Released())
     with caplog.at_level("INFO", "lnclip_df"):
         load_weights(tiny_detector(), tmp_path)
-    assert "GenD, transformers layout; 33 tensors loaded, 1 not used, such as visual_projection.weight" in caplog.text
+    assert "GenD, transformers layout; 33 tensors loaded, 1 not used (first: visual_projection.weight)" in caplog.text
 
 
 # ---- what is refused
@@ -124,7 +124,7 @@ def test_a_tensor_too_few_is_an_error(tmp_path):
     del state["feature_extractor.base_model.model.vision_model.pre_layrnorm.ln_tuning_layers.default.bias"]
     del state["model.linear.bias"]
     save_file(state, tmp_path / "model.safetensors")
-    with pytest.raises(LNCLIPError, match=r"2 tensors missing, such as backbone\.ln_pre\.bias; 1 unknown"):
+    with pytest.raises(LNCLIPError, match=r"2 tensors missing \(first: backbone\.ln_pre\.bias\); 1 unknown"):
         load_weights(tiny_detector(), tmp_path)
 
 
@@ -135,12 +135,12 @@ def test_a_tensor_too_few_is_an_error(tmp_path):
         ({"head": "mlp"}, "head is 'mlp'; accepted are linear and LinearNorm"),
         ({"head": ["linear"]}, "head is"),
         ({"model_type": "clip"}, "model_type is 'clip'"),
-        ({"backbone": "openai/clip-vit-base-patch16"}, "says image_size 224, and this detector has 32"),
-        ({"vision_config": {"num_attention_heads": 4}}, "says heads 4, and this detector has 2"),
+        ({"backbone": "openai/clip-vit-base-patch16"}, "says image_size 224, but this detector has 32"),
+        ({"vision_config": {"num_attention_heads": 4}}, "says heads 4, but this detector has 2"),
         ({"vision_config": {"num_attention_heads": True}}, "says heads True"),
         ({"vision_config": {"hidden_size": "64"}}, "says width '64'"),
         ({"vision_config": {"hidden_act": "gelu"}}, "was trained with GELU, tiny has QuickGELU"),
-        ({"vision_config": [1]}, "vision_config is no mapping"),
+        ({"vision_config": [1]}, "vision_config is not a mapping"),
     ],
     ids=str,
 )
@@ -196,19 +196,22 @@ def test_openais_names_mean_quick_gelu(tmp_path):
 
 def test_gend_on_another_backbone_is_named(tmp_path):
     save_file({"feature_extractor.backbone.cls_token": torch.ones(1)}, tmp_path / "model.safetensors")
-    with pytest.raises(LNCLIPError, match="GenD's models on another backbone than CLIP"):
+    with pytest.raises(LNCLIPError, match="is a GenD model on another backbone than CLIP"):
         load_weights(tiny_detector(), tmp_path)
 
 
-def test_clips_own_weights_are_no_detector(tmp_path):
+def test_clips_own_weights_are_refused(tmp_path):
     save_file({"visual.conv1.weight": torch.ones(1)}, tmp_path / "model.safetensors")
-    with pytest.raises(LNCLIPError, match=r"holds no detector.*lnclip\.backbone\.pretrained"):
+    with pytest.raises(
+        LNCLIPError,
+        match=r"no detector weights \(found tensor visual\.conv1\.weight\).*\.pretrained",
+    ):
         load_weights(tiny_detector(), tmp_path)
 
 
-def test_what_a_training_goes_on_from_is_no_file_of_weights(tmp_path):
+def test_a_training_checkpoint_is_refused(tmp_path):
     torch.save({"epoch": 1, "trained": {"head.bias": torch.ones(2)}, "optimizer": {}}, tmp_path / "last.ckpt")
-    with pytest.raises(LNCLIPError, match=r"its weights are in best\.safetensors"):
+    with pytest.raises(LNCLIPError, match=r"is a training checkpoint; use best\.safetensors, or train --resume"):
         load_weights(tiny_detector(), tmp_path / "last.ckpt")
 
 
@@ -227,9 +230,9 @@ def in_the_cache(monkeypatch, cache, repository, fill):
 def test_a_hub_repository_is_taken_from_the_cache(tmp_path, monkeypatch):
     model, detector = Released(), tiny_detector()
     in_the_cache(monkeypatch, tmp_path, "yermandy/GenD_CLIP_L_14", lambda folder: save_released(folder, model))
-    report = load_weights(detector, "yermandy/GenD_CLIP_L_14")["load"]
+    report = load_weights(detector, "yermandy/GenD_CLIP_L_14")
     agree(detector, model)
-    assert report["path"].endswith("snapshots/abc123/model.safetensors")
+    assert report.path.endswith("snapshots/abc123/model.safetensors")
 
 
 def test_a_hub_repository_is_fetched_with_its_config(tmp_path, monkeypatch):
@@ -273,6 +276,6 @@ def test_what_is_neither_a_file_nor_a_repository_is_named(name, monkeypatch, tmp
         find_weights(name)
 
 
-def test_a_folder_without_weights_says_what_is_looked_for(tmp_path):
-    with pytest.raises(LNCLIPError, match=r"holds no weights.*best\.safetensors, model\.safetensors"):
+def test_a_folder_without_weights_names_the_files_it_could_contain(tmp_path):
+    with pytest.raises(LNCLIPError, match=r"contains no weights.*best\.safetensors, model\.safetensors"):
         find_weights(tmp_path)

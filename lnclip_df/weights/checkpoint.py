@@ -1,0 +1,96 @@
+"""A file of a detector's weights, resolved once: path, hash, facts, format and tensors."""
+
+from functools import cached_property
+from pathlib import Path
+
+from lnclip_df.config.loading import load_config, make_config
+from lnclip_df.config.schema import Config
+from lnclip_df.core.files import sha256
+from lnclip_df.weights.facts import Facts
+from lnclip_df.weights.formats import Format, Recognised, recognise
+from lnclip_df.weights.hub import find_weights
+from lnclip_df.weights.read import read_metadata, read_weights
+
+
+class Checkpoint:
+    """A file of a detector's weights. What is read of it is read when it is first needed, and once.
+
+    Attributes:
+        path: the file.
+        source: what the user named: the file, its folder, or a Hub repository.
+    """
+
+    def __init__(self, path: Path, source: str | None = None):
+        self.path = path
+        self.source = str(path) if source is None else source
+
+    @classmethod
+    def open(cls, weights) -> "Checkpoint":
+        """Find a file of weights.
+
+        Args:
+            weights: a file; a folder that contains one of ``lnclip_df.weights.hub.NAMES``; a Hub repository such as
+                ``yermandy/GenD_CLIP_L_14``; or a ``Checkpoint``, which is returned as it is.
+
+        Raises:
+            LNCLIPError: there is none, or the Hub cannot be reached.
+        """
+        return weights if isinstance(weights, cls) else cls(find_weights(weights), str(weights))
+
+    def __str__(self) -> str:
+        return self.source
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256 of the file."""
+        return sha256(self.path)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What was saved with the weights, from the file's header alone.
+
+        Raises:
+            LNCLIPError: the header or the facts are damaged.
+        """
+        return Facts.from_metadata(read_metadata(self.path), self.path)
+
+    @cached_property
+    def format(self) -> Format:
+        """The format; reads the tensors unless :meth:`read` has."""
+        return self.read().format
+
+    def read(self) -> Recognised:
+        """Read the tensors under a detector's names. They are not kept: ViT-L/14 has 1.2 GB.
+
+        Raises:
+            LNCLIPError: the file is truncated, hostile, or not a detector's weights.
+        """
+        found = recognise(read_weights(self.path), self.facts)
+        self.__dict__["format"] = found.format
+        return found
+
+    @property
+    def has_config(self) -> bool:
+        """Whether there is ``config.yaml`` beside the weights, or a configuration saved with them."""
+        return self._beside.is_file() or bool(self.facts.config)
+
+    def config_for(self, config=None, overrides=()) -> Config:
+        """The configuration of the weights.
+
+        Args:
+            config: a YAML, as ``lnclip_df.load_config`` takes it; by default ``config.yaml`` beside the weights, else
+                the configuration saved with them, else ``lnclip.yaml``.
+            overrides: see ``lnclip_df.load_config``.
+
+        Raises:
+            LNCLIPError: the configuration is invalid.
+        """
+        if config is None and self._beside.is_file():
+            config = self._beside
+        if config is None and self.facts.config:
+            return make_config(self.facts.config, overrides, f"the configuration saved in {self.path}")
+        return load_config(config or "lnclip.yaml", overrides)
+
+    @property
+    def _beside(self):
+        return self.path.parent / "config.yaml"
