@@ -119,7 +119,7 @@ def _save_untrained(config, path):
     from lnclip_df.weights import build_detector, save_weights
 
     torch.manual_seed(config.manualSeed)
-    save_weights(build_detector(config), path, {"config": config})
+    save_weights(build_detector(config), path, {"config": config.to_dict()})
     return path
 
 
