@@ -1,14 +1,11 @@
 """The leaderboard's plot."""
 
-import math
 from collections.abc import Iterable, Mapping
 
 from sklearn.metrics import auc, roc_curve
 
-from lnclip_df.core.plots import new_figure, save_figure
+from lnclip_df.core.plots import new_panels, save_figure
 from lnclip_df.evaluation.runs import Scores
-
-COLUMNS = 4
 
 
 def write_roc(path, scores: Mapping[str, Mapping[str, Scores]], datasets: Iterable[str]):
@@ -23,11 +20,8 @@ def write_roc(path, scores: Mapping[str, Mapping[str, Scores]], datasets: Iterab
         LNCLIPError: matplotlib is absent.
     """
     datasets = [name for name in datasets if any(name in sets for sets in scores.values())]
-    columns = min(COLUMNS, len(datasets))
-    rows = math.ceil(len(datasets) / columns)
-    figure = new_figure(4 * columns, 4 * rows)
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel, dataset in zip(panels, datasets, strict=False):
+    figure, panels = new_panels(len(datasets), 4, 4, columns=4)
+    for panel, dataset in zip(panels, datasets, strict=True):
         panel.plot([0, 1], [0, 1], color="0.8", linewidth=1, linestyle="--")
         for number, (run, sets) in enumerate(scores.items()):
             if dataset in sets:
@@ -36,6 +30,4 @@ def write_roc(path, scores: Mapping[str, Mapping[str, Scores]], datasets: Iterab
         panel.set(title=dataset, xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
         panel.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         panel.legend(loc="lower right", fontsize="small", title="AUROC, %", title_fontsize="small")
-    for panel in panels[len(datasets) :]:
-        panel.set_axis_off()
     save_figure(figure, path)

@@ -365,8 +365,8 @@ def test_pairing_trains_on_the_two_subsets_and_keeps_every_epoch(root, tmp_path)
             for seed in (0, 1)
         ]
         assert [point["step"] for point in row["curve"]] == [3, 6]  # 12 videos of 2 frames, 8 a batch
-        for place, point in enumerate(row["curve"]):
-            assert np.isclose(point["val"]["mean"], np.mean([h[place]["val"]["auroc"] for h in histories]))
+        for index, point in enumerate(row["curve"]):
+            assert np.isclose(point["val"]["mean"], np.mean([h[index]["val"]["auroc"] for h in histories]))
         drops = [max(e["val"]["auroc"] for e in h) - h[-1]["val"]["auroc"] for h in histories]
         assert np.isclose(row["drop"]["mean"], np.mean(drops))
         config = load_config(tmp_path / row["group"] / "seed-0" / "config.yaml")
