@@ -9,6 +9,7 @@ from lnclip_df.bench.dataset_json import steps_per_epoch
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.evaluation.metrics import frame_metrics, video_metrics
+from lnclip_df.models.backbones.base import Backbone
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.models.schedule import cyclic_lr, drive_optimizer
 from lnclip_df.weights.pretrained import pretrained_backbone
@@ -44,7 +45,7 @@ class BenchDetector(LNCLIPDetector):
         )
 
     @staticmethod
-    def build_backbone(config: dict) -> nn.Module:
+    def build_backbone(config: dict) -> Backbone:
         """The backbone with its pretrained weights."""
         return pretrained_backbone(_detector_config(config))
 
