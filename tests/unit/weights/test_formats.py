@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from lnclip_df import LNCLIPError
 from lnclip_df.weights import load_weights
+from lnclip_df.weights.formats import FORMATS, Converter, Format, Recognised
 from lnclip_df.weights.hub import find_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unsupported layer type")
@@ -104,6 +105,22 @@ def test_what_was_recognised_and_loaded_is_logged(tmp_path, caplog):
     with caplog.at_level("INFO", "lnclip_df"):
         load_weights(tiny_detector(), tmp_path)
     assert "GenD, transformers layout; 33 tensors loaded, 1 not used (first: visual_projection.weight)" in caplog.text
+
+
+def test_a_format_is_one_entry(tmp_path, monkeypatch):
+    """Another program's names: ``tower.…`` and ``classifier.…``."""
+
+    def convert(weights, facts):
+        names = {name: name.replace("tower.", "backbone.").replace("classifier.", "head.") for name in weights.tensors}
+        return Recognised(Format("another"), {names[name]: tensor for name, tensor in weights.tensors.items()})
+
+    monkeypatch.setitem(FORMATS, "another", Converter(lambda names: "classifier.bias" in names, convert))
+    one, two = tiny_detector(), tiny_detector(seed=1)
+    state = one.state_dict().items()
+    theirs = {n.replace("backbone.", "tower.").replace("head.", "classifier."): t.clone() for n, t in state}
+    save_file(theirs, tmp_path / "model.safetensors")
+    assert load_weights(two, tmp_path).format == "another"
+    assert torch.equal(logits_of(one), logits_of(two))
 
 
 # ---- what is refused
