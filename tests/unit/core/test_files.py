@@ -1,0 +1,51 @@
+"""Files are written whole or not at all, and paths from data stay in their folder."""
+
+import hashlib
+import os
+
+import pytest
+
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import atomic_path, inside, read_json, sha256, write_json, write_text
+
+
+def test_a_file_appears_whole(tmp_path):
+    write_json(tmp_path / "new" / "a.json", {"ä": [1, None]})
+    assert read_json(tmp_path / "new" / "a.json") == {"ä": [1, None]}
+    assert sha256(tmp_path / "new" / "a.json") == hashlib.sha256((tmp_path / "new" / "a.json").read_bytes()).hexdigest()
+    assert os.listdir(tmp_path / "new") == ["a.json"]
+
+
+def test_a_failure_keeps_the_old_file_and_leaves_no_other(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(ZeroDivisionError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        assert temporary.suffix == path.suffix and path.read_text() == "old"
+        raise ZeroDivisionError
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    write_text(tmp_path / "file", "")
+    with pytest.raises(LNCLIPError, match=r"cannot write .*/file/a\.txt: "):
+        write_text(tmp_path / "file" / "a.txt", "")
+
+
+def test_nan_is_refused_and_what_is_not_json_is_named(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"x": float("nan")})
+    write_text(tmp_path / "b.json", "{")
+    for name, message in {"absent.json": "cannot read", "b.json": "is not JSON"}.items():
+        with pytest.raises(LNCLIPError, match=message):
+            read_json(tmp_path / name)
+
+
+@pytest.mark.parametrize("parts", [("..", "x"), ("/etc/passwd",), ("a", "../../x"), ("link", "x")])
+def test_a_path_does_not_leave_its_folder(tmp_path, parts):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path)
+    assert inside(root, "a", "b") == root.resolve() / "a" / "b"
+    with pytest.raises(LNCLIPError, match="leaves its folder"):
+        inside(root, *parts)
