@@ -36,7 +36,7 @@ def calibrate_run(
         datasets: test sets; all of the run by default.
         fpr: false positive rate over validation videos that the threshold is for.
         bins: number of bins of the ECE and the diagram.
-        config: of the detector; by default as ``lnclip_df.weights.Checkpoint.config_for`` finds it. Its
+        config: of the detector; by default as ``lnclip_df.weights.restore.config_for`` finds it. Its
             ``lnclip.val_dataset`` is predicted.
         out: folder for ``reliability.png``, ``calibration.md`` and ``.csv``; ``<run>/studies/calibration`` by default.
         device: as for ``lnclip_df.evaluation.test.test``.
@@ -87,9 +87,15 @@ def read_calibration(path, run: Run) -> dict:
 
 def _predict(weights, config, out, device, progress):
     """Predict the validation set into a folder that reads as a run."""
-    from lnclip_df.analysis.predict import identity, load, predict
     from lnclip_df.datasets.dataset_json import read_videos
     from lnclip_df.datasets.frame_dataset import FrameDataset
+    from lnclip_df.evaluation.predict import (
+        are_finished,
+        load_detector,
+        predict_frames,
+        provenance_of_frames,
+        write_table,
+    )  # fmt: skip
     from lnclip_df.weights import Checkpoint
 
     if not weights.is_file():
@@ -99,13 +105,15 @@ def _predict(weights, config, out, device, progress):
     names = config.lnclip.val_dataset
     if not names:
         raise LNCLIPError("lnclip.val_dataset is empty; name a validation set there, or give predictions of one")
-    loaded = load(config, weights, device)
+    loaded = load_detector(config, weights, device)
     for name in names:
         videos = read_videos(config, [name], "val")
         frames = FrameDataset(config, videos, frames_per_video=config.frame_num.test)
-        facts = identity(loaded, frames) | {"dataset": name, "split": "val"}
+        provenance = provenance_of_frames(loaded, frames, dataset=name, split="val")
         path = out / "predictions" / f"{name}.parquet"
-        predict(loaded, frames, path, facts, title=f"{name} (val)", progress=progress)
+        if not are_finished(path, provenance):
+            table = predict_frames(loaded, frames, title=f"{name} (val)", progress=progress)
+            write_table(path, table, frames.videos, provenance)
     for path in (out / "predictions").glob("*.parquet"):
         if path.stem not in names:  # left by another configuration
             path.unlink()
@@ -113,11 +121,7 @@ def _predict(weights, config, out, device, progress):
 
 
 def _digest_of(run):
-    for facts in run.facts.values():
-        weights = facts.get("weights")
-        if isinstance(weights, dict) and weights.get("sha256"):
-            return weights["sha256"]
-    return None
+    return next((made.weights.sha256 for made in run.provenance.values() if made.weights.sha256), None)
 
 
 def _check_weights(known, of_run, what, run):

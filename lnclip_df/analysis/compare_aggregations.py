@@ -46,7 +46,7 @@ def compare_aggregations(run, *, datasets: Iterable[str] = (), resamples: int = 
     for name, scores in sets.items():
         table: list[list] = [["video score", "videos", "AUROC", "against the mean", "p"]]
         estimates[name] = {}
-        features = _features(run, name, read.facts[name], scores)
+        features = _features(run, name, read.provenance[name], scores)
         for aggregation, values in all_scores(scores, features).items():
             known = ~np.isnan(values)
             label, values = scores.label[known], values[known]
@@ -78,11 +78,11 @@ def all_scores(scores: Scores, features: np.ndarray | None = None) -> dict[str, 
     return found
 
 
-def _features(run, name, facts, scores):
+def _features(run, name, provenance, scores):
     path = features_file(run, name)
     if not Path(run).is_dir() or not path.is_file():
         return None
-    return read_features(path, facts, scores.frames)
+    return read_features(path, provenance, scores.frames)
 
 
 def _notes(rows):

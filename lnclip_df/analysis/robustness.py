@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,6 @@ import numpy as np
 
 from lnclip_df.analysis.attacks import ATTACKS, Attack, attacked_score, require_toolbox
 from lnclip_df.analysis.corruptions import CORRUPTIONS, Corruption, corrupt
-from lnclip_df.analysis.predict import finished, identity, load, predict
 from lnclip_df.analysis.report import write_report
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
@@ -19,6 +19,13 @@ from lnclip_df.core.tables import aligned_markdown, percent
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset
 from lnclip_df.evaluation.estimates import Bootstrap, Estimate
+from lnclip_df.evaluation.predict import (
+    are_finished,
+    load_detector,
+    predict_frames,
+    provenance_of_frames,
+    write_table,
+)
 from lnclip_df.evaluation.runs import Scores, read_run
 from lnclip_df.evaluation.statistics import delong
 from lnclip_df.media.sampling import evenly_spaced_round
@@ -157,7 +164,7 @@ def robustness(
         if value is not None and value < 1:
             raise LNCLIPError(f"{name} is {value}; expected at least 1")
     chosen = {name: _evenly_per_class(read_videos(config, [name], "test"), videos) for name in datasets}
-    loaded = load(config, weights, device)
+    loaded = load_detector(config, weights, device)
     for name, of_set in chosen.items():
         _predict_levels(loaded, name, of_set, levels, out, frames, seed, progress)
     scores = {name: {level: read_run(out / "levels" / level.folder).sets[name] for level in levels} for name in chosen}
@@ -172,17 +179,16 @@ def _predict_levels(loaded, name, videos, levels, out, frames, seed, progress):
 
     max_frames = frames or loaded.config.frame_num.test
     make = partial(CorruptedFrames, loaded.config, videos, frames_per_video=max_frames, corruption_seed=seed)
-    common = identity(loaded, make(level=levels[0])) | {"dataset": name, "split": "test", "seed": seed}
+    common = provenance_of_frames(loaded, make(level=levels[0]), dataset=name, split="test", seed=seed)
     paths = {level: out / "levels" / level.folder / "predictions" / f"{name}.parquet" for level in levels}
-    facts = {level: common | {"corruption": level.facts} for level in levels}
-    left = [level for level in levels if not finished(paths[level], facts[level])]
+    made = {level: replace(common, corruption=level.facts) for level in levels}
+    left = [level for level in levels if not are_finished(paths[level], made[level])]
     if len(left) < len(levels):
         logger.info("%s: %d of %d levels were finished before", name, len(levels) - len(left), len(levels))
     for level in tqdm(left, desc=name, unit="level", disable=not progress):
-        scoring = {}
-        if level.kind in ATTACKS:
-            scoring = {"scoring": attacked_score(level.kind, level.level, loaded.config, seed)}
-        predict(loaded, make(level=level), paths[level], facts[level], title=level.folder, progress=progress, **scoring)
+        attack = attacked_score(level.kind, level.level, loaded.config, seed) if level.kind in ATTACKS else None
+        table = predict_frames(loaded, make(level=level), title=level.folder, progress=progress, scoring=attack)
+        write_table(paths[level], table, videos, made[level])
 
 
 def _evenly_per_class(videos, max_videos):

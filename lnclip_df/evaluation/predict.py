@@ -1,16 +1,125 @@
-"""One probability per frame: how validation and test alike turn a data set into a table of predictions."""
+"""One probability of fake per frame: shared by validation, tests and studies."""
 
 import os
+from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from lnclip_df.config.schema import Config
+from lnclip_df.core.devices import choose_device
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.datasets.frame_dataset import collate
+from lnclip_df.core.provenance import Provenance, WeightsRecord, digest
+from lnclip_df.datasets.dataset_json import Video
+from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset, collate
+from lnclip_df.evaluation.predictions import read_coded, write_predictions
+from lnclip_df.weights import Checkpoint, build_detector
 
 COLUMNS = ("index", "video", "frame", "label", "prob")
+
+
+@dataclass(frozen=True)
+class LoadedDetector:
+    """A detector on its device, its configuration and its weights."""
+
+    detector: torch.nn.Module
+    config: Config
+    device: torch.device
+    weights: Checkpoint
+
+    @property
+    def record(self) -> WeightsRecord:
+        """Which weights it has."""
+        return WeightsRecord(str(self.weights), self.weights.sha256, self.weights.facts.epoch)
+
+
+def load_detector(config: Config, weights, device: str | None = None) -> LoadedDetector:
+    """Build a detector with its weights on a device, by default the GPU where there is one.
+
+    Raises:
+        LNCLIPError: the weights do not fit, or there is no such device.
+    """
+    checkpoint = Checkpoint.open(weights)
+    detector = build_detector(config, checkpoint)
+    chosen = choose_device(device)
+    return LoadedDetector(detector.to(chosen), config, chosen, checkpoint)
+
+
+def config_digest(config: Config) -> str:
+    """Digest of the settings that predictions depend on (``Config.predicting``)."""
+    top, ours = {}, {}
+    for key, value in config.predicting().items():
+        section = ours if key.startswith("lnclip.") else top
+        section[key.removeprefix("lnclip.")] = value
+    return digest([top, ours])
+
+
+def provenance_of_frames(loaded: LoadedDetector, frames: FrameDataset, **further) -> Provenance:
+    """What predictions of chosen frames depend on.
+
+    Args:
+        loaded: the detector.
+        frames: the frames.
+        **further: other fields of the ``Provenance``, such as ``dataset`` and ``split``.
+    """
+    items = [(frames.videos[video].key, frames.videos[video].label, frame) for video, frame in frames.items]
+    return Provenance(
+        weights=loaded.record, train_dataset=loaded.config.train_dataset,
+        config_sha256=config_digest(loaded.config), frames_sha256=digest(items), **further,
+    )  # fmt: skip
+
+
+def are_finished(path, provenance: Provenance) -> bool:
+    """Whether ``path`` has the predictions that ``provenance`` describes; a damaged file does not count."""
+    try:
+        return Path(path).is_file() and Provenance.from_json(read_coded(path)[1]).same_predictions(provenance)
+    except LNCLIPError:
+        return False
+
+
+def predict_frames(
+    loaded: LoadedDetector, frames: FrameDataset, *, title: str, progress: bool = True, features: bool = False,
+    scoring: Callable | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Predict frames in the data set's order.
+
+    Args:
+        loaded: the detector.
+        frames: the frames; their videos may be of several datasets.
+        title: shown before the progress bar.
+        progress: show a progress bar.
+        features: also give each frame's feature.
+        scoring: a function like :func:`score`, the default.
+
+    Returns:
+        As :func:`score`.
+
+    Raises:
+        LNCLIPError: no frame can be read, or one cannot (unless the configuration skips those).
+    """
+    config = loaded.config
+    order = EpochSampler(len(frames), seed=0, shuffle=False)
+    loader = make_loader(frames, order, batch_size=config.test_batchSize, workers=config.workers)
+    options = {"features": True} if features else {}
+    table = (scoring or score)(
+        loaded.detector, loader, device=loaded.device, title=title, progress=progress, **options
+    )  # fmt: skip
+    if not table["frame"]:
+        raise LNCLIPError(f"{title}: none of its {len(frames)} frames can be read, {table['skipped'][0]} the first")
+    return table
+
+
+def write_table(path, table: dict[str, Any], videos: list[Video], provenance: Provenance):
+    """Write what :func:`predict_frames` gave for frames of ``videos`` as a table of predictions."""
+    rows = [videos[index] for index in table["video"]]
+    columns = {name: [getattr(row, name) for row in rows] for name in ("dataset", "split", "label_name", "method")}
+    columns |= {"video": [row.key for row in rows], **{name: table[name] for name in ("frame", "label", "prob")}}
+    write_predictions(path, columns, provenance.to_json())
 
 
 def make_loader(dataset, sampler, *, batch_size: int, workers: int) -> DataLoader:

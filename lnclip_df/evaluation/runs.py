@@ -8,6 +8,7 @@ import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256
+from lnclip_df.core.provenance import Provenance
 from lnclip_df.evaluation.metrics import VIDEO_SCORE, aggregate
 from lnclip_df.evaluation.predictions import read_coded, read_csv
 from lnclip_df.evaluation.reference import dataset_of, reference
@@ -58,16 +59,16 @@ class Scores:
 
 @dataclass(frozen=True)
 class Run:
-    """A detector's predictions: its name, the videos by dataset, and the metadata saved with each dataset's."""
+    """A detector's predictions: its name, the videos by dataset, and what made those of each dataset."""
 
     name: str
     sets: dict[str, Scores]
-    facts: dict[str, dict]
+    provenance: dict[str, Provenance]
 
     @property
     def train_datasets(self) -> set[str]:
         """The training sets that the metadata name; empty where they name none."""
-        return {name for facts in self.facts.values() for name in facts.get("train_dataset") or []}
+        return {name for made in self.provenance.values() for name in made.train_dataset or []}
 
 
 def read_runs(paths: Iterable[str | Path]) -> list[Run]:
@@ -137,23 +138,24 @@ def _read_csv_run(path):
     if len(set(names.values())) < len(names):
         raise LNCLIPError(f"{path}: one dataset has two names; use one of {', '.join(sorted(names))}")
     sets = {names[name]: _scores(f"{path}: {name}", table) for name, table in tables.items()}
-    facts = {"predictions": {"path": str(path), "sha256": sha256(path)}, "metric": VIDEO_SCORE}
-    return Run(run_name(path), sets, dict.fromkeys(sets, facts))
+    made = Provenance(predictions={"path": str(path), "sha256": sha256(path)}, metric=VIDEO_SCORE)
+    return Run(run_name(path), sets, dict.fromkeys(sets, made))
 
 
 def _read_folder(path):
     files = sorted((path / "predictions").glob("*.parquet"))
     if not files:
         raise LNCLIPError(f"no predictions/*.parquet in {path}; write them with lnclip-df test, or name a .csv file")
-    sets, facts = {}, {}
+    sets, provenance = {}, {}
     for file in files:
         table, metadata = read_coded(file)
         sets[file.stem] = _scores(str(file), table)
-        facts[file.stem] = metadata | _more_facts(path / "metrics" / f"{file.stem}.json", metadata)
-    return Run(run_name(path), sets, facts)
+        metrics = _metrics_file(path / "metrics" / f"{file.stem}.json", metadata)
+        provenance[file.stem] = Provenance.from_json(metadata | metrics)
+    return Run(run_name(path), sets, provenance)
 
 
-def _more_facts(file, metadata):
+def _metrics_file(file, metadata):
     """What the metrics file adds to the metadata, where both are of the same test."""
     if not metadata or not file.is_file():
         return {}
@@ -212,10 +214,9 @@ def _of_video(where, name, column, frame_video, videos):
 def _check_one_checkpoint(path, run):
     """Refuse a run whose datasets were predicted with different weights: no detector has its row."""
     of_weights = {}
-    for dataset, facts in run.facts.items():
-        weights = facts.get("weights")
-        if isinstance(weights, dict) and weights.get("sha256"):
-            of_weights.setdefault(weights["sha256"], []).append(dataset)
+    for dataset, made in run.provenance.items():
+        if made.weights.sha256:
+            of_weights.setdefault(made.weights.sha256, []).append(dataset)
     if len(of_weights) > 1:
         shown = "; ".join(f"{key[:10]} for {', '.join(datasets)}" for key, datasets in of_weights.items())
         raise LNCLIPError(

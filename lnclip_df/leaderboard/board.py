@@ -72,13 +72,13 @@ def _metrics(names: set[str]) -> tuple[str, ...]:
 def _crops(run: Run):
     """Lines on the recipes of a run's crops, and on the datasets whose crops are not those of its training."""
     by_recipe: dict[str, list[str]] = {}
-    for dataset, facts in run.facts.items():
-        if facts.get("crops"):
-            by_recipe.setdefault(", ".join(facts["crops"]), []).append(dataset)
-    trained = {recipe for facts in run.facts.values() for recipe in facts.get("train_crops") or {}}
+    for dataset, made in run.provenance.items():
+        if made.crops:
+            by_recipe.setdefault(", ".join(made.crops), []).append(dataset)
+    trained = {recipe for made in run.provenance.values() for recipe in made.train_crops or {}}
     if by_recipe:
         shown = "; ".join(f"{recipe} ({', '.join(datasets)})" for recipe, datasets in by_recipe.items())
         yield f"Crops of {run.name}: {shown}" + (f"; trained on {', '.join(sorted(trained))}." if trained else ".")
-    others = [dataset for dataset, facts in run.facts.items() if not {*(facts.get("crops") or {})} <= trained]
+    others = [dataset for dataset, made in run.provenance.items() if not {*(made.crops or {})} <= trained]
     if trained and others:
         yield f"**Not comparable:** {run.name} was trained on other crops than those of {', '.join(others)}."

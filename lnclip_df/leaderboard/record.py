@@ -3,6 +3,7 @@
 from lnclip_df.config.roles import STAGES
 from lnclip_df.config.schema import role_of
 from lnclip_df.core.nested import flatten
+from lnclip_df.core.provenance import TrainingRecord
 from lnclip_df.core.tables import MISSING, show
 from lnclip_df.evaluation.runs import Run
 
@@ -12,31 +13,27 @@ OF_DATASET = ("crops", "video list", "videos", "frames", "unreadable frames", "f
 
 def record(run: Run, dataset: str) -> dict:
     """What made a run's figure on a dataset, as far as recorded: ``{field: value}``, from cause to effect."""
-    facts, scores = run.facts[dataset], run.sets[dataset]
-    trained = facts.get("trained") or {}
-    fields = {
-        "train_dataset": facts.get("train_dataset"),
-        "train crops": sorted(facts.get("train_crops") or {}) or None,
-    }
-    fields |= _training(trained.get("config") or {})
-    fields |= {key: trained.get(key) for key in ("seed", "selection")}
-    weights = facts.get("weights") or {}
-    fields |= {"epoch": weights.get("epoch"), "weights": weights.get("sha256")}
-    tested = _recorded(facts.get("predicted") or {})
+    made, scores = run.provenance[dataset], run.sets[dataset]
+    trained = made.trained or TrainingRecord()
+    fields = {"train_dataset": made.train_dataset, "train crops": sorted(made.train_crops or {}) or None}
+    fields |= _training(trained.config)
+    fields |= {"seed": trained.seed, "selection": trained.selection}
+    fields |= {"epoch": made.weights.epoch, "weights": made.weights.sha256}
+    tested = _recorded(made.predicted or {})
     fields |= {f"test.{key}": value for key, value in tested if not role_of(key).location}
     fields |= {
-        "test settings": facts.get("config_sha256"),
-        "crops": sorted(facts.get("crops") or {}) or None,
-        "video list": facts.get("videos_sha256"),
+        "test settings": made.config_sha256,
+        "crops": sorted(made.crops or {}) or None,
+        "video list": made.videos_sha256,
         "videos": len(scores.label),
         "frames": scores.frames,
-        "unreadable frames": len(facts["skipped_frames"]) if "skipped_frames" in facts else None,
-        "faces missing": facts.get("faces_missing"),
-        "predictions": (facts.get("predictions") or {}).get("sha256"),
-        "metric": facts.get("metric"),
+        "unreadable frames": None if made.skipped_frames is None else len(made.skipped_frames),
+        "faces missing": made.faces_missing,
+        "predictions": (made.predictions or {}).get("sha256"),
+        "metric": made.metric,
     }
-    fields |= {f"version of {name}": value for name, value in (facts.get("versions") or {}).items()}
-    fields["device"] = facts.get("device")
+    fields |= {f"version of {name}": value for name, value in (made.versions or {}).items()}
+    fields["device"] = made.device
     return {field: value for field, value in fields.items() if value is not None}
 
 

@@ -40,7 +40,7 @@ def make_bank(scorer, out, *, datasets=(), split: str = "train", frames: int = 8
     """Compute the features of training frames, without augmentation, and write them into one file.
 
     Args:
-        scorer: a ``lnclip_df.scoring.Scorer`` or ``lnclip_df.analysis.predict.Loaded``.
+        scorer: a ``lnclip_df.scoring.Scorer`` or ``lnclip_df.evaluation.predict.LoadedDetector``.
         out: the file, ``.safetensors``; written whole or not at all.
         datasets: names; by default ``train_dataset`` of the configuration.
         split: ``train``, ``val`` or ``test``.

@@ -7,6 +7,7 @@ from tiny import toy_with_weights
 
 from lnclip_df.analysis.compare_aggregations import MOVEMENT, all_scores, compare_aggregations
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.provenance import Provenance
 from lnclip_df.core.tables import read_csv
 from lnclip_df.evaluation.aggregation import AGGREGATIONS, movement
 from lnclip_df.evaluation.features import features_file, read_features
@@ -38,7 +39,7 @@ def test_saved_features_are_the_detectors_in_the_predictions_order(run):
 
     config, weights = run
     table, facts = read_predictions(weights.parent / "predictions" / "toy.parquet")
-    features = read_features(features_file(weights.parent, "toy"), facts, len(table["frame"]))
+    features = read_features(features_file(weights.parent, "toy"), Provenance.from_json(facts), len(table["frame"]))
     assert features.dtype == np.float16
     detector = LNCLIPDetector(config).eval()
     load_weights(detector, weights)
@@ -58,7 +59,7 @@ def test_the_study_compares_all_on_the_run(run):
     assert list(rows) == [*AGGREGATIONS, MOVEMENT]
     read = read_run(weights.parent)
     scores = read.sets["toy"]
-    features = read_features(features_file(weights.parent, "toy"), read.facts["toy"], scores.frames)
+    features = read_features(features_file(weights.parent, "toy"), read.provenance["toy"], scores.frames)
     for name, values in all_scores(scores, features).items():
         assert float(rows[name]["auroc"]) == pytest.approx(roc_auc_score(scores.label, values), abs=1e-6)
     np.testing.assert_allclose(all_scores(scores)["mean"], scores.score)
@@ -92,10 +93,10 @@ def test_features_of_another_test_are_refused(run, tmp_path):
     with pytest.raises(LNCLIPError, match="another test"):
         read_features(path, facts | {"videos_sha256": "x"}, len(table["frame"]))
     with pytest.raises(LNCLIPError, match="another test"):
-        read_features(path, facts, 3)
+        read_features(path, Provenance.from_json(facts), 3)
     (tmp_path / "broken.safetensors").write_bytes(path.read_bytes()[:100])
     with pytest.raises(LNCLIPError, match="cannot read the features"):
-        read_features(tmp_path / "broken.safetensors", facts, 3)
+        read_features(tmp_path / "broken.safetensors", Provenance.from_json(facts), 3)
 
 
 def test_a_run_without_frames_is_refused(tmp_path):

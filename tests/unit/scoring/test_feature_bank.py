@@ -12,10 +12,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny import configured, make_toy, write_dataset
 
-from lnclip_df.analysis.predict import load
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256
 from lnclip_df.datasets.frames import read_frame
+from lnclip_df.evaluation.predict import load_detector as load
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.models.input import normalize, resize
 from lnclip_df.scoring.feature_bank import FeatureBank, make_bank, nearest, read_bank
