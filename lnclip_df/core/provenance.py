@@ -41,8 +41,7 @@ class TrainingRecord:
     selection: str | None = None
 
 
-def _identifying(default=None):
-    return field(default=default, metadata={"identifies": True})
+IDENTIFIES = {"identifies": True}  # metadata of a field that two equal sets of predictions share
 
 
 @dataclass(frozen=True)
@@ -70,23 +69,23 @@ class Provenance:
         skipped_frames: the frames that could not be read.
     """
 
-    weights: WeightsRecord = _identifying(WeightsRecord())
+    weights: WeightsRecord = field(default=WeightsRecord(), metadata=IDENTIFIES)
     train_dataset: list[str] | None = None
     train_crops: dict[str, int] | None = None
-    config_sha256: str | None = _identifying()
+    config_sha256: str | None = field(default=None, metadata=IDENTIFIES)
     trained: TrainingRecord | None = None
     predicted: dict[str, Any] | None = None
     metric: str | None = None
     versions: dict[str, str] | None = None
     device: str | None = None
-    dataset: str | None = _identifying()
-    split: str | None = _identifying()
-    videos_sha256: str | None = _identifying()
-    crops: dict[str, int] | None = _identifying()
+    dataset: str | None = field(default=None, metadata=IDENTIFIES)
+    split: str | None = field(default=None, metadata=IDENTIFIES)
+    videos_sha256: str | None = field(default=None, metadata=IDENTIFIES)
+    crops: dict[str, int] | None = field(default=None, metadata=IDENTIFIES)
     faces_missing: int | None = None
-    frames_sha256: str | None = _identifying()
-    seed: int | None = _identifying()
-    corruption: dict[str, Any] | None = _identifying()
+    frames_sha256: str | None = field(default=None, metadata=IDENTIFIES)
+    seed: int | None = field(default=None, metadata=IDENTIFIES)
+    corruption: dict[str, Any] | None = field(default=None, metadata=IDENTIFIES)
     predictions: dict[str, str] | None = None
     skipped_frames: list[str] | None = None
 

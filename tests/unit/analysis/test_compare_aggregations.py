@@ -91,7 +91,7 @@ def test_features_of_another_test_are_refused(run, tmp_path):
     table, facts = read_predictions(weights.parent / "predictions" / "toy.parquet")
     path = features_file(weights.parent, "toy")
     with pytest.raises(LNCLIPError, match="another test"):
-        read_features(path, facts | {"videos_sha256": "x"}, len(table["frame"]))
+        read_features(path, Provenance.from_json(facts | {"videos_sha256": "x"}), len(table["frame"]))
     with pytest.raises(LNCLIPError, match="another test"):
         read_features(path, Provenance.from_json(facts), 3)
     (tmp_path / "broken.safetensors").write_bytes(path.read_bytes()[:100])
