@@ -63,15 +63,15 @@ def test_the_study_end_to_end(toy, tmp_path):
 
 def test_it_goes_on_level_by_level(toy, tmp_path, monkeypatch):
     made = []
-    genuine = study.predict
+    genuine = study.predict_frames
 
-    def counting(loaded, frames, path, *rest, **options):
-        made.append(path.parent.parent.name)
+    def counting(loaded, frames, *, title, **options):
+        made.append(title)
         if len(made) == 4:
             raise KeyboardInterrupt
-        genuine(loaded, frames, path, *rest, **options)
+        return genuine(loaded, frames, title=title, **options)
 
-    monkeypatch.setattr(study, "predict", counting)
+    monkeypatch.setattr(study, "predict_frames", counting)
     only = {"corruptions": ["jpeg"]}
     with pytest.raises(KeyboardInterrupt):
         run_study(toy, tmp_path, **only)
