@@ -25,6 +25,7 @@ def run(tmp_path_factory):
     return config, weights.parent
 
 
+@pytest.mark.slow
 def test_calibrate_leaves_its_file_beside_the_weights(run):
     config, folder = run
     found = calibrate_run(folder, config=config, fpr=0.2, bins=5, device="cpu", progress=False)

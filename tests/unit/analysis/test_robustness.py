@@ -40,6 +40,7 @@ def run_study(toy, out, **options):
     return robustness(config, weights, out, **options)
 
 
+@pytest.mark.slow
 def test_the_study_end_to_end(toy, tmp_path):
     pytest.importorskip("av")
     config, weights = toy
@@ -61,6 +62,7 @@ def test_the_study_end_to_end(toy, tmp_path):
     assert (tmp_path / "robustness.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_it_goes_on_level_by_level(toy, tmp_path, monkeypatch):
     made = []
     genuine = study.predict_frames

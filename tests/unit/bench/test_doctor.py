@@ -12,6 +12,8 @@ from lnclip_df.bench.doctor import Finding, doctor
 from lnclip_df.bench.install import install
 from lnclip_df.bench.probe import probe
 
+pytestmark = pytest.mark.slow
+
 SOUND = {
     "absent": [],
     "versions": {"numpy": "1.26.4", "albumentations": "1.3.1", "opencv-python": None, "opencv-python-headless": "4.11"},

@@ -15,6 +15,8 @@ from lnclip_df.config.loading import bench_configs, read_config
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 
+pytestmark = pytest.mark.slow
+
 REAL = os.environ.get("LNCLIP_DEEPFAKEBENCH")
 USERS_LINES = (b"# mine\n", b"\r\n", "# öß  \n".encode(), b"# lnclip-df is mine\n")
 
@@ -113,6 +115,7 @@ def test_file_modes_survive(checkout):
 
 
 @pytest.mark.parametrize("seed", range(20))
+@pytest.mark.slow
 def test_edits_made_in_between_survive(tmp_path, seed):
     """Any lines that the user adds or drops between install and uninstall: the same edits on a never installed copy."""
     draw = random.Random(seed)

@@ -39,6 +39,7 @@ def wheel(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_every_yaml_module_and_template(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     ours = [*(ROOT / "lnclip_df").rglob("*.py"), *(ROOT / "lnclip_df").rglob("templates/*")]
@@ -48,6 +49,7 @@ def test_the_wheel_holds_every_yaml_module_and_template(wheel):
         assert inside.as_posix() in names
 
 
+@pytest.mark.slow
 def test_configs_are_found_without_a_checkout(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = "import lnclip_df; print(lnclip_df.__file__); lnclip_df.load_config('ablation/5-slerp.yaml')"

@@ -402,6 +402,7 @@ def test_a_place_that_is_no_database_is_one_line(tmp_path, obstacle):
 # --- the script, and DeepfakeBench ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_script_writes_several_files_and_fails_in_one_line(tmp_path):
     path = "./datasets/rgb/{label}/frames/{video}/{index:03d}.png"
     files = [make_faces(tmp_path, path, name, ("FF-real", name), frames=1, level="c23") for name in ("FF-DF", "FF-F2F")]

@@ -19,7 +19,7 @@ from lnclip_df.datasets.schema import dataset_names, fill, load_dataset
 
 
 def test_there_is_one_for_every_benchmark():
-    benchmarks = load_config("lnclip.yaml")["lnclip"]["benchmarks"]
+    benchmarks = load_config("lnclip.yaml").lnclip.benchmarks
     assert set(benchmarks) | {"Celeb-DF++", "LNCLIP-val"} == set(dataset_names())
 
 
@@ -106,6 +106,7 @@ def test_a_dataset_of_ones_own_is_one_yaml(tmp_path):
 
 
 @given(st.text(max_size=30), st.dictionaries(st.sampled_from(["a", "b"]), st.text(max_size=5)))
+@pytest.mark.slow
 def test_a_template_is_filled_or_none(template, values):
     filled = fill(template, values)
     assert filled is None or isinstance(filled, str)

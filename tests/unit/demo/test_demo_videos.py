@@ -24,6 +24,7 @@ def made(tmp_path_factory):
     return videos.make_videos(tmp_path_factory.mktemp("demo"), seed=3, identities=SMALL, frames=4, workers=1)
 
 
+@pytest.mark.slow
 def test_every_identity_has_a_real_video_and_a_forgery_by_every_method(made):
     assert len(made) == 6 * 3 and len({(entry.label, entry.name) for entry in made}) == len(made)
     reals = [entry for entry in made if entry.label == "demo_real"]
@@ -49,6 +50,7 @@ def test_videos_have_the_frames_and_the_size_asked_for(made):
     assert {read(entry.path).shape for entry in made} == {(4, 288, 288, 3)}
 
 
+@pytest.mark.slow
 def test_retinaface_finds_the_face_in_every_frame(made):
     pytest.importorskip("retinaface")
     from lnclip_df.faces.retinaface import RetinaFace

@@ -95,6 +95,7 @@ def test_the_equal_error_rate_is_a_point_of_the_curve():
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.floats(0, 1)), min_size=1, max_size=60))
+@pytest.mark.slow
 def test_aggregate_is_the_mean_of_each_video(rows):
     keys = [f"set/class/{video}" for video, _ in rows]
     label = [video % 2 for video, _ in rows]

@@ -195,6 +195,7 @@ def test_it_is_scipys_bca_interval_at_the_expanded_level(reals, fakes, shift, di
 @pytest.mark.parametrize(
     ("reals", "fakes", "auroc", "frames"), [(30, 30, 0.97, 0), (49, 49, 0.95, 0), (20, 100, 0.8, 0), (49, 49, 0.95, 8)]
 )
+@pytest.mark.slow
 def test_intervals_hold_the_truth_as_often_as_they_say(reals, fakes, auroc, frames):
     rng, tests = np.random.default_rng(reals + frames), 1000
     label, shift = np.repeat([0, 1], [reals, fakes]), math.sqrt(2) * NormalDist().inv_cdf(auroc)
@@ -259,6 +260,7 @@ def test_a_combined_interval_is_root_of_squares_on_either_side():
     assert low == pytest.approx(0.2 - math.hypot(0.1, 0.05)) and high == pytest.approx(0.2 + math.hypot(0.02, 0.1))
 
 
+@pytest.mark.slow
 def test_an_interval_of_a_mean_holds_the_truth_as_often_as_it_says():
     rng, sets = np.random.default_rng(2), [(40, 30, 0.95), (25, 60, 0.9), (30, 30, 0.8)]
     held = 0

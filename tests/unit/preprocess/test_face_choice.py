@@ -13,6 +13,8 @@ from lnclip_df.faces.selection import (
 from lnclip_df.preprocess import preprocess_sources
 from lnclip_df.preprocess.paths import Source
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("retinaface")
 
 HIGH, WIDE, FRAMES = 200, 480, 16

@@ -34,6 +34,7 @@ def test_a_finished_video_is_passed_over_until_it_changes(clip, tmp_path):
     assert contents(out).keys() != before.keys()
 
 
+@pytest.mark.slow
 def test_faces_that_were_deleted_are_made_again(clip, tmp_path):
     run(clip, tmp_path)
     before = contents(tmp_path)

@@ -73,6 +73,7 @@ def test_a_dask_cluster_writes_the_same(several, tmp_path):
             run(several, tmp_path / "full", scheduler=cluster.scheduler_address)
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_is_not_there_is_a_line(clip, tmp_path):
     distributed = pytest.importorskip("distributed")
     import dask

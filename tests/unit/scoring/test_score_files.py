@@ -47,6 +47,7 @@ def test_the_table_and_the_csv_say_no_face_and_how_many_frames_count(weights, cl
     assert command(clips / "one.mp4", "--weights", weights).exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_was_broken_off_goes_on(weights, clips, tmp_path, monkeypatch):
     out, arguments = tmp_path / "s.jsonl", ["--weights", weights, "--format", "jsonl", "--batch-size", 1]
     paths = [clips / name for name in ("late.mp4", "one.mp4", "two.mp4")]

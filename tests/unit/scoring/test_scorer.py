@@ -60,6 +60,7 @@ def test_a_score_is_that_of_preprocess_and_test(weights, scorer, clips, tmp_path
 
 
 @pytest.mark.parametrize("all_faces", [False, True])
+@pytest.mark.slow
 def test_scores_do_not_depend_on_the_batch_or_the_company(scorer, clips, all_faces):
     wanted = ["one.mp4", "two.mp4", "still.png", "late.mp4"]
     alone = [of(scorer, clips / name, all_faces=all_faces, batch_size=32) for name in wanted]
