@@ -92,5 +92,15 @@ setup(
         "dev": [*TEST, "mypy>=1.11", "pre-commit>=3.5", "pytest-cov>=5", "types-PyYAML", "types-tqdm"],
     },
     entry_points={"console_scripts": ["lnclip-df = lnclip_df.cli:main"]},
-    classifiers=["License :: OSI Approved :: MIT License", "Programming Language :: Python :: 3"],
+    project_urls={
+        "Paper": "https://arxiv.org/abs/2508.06248",
+        "DeepfakeBench": "https://github.com/SCLBD/DeepfakeBench",
+    },
+    classifiers=[
+        "License :: OSI Approved :: MIT License",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
 )

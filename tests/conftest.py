@@ -8,9 +8,12 @@ import types
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # the suite runs in parallel; results must not depend on this number
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a waiting thread leaves its core to others
+settings.register_profile("suite", deadline=None)  # a busy machine is not a fault
+settings.load_profile("suite")
 
 
 @pytest.fixture

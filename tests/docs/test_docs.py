@@ -242,8 +242,8 @@ def test_python_in_the_docs_parses_and_imports_what_exists(page, block):
             assert hasattr(importlib.import_module("lnclip_df"), node.attr)
 
 
-@pytest.mark.parametrize(("name", "file"), CODE_LINK.findall(TEXTS["docs/paper.md"]))
-def test_what_the_paper_page_names_is_in_the_file_that_it_links_to(name, file):
+@pytest.mark.parametrize(("name", "file"), CODE_LINK.findall(TEXTS["docs/paper.md"] + TEXTS["docs/architecture.md"]))
+def test_what_a_page_names_is_in_the_file_that_it_links_to(name, file):
     module = file.removesuffix(".py").removeprefix("lnclip_df/").replace("/", ".")
     assert name.startswith(f"{module}.")
     found = importlib.import_module(f"lnclip_df.{module}")
