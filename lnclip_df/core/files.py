@@ -89,6 +89,15 @@ def inside(root: str | Path, *parts: str | Path) -> Path:
     return path
 
 
+def is_utf8(text: str) -> bool:
+    """Whether text can be written to a file: names that are not UTF-8 on disk contain lone surrogates."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     digest = hashlib.sha256()

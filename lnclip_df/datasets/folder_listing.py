@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lnclip_df.datasets.table_formats import is_utf8
+from lnclip_df.core.files import is_utf8
 from lnclip_df.media.limits import VIDEO_SUFFIXES
 
 LISTS = (".csv", ".json", ".txt")

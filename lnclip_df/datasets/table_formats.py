@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lnclip_df.core.errors import LNCLIPError, one_line, shown
+from lnclip_df.core.files import is_utf8
 from lnclip_df.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -105,15 +106,6 @@ def read_pairs(path: Path, text: str, table: Table) -> Iterator[Row]:
         a, b = entry
         for video in (a, b, f"{a}_{b}", f"{b}_{a}"):
             yield f"entry {number}", {"video": video}
-
-
-def is_utf8(text: str) -> bool:
-    """Whether a name can be written to a file: names that are not UTF-8 on disk hold lone surrogates."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _parse(path, text):

@@ -1,7 +1,5 @@
 """The manifest of a run: one row per video, the parameters and versions that made it, and a sheet of crops."""
 
-import csv
-import io
 import platform
 import random
 from collections import Counter
@@ -11,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from lnclip_df.core.errors import printable
-from lnclip_df.core.files import write_bytes, write_json, write_text
+from lnclip_df.core.files import write_bytes, write_json
+from lnclip_df.core.tables import write_csv
 from lnclip_df.preprocess.paths import face_name
 from lnclip_df.preprocess.records import DONE, Record
 
@@ -32,21 +31,10 @@ def worst(results: list[Record], n: int = 10) -> list[Record]:
 def write_manifest(out, name: str, results: list[Record], facts: dict) -> Path:
     """Write ``manifests/<name>.csv``, one row per video, and ``<name>.json``, what made them.
 
-    Args:
-        out: the output folder.
-        name: of the dataset or the source.
-        results: one record per video.
-        facts: JSON values that the JSON begins with: source, settings, recipe.
-
-    Returns:
-        The CSV.
+    The JSON begins with ``facts`` (settings, recipe). Returns the path of the CSV.
     """
     path = Path(out) / "manifests" / f"{name}.csv"
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
-    rows.writerows(_row(record) for record in results)
-    write_text(path, text.getvalue())
+    write_csv(path, [COLUMNS, *map(_row, results)], digits=None)
     write_json(
         path.with_suffix(".json"),
         {
@@ -81,19 +69,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write_contact_sheet(out, name: str, folders: dict[str, Path], results: list[Record], seed: int = 0) -> Path | None:
+def write_contact_sheet(out, name: str, folders: dict[str, Path], results: list[Record]) -> Path | None:
     """Write ``manifests/<name>.png``, random crops of random videos side by side; None where there is no crop.
 
-    Args:
-        out: the output folder.
-        name: of the dataset or the source.
-        folders: ``{key: folder of its crops}``.
-        results: one record per video.
-        seed: of the random choice.
+    ``folders`` is ``{key: folder of its crops}``; the same results give the same choice.
     """
     import cv2
 
-    draw = random.Random(seed)
+    draw = random.Random(0)
     done = [record for record in results if record.outcome == DONE and record.saved]
     across, down = SHEET
     n = min(across * down, sum(len(record.saved) for record in done))

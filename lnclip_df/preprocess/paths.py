@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import is_utf8
 
 FACE = re.compile(r"[0-9]{3,}\.(png|npy)")
 LEFT_FACE = re.compile(r"\.[0-9]{3,}-[0-9a-f]{8}\.(png|npy)")  # a killed process leaves it, see files.atomic_path
@@ -64,8 +65,7 @@ def invalid_names(sources: Iterable[Source], out: Path) -> dict[str, str]:
         out: the output folder, absolute; it need not exist.
 
     Returns:
-        ``{key: reason}`` of those whose name is not UTF-8, too long once ``.json`` follows it, or taken by another
-        video's faces or record.
+        ``{key: reason}``: a name is not UTF-8, too long with ``.json``, or taken by another video's faces or record.
     """
     name_limit, path_limit = _limits(out)
     sources = list(sources)
@@ -75,21 +75,13 @@ def invalid_names(sources: Iterable[Source], out: Path) -> dict[str, str]:
         names = [os.fsencode(name) for name in f"{source.key}.json".split("/")]
         folder = os.fsencode(os.path.join(out, source.folder, "landmarks", source.name or source.key))
         other = _owner(source.key, keys)
-        if not _is_utf8(source.path):
+        if not is_utf8(str(source.path)):
             reasons[source.key] = "its name is not UTF-8; rename the file"
         elif max(map(len, names)) > name_limit or len(folder) + TEMPORARY > path_limit:
             reasons[source.key] = "its name is too long; rename the file"
         elif other:
             reasons[source.key] = f"its name collides with what is written of {other!r}; rename the file"
     return reasons
-
-
-def _is_utf8(path):
-    try:
-        str(path).encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _owner(key, keys):

@@ -40,8 +40,7 @@ def preprocess(source, out, settings: CropSettings | None = None, run: RunOption
         run: where the run works, and on which part of the videos.
 
     Returns:
-        The :class:`Summary`; videos without a face, and those that cannot be read or must be renamed, are in its
-        ``failures``.
+        The summary; videos without a face, and those that cannot be read or must be renamed, are in its ``failures``.
 
     Raises:
         LNCLIPError: as :func:`preprocess_sources`, or there is no video.
@@ -66,9 +65,8 @@ def preprocess_dataset(
         dataset: a name of :func:`~lnclip_df.datasets.schema.dataset_names`, or a YAML file.
         root: the folder that contains the dataset folders.
         out: the folder to write the same tree below; ``root`` by default.
-        settings: how faces are found and cut. Without a ``face`` it is the dataset's, and each part's of a combination
-            (LNCLIP-val).
-        run: where the run works, and on which part of the videos.
+        settings, run: as for :func:`preprocess`. Without a ``face`` it is the dataset's, and each part's of a
+            combination (LNCLIP-val).
         splits: only videos of these splits (``train``, ``val``, ``test``); all by default.
         level: the compression, where the dataset has several on disk.
         folders: ``{folder of the YAML: path}``, where a tree is named otherwise.
@@ -126,14 +124,7 @@ def preprocess_sources(
     sources: Iterable[Source], out, settings: CropSettings | None = None, run: RunOptions | None = None, *,
     name: str = "videos",
 ) -> Summary:  # fmt: skip
-    """Cut aligned faces out of the videos given.
-
-    Args:
-        sources: the videos.
-        out: the output folder.
-        settings: how faces are found and cut.
-        run: where the run works, and on which part of the videos.
-        name: of the manifest.
+    """Cut aligned faces out of the videos given, as :func:`preprocess` does; ``name`` is the manifest's.
 
     Raises:
         LNCLIPError: crops of another recipe are there already, or the output cannot be written.

@@ -55,11 +55,6 @@ class Summary:
         """``(key, reason)`` of every video without a face on disk."""
         return [(result.key, result.reason) for result in self.results if result.outcome != DONE]
 
-    @property
-    def worst(self) -> list[Record]:
-        """The ten videos with the fewest faces for the frames searched, of those that have any."""
-        return worst([result for result in self.results if result.outcome == DONE])
-
     def frame_paths(self) -> dict[str, list[Path]]:
         """``{key: paths of its faces, in time order}`` of every video that has any."""
         return {
@@ -77,9 +72,10 @@ class Summary:
 
     def report(self) -> str:
         """The text of the summary, and what to check: the worst videos, the table of all, the sheet of crops."""
-        worst = [record for record in self.worst if len(record.saved) < record.asked]
-        lines = ["videos with the fewest faces:"] if worst else []
-        for record in worst:
+        fewest = worst([record for record in self.results if record.outcome == DONE])
+        fewest = [record for record in fewest if len(record.saved) < record.asked]
+        lines = ["videos with the fewest faces:"] if fewest else []
+        for record in fewest:
             found = f"{len(record.saved)} of {record.asked} frames, mean score {record.score:.2f}"
             lines.append(printable(f"  {record.key}: {found}"))
         lines.append(f"recipe {self.recipe.fingerprint}; every video: {self.manifest}")

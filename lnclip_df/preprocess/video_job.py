@@ -12,13 +12,13 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_bytes
 from lnclip_df.faces.align import warp
 from lnclip_df.faces.detectors import shared_detector
-from lnclip_df.faces.pipeline import Crop, SearchCounts, find_and_cut
+from lnclip_df.faces.pipeline import SearchCounts, find_and_cut
 from lnclip_df.faces.selection import choose_face, mask_coverage, masked_person
 from lnclip_df.faces.settings import CropSettings
 from lnclip_df.media.frames import open_frames, read_twice
 from lnclip_df.media.limits import Miscounted, reason_of
 from lnclip_df.media.opencv import one_thread
-from lnclip_df.media.recipe import Recipe, add_recipe
+from lnclip_df.media.recipe import add_recipe
 from lnclip_df.preprocess.paths import FACE, LEFT_FACE, Source, face_name
 from lnclip_df.preprocess.records import DONE, NO_FACE, UNREADABLE, Record, write_record
 
@@ -75,7 +75,11 @@ def process_video(job: Job) -> Record:
     if taken:
         reason = f"its name collides with {taken}; rename the file or remove that"
         return Record(job.source.key, UNREADABLE, reason)
-    status = _status(job.source.path)
+    try:
+        status = os.stat(job.source.path)  # before it is read: a later run recognises a changed file by it
+        size, modified_ns = status.st_size, status.st_mtime_ns
+    except OSError:
+        size, modified_ns = 0, 0
     try:
         frames = open_frames(job.source.path, job.threads)
         written = read_twice(frames, lambda: _write_crops(job, frames, detector, recipe))
@@ -97,7 +101,8 @@ def process_video(job: Job) -> Record:
         size=[*(counts.size or ())],
         seconds=round(time.monotonic() - started, 3),
         recipe=job.recipe,
-        **status,
+        bytes=size,
+        modified_ns=modified_ns,
     )
     write_record(job.record_path, record)
     return record
@@ -109,15 +114,6 @@ def give_up(job: Job, reason: str, seconds: float = 0.0) -> Record:
     record = Record(job.source.key, UNREADABLE, reason, seconds=round(seconds, 3))
     write_record(job.record_path, record)
     return record
-
-
-def _status(path):
-    """Size and time of the source, by which a changed file is known; nothing where it cannot be read."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return {}
-    return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
 
 
 def _write_crops(job, frames, detector, recipe) -> _Written:
@@ -132,20 +128,16 @@ def _write_crops(job, frames, detector, recipe) -> _Written:
 
     whole_video = face != "largest"
     for crop in find_and_cut(frames, detector, job.settings, choose, written.counts, whole_video=whole_video):
-        _write_crop(job, crop, recipe, written)
+        index, faces = crop.frame.index, crop.frame.faces
+        write_bytes(job.folder("landmarks") / face_name(index, ".npy"), _npy(crop.landmarks))
+        write_bytes(job.folder("frames") / face_name(index), add_recipe(_png(crop.image), recipe))
+        written.matrices[index] = crop.matrix
+        written.saved.append(index)
+        written.scores.append(float(faces.scores[crop.face]))
+        written.sides.append(float(np.sqrt(max(faces.areas[crop.face], 0))))
     if job.source.mask is not None:
         _write_masks(job, written)
     return written
-
-
-def _write_crop(job, crop: Crop, recipe: Recipe, written: _Written):
-    index, faces = crop.frame.index, crop.frame.faces
-    write_bytes(job.folder("landmarks") / face_name(index, ".npy"), _npy(crop.landmarks))
-    write_bytes(job.folder("frames") / face_name(index), add_recipe(_png(crop.image), recipe))
-    written.matrices[index] = crop.matrix
-    written.saved.append(index)
-    written.scores.append(float(faces.scores[crop.face]))
-    written.sides.append(float(np.sqrt(max(faces.areas[crop.face], 0))))
 
 
 def _covered(job, batch, written):
