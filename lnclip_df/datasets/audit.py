@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
+from numbers import Integral
 from pathlib import Path, PurePosixPath
 from statistics import median
 
@@ -16,7 +17,8 @@ from lnclip_df.core.findings import Finding, Status
 from lnclip_df.datasets.dataset_json import SPLITS
 from lnclip_df.datasets.items import Item
 from lnclip_df.datasets.scan import scan_faces, scan_videos
-from lnclip_df.datasets.schema import Dataset, load_dataset
+from lnclip_df.datasets.schema import load_dataset
+from lnclip_df.faces.settings import check_number
 from lnclip_df.media.png_check import CheckedImages, check_images
 
 EXAMPLES = 5
@@ -29,11 +31,9 @@ class AuditReport:
     """What an audit found.
 
     Attributes:
-        dataset: its name.
         counts: ``{split: {label: {method or "real": videos}}}`` of the videos with faces; ``unused`` is in no split.
         frames: faces per video: ``min``, ``median``, ``max``.
         recipes: images by the fingerprint of their recipe, ``foreign`` without one.
-        findings: in the order of the checks.
     """
 
     dataset: str
@@ -72,7 +72,6 @@ class AuditOptions:
         size: side that they should have, in pixels.
         quick: decode the middle face of each video only.
         workers: processes that decode; None takes the number of cores.
-        progress: show a progress bar.
 
     Raises:
         LNCLIPError: a number is below 1.
@@ -86,8 +85,8 @@ class AuditOptions:
 
     def __post_init__(self):
         for name, value in (("frames", self.frames), ("size", self.size), ("workers", self.workers)):
-            if value is not None and value < 1:
-                raise LNCLIPError(f"{name}: {value!r} received; accepted is an integer, 1 or more")
+            if value is not None:
+                check_number(name, value, Integral, 1)
 
 
 def audit_dataset(
@@ -95,12 +94,7 @@ def audit_dataset(
 ) -> AuditReport:
     """Audit the faces below a folder, and the raw videos if they are there too.
 
-    Args:
-        dataset, root, faces, folders, level, allow_missing: see :func:`~lnclip_df.datasets.scan.scan_faces`.
-        options: see :func:`audit`.
-
-    Raises:
-        LNCLIPError: as ``scan_faces``.
+    The arguments and errors are those of :func:`~lnclip_df.datasets.scan.scan_faces` and :func:`audit`.
     """
     items = scan_faces(dataset, root, faces=faces, folders=folders, level=level, allow_missing=allow_missing)
     try:
@@ -115,18 +109,17 @@ def audit(
 ) -> AuditReport:
     """Check a dataset's faces, and change nothing.
 
+    A problem makes figures on this data wrong or incomparable; a warning is good to know. Up to 1 % of the videos may
+    be missing, or have no face, with a warning.
+
     Args:
-        dataset: a :class:`~lnclip_df.datasets.schema.Dataset`, or what ``load_dataset`` takes.
+        dataset: what ``load_dataset`` takes.
         items: its faces, from ``scan_faces``.
         options: what is expected, and how the audit runs.
         videos: its raw videos, from ``scan_videos``, if they are on disk: then these are counted, and show which have
             no face.
-
-    Returns:
-        The :class:`AuditReport`. A problem makes figures on this data wrong or incomparable; a warning is good to know.
-        Up to 1 % of the videos may be missing, or have no face, with a warning.
     """
-    dataset = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
+    dataset = load_dataset(dataset)
     items = sorted(items, key=lambda item: item.path)
     faces = [item for item in items if len(item.frames)]
     used = [item for item in faces if item.splits]
@@ -299,7 +292,7 @@ def _duplicates(items, files, checked: list[CheckedImages], quick) -> Iterator[F
         yield _finding("duplicates across labels", "problem", found, labels, fix)
     if others:
         found = f"{len(others)} images are in several videos of one split and class"
-        yield _finding("duplicates between videos", "warning", found, others, "see whether a video is there twice")
+        yield _finding("duplicates between videos", "warning", found, others, "check whether a video is there twice")
     scope = "; only one image a video was compared" if quick else ""
     if not (splits or labels or others):
         yield Finding("duplicates", "ok", f"none between videos{scope}")

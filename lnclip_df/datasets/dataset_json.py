@@ -8,7 +8,6 @@ import difflib
 import logging
 import os
 import posixpath
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +29,8 @@ class Video:
     """One video of a split, as read from a dataset JSON.
 
     Attributes:
-        dataset: name of the dataset.
         label_name: its class in the file.
         label: 0 (real) or 1 (fake).
-        split: ``train``, ``val`` or ``test``.
         compression: its compression level, None where the dataset has no levels.
         name: its key in the file.
         frames: paths as the file has them, in the order of their integer index.
@@ -61,10 +58,8 @@ class Entry(NamedTuple):
 
     Attributes:
         label_name: its class in the file.
-        split: ``train``, ``val`` or ``test``.
         name: its key in the file.
         frames: paths of its frames, in order.
-        compression: its compression level in the file (``c23``).
         masks: paths of its mask images; None writes no list of masks.
         method: its forgery method; None writes none.
     """
@@ -95,11 +90,10 @@ def frame_path(frame: str, data_root, rgb_dir) -> Path:
 def read_videos(config: Config, names: list[str], split: str) -> list[Video]:
     """Read the videos of some datasets' split from ``{dataset_json_folder}/{name}.json``.
 
-    A dataset of the FaceForensics++ family, or one whose splits hold only compression levels, gives the level
+    A dataset of the FaceForensics++ family, or one whose splits contain only compression levels, gives the level
     ``compression`` of the configuration; DeepfakeBench's names that end in ``_c40`` (``FaceForensics++_c40``) give c40.
 
     Args:
-        config: see ``lnclip_df.config.loading.load_config``.
         names: dataset names; a repeated name is read once.
         split: ``train``, ``val`` or ``test``.
 
@@ -116,17 +110,13 @@ def read_videos(config: Config, names: list[str], split: str) -> list[Video]:
         path = _dataset_file(config, name)
         found = sorted(_videos(config, path, name, split), key=lambda video: (video.label_name, video.name))
         if not found:
-            raise LNCLIPError(f"{path}: split {split} of {name} holds no video")
+            raise LNCLIPError(f"{path}: split {split} of {name} contains no video")
         videos += found
     return videos
 
 
 def read_classes(path: Path, name: str) -> dict[str, dict]:
-    """The classes of a dataset, ``{label: {split: records}}``, as its JSON has them.
-
-    Raises:
-        LNCLIPError: the file cannot be read, or does not hold the dataset ``name``.
-    """
+    """The classes of the dataset ``name``, ``{label: {split: records}}``, as its JSON has them."""
     return _mapping(path, read_json(path), name)
 
 
@@ -134,9 +124,8 @@ def records_of_level(path: Path, dataset: str, key: str, records: dict, compress
     """The videos of one compression level of a split, and that level; all videos and None if it has no levels.
 
     Args:
-        path: the dataset JSON, for the error.
+        path, key: the dataset JSON and ``dataset.label.split``, for the error.
         dataset: its name: the FaceForensics++ family has levels of any name.
-        key: ``dataset.label.split``, for the error.
         records: what the file has there.
         compression: the level to take.
 
@@ -243,9 +232,8 @@ def _are_paths(value) -> bool:
 
 
 def _frame_index(frame: str) -> int:
-    stem = re.split(r"[/\\]", frame)[-1].split(".")[0]
     try:
-        return int(stem)
+        return int(with_slashes(frame).rsplit("/", 1)[-1].split(".")[0])
     except ValueError:
         raise ValueError(f"{frame!r} has no index") from None
 
@@ -260,8 +248,7 @@ def write_dataset_json(path, dataset: str, entries: Iterable[Entry], *, root=Non
     Labels and videos are sorted, frames stay in the order given: the same entries give the same bytes.
 
     Args:
-        path: the JSON file.
-        dataset: the dataset's name in it.
+        dataset: the dataset's name in the file.
         entries: the videos, in any order.
         root: write frame paths relative to this folder, beginning with ``./``; without it they are absolute.
         levels: ``(label, compression)`` of further levels that each split of a label has even without a video
@@ -323,5 +310,5 @@ def _written_path(frame, below: str | None) -> str:
     if below is None:
         return path.replace(os.sep, "/")
     if not path.startswith(below):
-        raise LNCLIPError(f"frame {path} is not below the root {below}; give a root that holds all frames")
+        raise LNCLIPError(f"frame {path} is not below the root {below}; give a root that contains all frames")
     return f"./{path[len(below) :].replace(os.sep, '/')}"

@@ -11,7 +11,7 @@ from lnclip_df.core.files import is_utf8
 from lnclip_df.media.limits import VIDEO_SUFFIXES
 
 LISTS = (".csv", ".json", ".txt")
-WRITTEN = ("landmarks", "records")  # folders that preprocessing fills and that hold no video
+WRITTEN = ("landmarks", "records")  # folders that preprocessing fills and that contain no video
 HIDDEN = (".", "__MACOSX")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -30,12 +30,9 @@ class Listing:
     skipped: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # paths by reason
 
     def walk(self, folder, prefix: str, above: tuple = ()):
-        """Add what is below ``folder``, once; the images within videos' folders are not listed.
+        """Add what is below ``folder`` (logical path ``prefix``); the images of a video are not listed.
 
-        Args:
-            folder: an existing folder, or a link to one.
-            prefix: its logical path.
-            above: device and inode of the folders that this one is in, against links in a circle.
+        ``above`` has the device and inode of the folders that this one is in, against links in a circle.
         """
         try:
             status = os.stat(folder)
@@ -61,7 +58,7 @@ class Listing:
     def log(self, name: str):
         """Log one line per reason with the number of skipped entries and an example."""
         for reason, paths in self.skipped.items():
-            logger.warning("%s: %d passed over: %s, such as %s", name, len(paths), reason, ascii(min(paths))[1:-1])
+            logger.warning("%s: %d passed over: %s, for example %s", name, len(paths), reason, ascii(min(paths))[1:-1])
 
     def _add(self, kind, logical, path):
         if getattr(self, kind).setdefault(logical, path) is not path:

@@ -23,7 +23,6 @@ class FrameDataset(Dataset):
     ``{"skipped": path, "size": R}``.
 
     Args:
-        config: see ``lnclip_df.config.loading.load_config``.
         videos: see ``lnclip_df.datasets.dataset_json.read_videos``.
         frames_per_video: number of frames of each video; all frames of a video with fewer.
         transform: (uint8 H×W×3 frame, int seed) → float32 3×R×R; ``lnclip_df.models.input.model_input`` by default.
@@ -125,7 +124,6 @@ class EpochSampler(Sampler):
 
     Args:
         length: the dataset's.
-        seed: of the permutations.
         shuffle: permute (training), or keep the order (testing).
         rank, world_size: which share of how many; ranks take turns.
     """
@@ -138,7 +136,7 @@ class EpochSampler(Sampler):
         self.epoch = 0
 
     def set_epoch(self, epoch: int):
-        """Choose the epoch that the next iteration is of."""
+        """Choose the epoch of the next iteration."""
         self.epoch = epoch
 
     def __len__(self) -> int:

@@ -17,7 +17,7 @@ def read_frame(config: Config, dataset: str, frame: str) -> np.ndarray:
     """Read one frame.
 
     Args:
-        config: ``lmdb`` chooses the source; see ``lnclip_df.config.loading.load_config``.
+        config: ``lmdb`` chooses the source.
         dataset: the dataset's name, which names its database.
         frame: the path as the dataset JSON has it.
 
@@ -40,14 +40,10 @@ def read_frame(config: Config, dataset: str, frame: str) -> np.ndarray:
 def crop_recipes(config: Config, videos: list[Video], max_videos: int = 256) -> dict[str, int]:
     """Count the recipes that the crops of some videos carry.
 
-    Args:
-        config: as for ``read_frame``.
-        videos: see ``lnclip_df.datasets.dataset_json.read_videos``.
-        max_videos: number of videos to read, evenly spaced; of each the first frame is read.
+    The first frame of at most ``max_videos`` videos, evenly spaced, is read; one that cannot be read is not counted.
 
     Returns:
-        ``{fingerprint, or "foreign" where there is none: videos}``, the most frequent first. Frames that cannot be read
-        are not counted.
+        ``{fingerprint, or "foreign" where there is none: videos}``, the most frequent first.
     """
     heads = []
     for video in evenly_spaced_round(videos, max_videos):

@@ -3,7 +3,6 @@
 import io
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -85,9 +84,7 @@ class LmdbSummary(NamedTuple):
     """What a database got from one dataset JSON.
 
     Attributes:
-        path: the database.
-        written: keys that were written.
-        unchanged: keys that it had already, with equal bytes.
+        written, unchanged: keys that were written, and that it had already with equal bytes.
         frames, landmarks, masks: keys of this JSON that it now has, by kind.
         left_out: landmark files of other than 81 points, which DeepfakeBench cannot read from a database.
     """
@@ -116,11 +113,7 @@ class _Value(NamedTuple):
     kind: str
 
     def read(self) -> bytes | None:
-        """The value's bytes; None for landmarks of other than 81 points.
-
-        Raises:
-            OSError, ValueError: the file cannot be read, or is damaged.
-        """
+        """The value's bytes, None for landmarks of other than 81 points; raises OSError or ValueError."""
         if not self.file.is_file():  # a pipe would block
             raise ValueError("no such file")
         data = self.file.read_bytes()
@@ -145,7 +138,6 @@ def write_lmdb(json_file, lmdb_dir, *, data_root=".", rgb_dir="./datasets/rgb", 
         lmdb_dir: folder of the databases.
         data_root: folder that paths beginning with ``.`` start from.
         rgb_dir: folder, below ``data_root``, that bare paths start from.
-        progress: show progress bars.
 
     Raises:
         LNCLIPError: the JSON is invalid; a file is missing or damaged (nothing is then written); the database cannot be
@@ -154,10 +146,11 @@ def write_lmdb(json_file, lmdb_dir, *, data_root=".", rgb_dir="./datasets/rgb", 
     found = _values(json_file, data_root, rgb_dir)
     values = _check(json_file, found, progress)
     path = database_path(lmdb_dir, Path(json_file).stem)
+    written = 0
     with _open_to_write(path) as database:
-        written = _write(database, values, progress)
-    kinds = Counter(value.kind for value in values)
-    counts = {kind: kinds[kind] for kind in ("frames", "landmarks", "masks")}
+        for batch in _in_batches(_read_again, values, progress, "write"):
+            written += put(database, {value.key: data for value, data in batch})
+    counts = {kind: sum(value.kind == kind for value in values) for kind in ("frames", "landmarks", "masks")}
     left_out = len(found) - len(values)
     return LmdbSummary(path, written=written, unchanged=len(values) - written, left_out=left_out, **counts)
 
@@ -211,11 +204,7 @@ def _landmarks(data) -> bytes | None:
 
 
 def _check(json_file, values, progress) -> list[_Value]:
-    """Read every file once; returns the values that a database can hold.
-
-    Raises:
-        LNCLIPError: files are missing or damaged; all are counted, the first is named.
-    """
+    """Read every file once; returns the values that a database can have."""
 
     def check(value) -> bool | str:
         try:
@@ -260,14 +249,6 @@ def _open_to_write(path):
         full = shutil.disk_usage(path).free < FULL  # LMDB calls a write that is cut short an input/output error
         fault = "no space left on the disk" if full else one_line(error)
         raise LNCLIPError(f"cannot write {path}: {fault}; fix that and run again to continue") from error
-
-
-def _write(database, values, progress) -> int:
-    """Write the values that the database does not have yet, one transaction per batch; returns their number."""
-    written = 0
-    for batch in _in_batches(_read_again, values, progress, "write"):
-        written += put(database, {value.key: data for value, data in batch})
-    return written
 
 
 def _read_again(value) -> bytes:

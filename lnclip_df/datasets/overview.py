@@ -1,7 +1,6 @@
 """All packaged datasets at a glance: what each is, and what of it is on disk."""
 
 import logging
-from contextlib import contextmanager
 from typing import NamedTuple
 
 from lnclip_df.core.errors import LNCLIPError
@@ -13,11 +12,9 @@ class Overview(NamedTuple):
     """One dataset at a glance.
 
     Attributes:
-        name, title: of the dataset.
         test_real, test_fake: videos that its test split should have; None if unknown.
         videos, faces: raw videos, and videos with faces, on disk; None if there are none.
         fault: why its raw videos are on disk and cannot be read.
-        access: how to get it.
     """
 
     name: str
@@ -34,18 +31,23 @@ def overview(root=None, faces=None) -> list[Overview]:
     """List every packaged dataset.
 
     Args:
-        root: folder that holds the datasets' folders; without it the disk is not read.
-        faces: folder that holds those with faces, ``root`` by default.
+        root: folder that contains the datasets' folders; without it the disk is not read.
+        faces: folder that contains those with faces, ``root`` by default.
     """
-    rows = []
-    with _silence():
-        for name in dataset_names():
-            dataset = load_dataset(name)
-            videos, fault = (None, "") if root is None else _count(scan_videos, dataset, root)
-            cut, _ = (None, "") if root is None else _count(scan_faces, dataset, root, faces=faces)
-            real, fake = (_expected_tests(dataset, label) for label in (0, 1))
-            rows.append(Overview(name, dataset.title, real, fake, videos, cut, fault, dataset.access))
-    return rows
+    logger = logging.getLogger("lnclip_df.datasets")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # a scan logs what it passes over, which is no matter of an overview
+    try:
+        return [_overview(load_dataset(name), root, faces) for name in dataset_names()]
+    finally:
+        logger.setLevel(level)
+
+
+def _overview(dataset: Dataset, root, faces) -> Overview:
+    videos, fault = (None, "") if root is None else _count(scan_videos, dataset, root)
+    cut, _ = (None, "") if root is None else _count(scan_faces, dataset, root, faces=faces)
+    real, fake = (_expected_tests(dataset, label) for label in (0, 1))
+    return Overview(dataset.name, dataset.title, real, fake, videos, cut, fault, dataset.access)
 
 
 def _expected_tests(dataset: Dataset, label: int) -> int | None:
@@ -61,14 +63,3 @@ def _count(scan, dataset, root, **faces):
         return None, ""
     except LNCLIPError as error:
         return None, str(error)
-
-
-@contextmanager
-def _silence():
-    logger = logging.getLogger("lnclip_df.datasets")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

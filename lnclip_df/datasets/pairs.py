@@ -34,9 +34,7 @@ class PairsSummary(NamedTuple):
     """What was written.
 
     Attributes:
-        paired, unpaired: the JSON files.
-        reals: number of reals in each of them.
-        fakes: number of fakes in each of them, by method.
+        reals, fakes: number in each of the two files, of fakes by method.
         left_out: fakes of the training split whose real is unknown or not in that split.
     """
 
@@ -176,13 +174,8 @@ def _best_cut(fakes, first: dict[str, int], last: dict[str, int], count: int) ->
     """Where to cut the drawn sources so that both subsets are largest: ``(reals per subset, index of the cut)``.
 
     Of the fakes with all their sources before the cut, the reals they were made from are the paired ones; reals with
-    all their sources behind it can be unpaired ones.
-
-    Args:
-        fakes: the fakes that have their real.
-        first: by path, index of the first source of each real.
-        last: by path, index of the last source of each fake.
-        count: number of sources.
+    all their sources behind it can be unpaired ones. ``first`` and ``last`` have the index of a video's first and last
+    source, by path.
     """
     paired_from: dict[str, int] = {}
     for fake in fakes:

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -34,10 +34,10 @@ def rearrange(
     a record has ``method`` where its label covers several methods. The same folders give the same bytes.
 
     Args:
-        dataset: a :class:`~lnclip_df.datasets.schema.Dataset`, or what ``load_dataset`` takes.
-        root: folder that holds the dataset's folders, with its lists.
+        dataset: what ``load_dataset`` takes.
+        root: folder that contains the dataset's folders, with its lists.
         out: folder of the JSON files; they are named by their dataset.
-        faces: folder that holds the dataset's folders with faces, ``root`` by default.
+        faces: folder that contains the dataset's folders with faces, ``root`` by default.
         relative_to: the folder that frame paths start from, usually a DeepfakeBench checkout.
         paths: ``relative`` (``./datasets/…``) or ``absolute``.
         folders, level, allow_missing: see :func:`~lnclip_df.datasets.scan.scan_faces`.
@@ -51,17 +51,15 @@ def rearrange(
     """
     if paths not in ("relative", "absolute"):
         raise LNCLIPError(f"paths: {paths!r} received; accepted is relative or absolute")
-    dataset = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
+    dataset = load_dataset(dataset)
     items = scan_faces(dataset, root, faces=faces, folders=folders, level=level, allow_missing=allow_missing)
     below = _root_of_paths(root if faces is None else faces, relative_to) if paths == "relative" else None
     _check(dataset, items)
     labels = {item.label for item in items}
     written = []
-    for name, subset in {
-        dataset.name: labels,
-        **{name: set(subset) for name, subset in dataset.subsets.items()},
-    }.items():
-        if not subset <= labels:
+    subsets: dict[str, Collection[str]] = {dataset.name: labels, **dataset.subsets}
+    for name, subset in subsets.items():
+        if not labels.issuperset(subset):
             logger.info("%s: %s.json is not written, not all of its labels are on disk", dataset.name, name)
             continue
         path = Path(out) / f"{name}.json"
@@ -100,7 +98,7 @@ def _check(dataset: Dataset, items: list[Item]):
             f"are its lists there ({', '.join(table.file for table in dataset.tables.values()) or 'none is named'})?"
         )
     if unused:
-        logger.info("%s: %d videos are in no split, such as %s", dataset.name, len(unused), min(unused))
+        logger.info("%s: %d videos are in no split, for example %s", dataset.name, len(unused), min(unused))
 
 
 def _entries(items: list[Item]) -> Iterator[Entry]:

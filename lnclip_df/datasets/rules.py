@@ -27,9 +27,6 @@ class Matcher:
     """Makes items of a dataset's logical paths.
 
     Args:
-        dataset: its YAML.
-        tables: the rows of its tables.
-        listing: what is on disk.
         level: the compression level to take; None takes all.
         faces: whether the paths are those of videos with faces, not of raw videos.
 
@@ -127,7 +124,6 @@ class Matcher:
                 )
 
     def _video(self, path, rule, fields) -> dict:
-        """The media of an item with a raw video."""
         masks = (self.listing.videos.get(name) for name in _filled(rule.mask, fields))
         return {"file": self.listing.videos[path], "mask": next(filter(None, masks), None)}
 
@@ -177,7 +173,7 @@ class Matcher:
 
     def _warn(self, paths, what):
         if paths:
-            logger.warning("%s: %d videos %s, such as %s", self.dataset.name, len(paths), what, min(paths))
+            logger.warning("%s: %d videos %s, for example %s", self.dataset.name, len(paths), what, min(paths))
 
 
 def _filled(templates, fields) -> list[str]:

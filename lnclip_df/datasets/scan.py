@@ -23,8 +23,8 @@ def scan_videos(dataset, root, *, folders=None, level=None, allow_missing=False)
     """Find the raw videos of a dataset.
 
     Args:
-        dataset: a :class:`~lnclip_df.datasets.schema.Dataset`, or what ``load_dataset`` takes.
-        root: folder that holds the dataset's folders, as the YAML names them.
+        dataset: what ``load_dataset`` takes.
+        root: folder that contains the dataset's folders, as the YAML names them.
         folders: ``{name in the YAML: path}`` for folders that lie elsewhere or have another name.
         level: compression level to take; by default the YAML's, or all where the dataset JSON tells them apart.
         allow_missing: leave out the parts of a combination that are not on disk; each is named in the log.
@@ -45,7 +45,7 @@ def scan_faces(dataset, root, *, faces=None, folders=None, level=None, allow_mis
 
     Args:
         dataset, root, folders, level, allow_missing: as for :func:`scan_videos`; lists are read below ``root``.
-        faces: folder that holds the dataset's folders with faces, ``root`` by default.
+        faces: folder that contains the dataset's folders with faces, ``root`` by default.
 
     Returns:
         Items sorted by path, with ``frames`` and ``masks``, of the videos that have a frame.
@@ -73,7 +73,7 @@ class _Location:
 
     @property
     def base(self) -> Path:
-        """The folder that holds the dataset's folders."""
+        """The folder that contains the dataset's folders."""
         return self.root if self.faces is None else self.faces
 
     def paths(self, dataset: Dataset, folder: Folder, below: Path) -> list[Path]:
@@ -89,7 +89,7 @@ class _Location:
 
 
 def _scan(dataset, location: _Location) -> list[Item]:
-    dataset = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
+    dataset = load_dataset(dataset)
     parts = [load_dataset(part.dataset) for part in dataset.combine.parts] if dataset.combine else [dataset]
     known = {folder.name for part in parts for folder in part.folders}
     for name in location.folders:
@@ -121,7 +121,7 @@ def _why_nothing(dataset, location, tables, matcher) -> str:
         )
     why = [f"there is no file {rows.table.file}" for rows in tables.values() if not rows.files]
     for paths, fault in ((matcher.unmatched, "fit no rule"), (matcher.empty, "have no images")):
-        why += [f"{len(paths)} {fault}, such as {min(paths)}"] if paths else []
+        why += [f"{len(paths)} {fault}, for example {min(paths)}"] if paths else []
     return f"{dataset.name}: no {what} below {location.base}: {'; '.join(why) or 'its folders are empty'}"
 
 
@@ -155,7 +155,7 @@ def _list(dataset, location) -> Listing:
 
 def _tables(dataset, files) -> dict[str, Rows]:
     """Every table of the YAML, with the rows of all its files."""
-    tables = {name: Rows(name, table) for name, table in dataset.tables.items()}
+    tables = {name: Rows(table) for name, table in dataset.tables.items()}
     for rows in tables.values():
         pattern = re.compile(rf"[^/]*/{rows.table.file}")
         for path, file in sorted(files):

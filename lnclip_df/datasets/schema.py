@@ -287,11 +287,14 @@ def load_dataset(name) -> Dataset:
     """Read a dataset's YAML.
 
     Args:
-        name: the name of a packaged one (``Celeb-DF-v2``), or the path of a file that ends in ``.yaml`` or ``.yml``.
+        name: the name of a packaged one (``Celeb-DF-v2``), the path of a file that ends in ``.yaml`` or ``.yml``, or a
+            ``Dataset``, which is returned.
 
     Raises:
         LNCLIPError: there is no dataset of that name, or its YAML has an invalid key or value.
     """
+    if isinstance(name, Dataset):
+        return name
     if str(name) in dataset_names():
         return _read(bench_configs() / "datasets" / f"{name}.yaml")
     if Path(name).suffix in (".yaml", ".yml"):

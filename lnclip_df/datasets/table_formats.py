@@ -82,7 +82,7 @@ def read_json_rows(path: Path, text: str, table: Table) -> Iterator[Row]:
     if isinstance(entries, dict):
         entries = [{"key": key, **entry} if isinstance(entry, dict) else entry for key, entry in entries.items()]
     if not isinstance(entries, list):
-        raise LNCLIPError(f"{path} holds {shown(entries)}, not a list or object of videos; fix the file")
+        raise LNCLIPError(f"{path} contains {shown(entries)}, not a list or object of videos; fix the file")
     for number, entry in enumerate(entries, 1):
         if not isinstance(entry, dict):
             raise LNCLIPError(f"{path}: entry {number} is {shown(entry)}, not an object; fix the file")
@@ -97,7 +97,7 @@ def read_pairs(path: Path, text: str, table: Table) -> Iterator[Row]:
     """A JSON list of ``[a, b]``: the videos ``a``, ``b``, ``a_b`` and ``b_a``, each in the column ``video``."""
     entries = _parse(path, text)
     if not isinstance(entries, list):
-        raise LNCLIPError(f"{path} holds {shown(entries)}, not a list of pairs; fix the file")
+        raise LNCLIPError(f"{path} contains {shown(entries)}, not a list of pairs; fix the file")
     for number, entry in enumerate(entries, 1):
         if not (isinstance(entry, list) and len(entry) == 2 and all(isinstance(part, str) for part in entry)):
             raise LNCLIPError(

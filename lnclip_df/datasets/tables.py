@@ -12,14 +12,13 @@ class Rows:
     """The rows of one table, by key.
 
     Attributes:
-        files: the files that it was read from.
         rows: ``{key: {column: text}}``.
         found: keys that some video was found under.
         repeated: number of rows left out because an earlier row has their key.
     """
 
-    def __init__(self, name: str, table: Table):
-        self.name, self.table = name, table
+    def __init__(self, table: Table):
+        self.table = table
         self.files: list[Path] = []
         self.rows: dict[str, dict[str, str]] = {}
         self.files_of: dict[str, Path] = {}

@@ -18,9 +18,8 @@ class Summary:
     """What became of every video of a run.
 
     Attributes:
-        out: the output folder.
         recipe: of the crops; of several recipes, their fingerprints alone.
-        results: one :class:`~lnclip_df.preprocess.records.Record` per video, in the order of the keys.
+        results: one record per video, in the order of the keys.
         seconds: wall time.
         folders: ``{key: folder of its crops}``.
         manifest: the CSV with one row per video.

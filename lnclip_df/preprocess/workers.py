@@ -19,7 +19,6 @@ def work_off(jobs: list[Job], workers: int, scheduler: str | None = None) -> Ite
     """Yield the record of every job as it is finished; the order is that of the jobs with one worker alone.
 
     Args:
-        jobs: the videos.
         workers: number of processes; 1 works in this one.
         scheduler: address of a Dask scheduler, which is used instead.
 

@@ -359,7 +359,7 @@ def test_sources_and_pairs_shared_with_test_are_leaks(tree, split, status):
     assert found(report, "shared pairs") == [(status, 1)] and found(report, "shared sources") == [(status, 1)]
     assert the(report, "shared pairs").examples == ("toy/fake/a_x of toy/real/a",)
     pair = sorted([("train", "val", "test").index(split), 2])
-    order = [("toy/real/a" if place < 2 else "toy/fake/a_x") for place in pair]
+    order = [("toy/real/a" if index < 2 else "toy/fake/a_x") for index in pair]
     assert the(report, "shared sources").examples == (f"a ({', '.join(order)})",)
 
 

@@ -321,7 +321,7 @@ def test_videos_that_fit_no_rule_are_counted_but_not_those_of_other_sets(tmp_pat
     )
     scan_videos("FaceForensics++", tmp_path)
     assert [message for message in caplog.messages if "no rule" in message] == [
-        "FaceForensics++: 1 videos fit no rule and are passed over, such as "
+        "FaceForensics++: 1 videos fit no rule and are passed over, for example "
         "FaceForensics++/manipulated_sequences/Deepfakes/c23/1_2"
     ]
 

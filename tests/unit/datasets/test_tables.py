@@ -57,7 +57,7 @@ def test_a_malformed_or_contradicting_line_names_file_and_line(line, message, tm
         ("DFDC", "test/labels.csv", "filename,label\n../e.mp4,1\n", "line 2: the path '../e.mp4' leaves"),
         ("DFDC", "train/dfdc_train_part_0/metadata.json", "{", "is not JSON"),
         ("DFDC", "train/dfdc_train_part_0/metadata.json", '{"a.mp4": 3}', "entry 1 is 3, not an object"),
-        ("DFDC", "train/dfdc_train_part_0/metadata.json", "3", "holds 3, not a list or object"),
+        ("DFDC", "train/dfdc_train_part_0/metadata.json", "3", "contains 3, not a list or object"),
         ("DFDC", "train/dfdc_train_part_0/metadata.json", '{"a": {"label": "\\ud800"}}', "entry 1 has a broken char"),
         ("FaceShifter", "test.json", '[["953", 974]]', "entry 1 is .*; expected a pair"),
         ("FaceShifter", "test.json", '{"953": "974"}', "not a list of pairs"),
@@ -81,7 +81,8 @@ def test_listed_videos_that_are_absent_are_counted_in_one_line(tmp_path, caplog)
     scan_videos("Celeb-DF-v2", tmp_path)
     lines = [message for message in caplog.messages if "listed" in message]
     assert lines == [
-        "Celeb-DF-v2: 1 videos of 3 listed in List_of_testing_videos.txt are not on disk, such as Celeb-real/id1_0007"
+        "Celeb-DF-v2: 1 videos of 3 listed in List_of_testing_videos.txt are not on disk, "
+        "for example Celeb-real/id1_0007"
     ]
 
 
@@ -98,7 +99,7 @@ def test_a_table_format_is_one_entry(tmp_path, monkeypatch):
             yield f"word {number}", {"video": word}
 
     monkeypatch.setitem(TABLE_FORMATS, "words", read_words)
-    rows = Rows("mine", Table(file="x", format="words", key="{video}"))
+    rows = Rows(Table(file="x", format="words", key="{video}"))
     (tmp_path / "mine.txt").write_text("a b")
     rows.read(tmp_path / "mine.txt", {"split": "test"})
     assert rows.rows == {name: {"split": "test", "video": name} for name in "ab"}
@@ -134,7 +135,7 @@ def test_any_bytes_are_a_table_or_one_line_of_error(table, data):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "table")
         path.write_bytes(data)
-        rows = Rows("t", table)
+        rows = Rows(table)
         try:
             rows.read(path, {})
         except LNCLIPError as error:
