@@ -25,8 +25,7 @@ class LNCLIPError(Exception):
     """A fault that the user can fix: a wrong key, a missing file, an invalid checkpoint.
 
     The message is one line that names the file or key, the value found and what to do. The command line prints it
-    without a traceback and exits with status 1. Names from data may contain line breaks and terminal escapes: they
-    are shown escaped.
+    without a traceback and exits with status 1.
     """
 
     def __str__(self) -> str:

@@ -16,11 +16,7 @@ from lnclip_df.core.errors import LNCLIPError
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; move it there on success, delete it on any failure.
 
-    Args:
-        path: the final file; its folder is created. The temporary file has the same suffix, for writers that use it.
-
-    Yields:
-        Path of the temporary file (it does not exist yet).
+    The folder is created. The temporary file does not exist yet; it has the suffix of ``path``.
 
     Raises:
         LNCLIPError: the folder cannot be written or the disk is full.
@@ -51,20 +47,12 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write ``value`` to ``path`` as indented JSON, whole or not at all.
-
-    Raises:
-        ValueError: ``value`` contains NaN or infinity.
-    """
+    """Write ``value`` to ``path`` as indented JSON, whole or not at all; ValueError if it has NaN or infinity."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        LNCLIPError: the file is missing, unreadable or not JSON.
-    """
+    """Read a JSON file; :class:`LNCLIPError` if it is missing, unreadable or not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -74,17 +62,10 @@ def read_json(path: str | Path) -> Any:
 
 
 def inside(root: str | Path, *parts: str | Path) -> Path:
-    """Join ``parts`` below ``root`` and refuse a result outside it.
-
-    Returns:
-        The resolved path.
-
-    Raises:
-        LNCLIPError: the path leaves ``root``.
-    """
+    """The resolved path of ``parts`` below ``root``; :class:`LNCLIPError` if it leaves ``root``."""
     root = Path(root).resolve()
     path = root.joinpath(*parts).resolve()
-    if path != root and root not in path.parents:
+    if not path.is_relative_to(root):
         raise LNCLIPError(f"the path {os.path.join(*map(str, parts))!r} leaves its folder {root}; rename it")
     return path
 

@@ -6,12 +6,7 @@ from typing import Any
 
 
 def lazily(package: str, modules: dict[str, str]) -> Callable[[str], Any]:
-    """The ``__getattr__`` of a package (PEP 562).
-
-    Args:
-        package: its ``__name__``.
-        modules: ``{public name: module below the package that defines it}``.
-    """
+    """The ``__getattr__`` (PEP 562) of a package with ``{public name: module below the package that defines it}``."""
 
     def __getattr__(name: str) -> Any:
         if name in modules:

@@ -15,11 +15,7 @@ BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # colours that colour-bli
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """A new matplotlib figure, size in inches.
-
-    Raises:
-        LNCLIPError: matplotlib is not installed.
-    """
+    """A new matplotlib figure, size in inches; :class:`LNCLIPError` if matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -30,14 +26,7 @@ def new_figure(width: float, height: float) -> "Figure":
 def new_panels(
     count: int, width: float, height: float, columns: int, *, sharey: bool = False
 ) -> "tuple[Figure, list[Axes]]":
-    """A figure of ``count`` panels of this size in inches, in rows of at most ``columns``.
-
-    Returns:
-        The figure, and its panels row by row.
-
-    Raises:
-        LNCLIPError: matplotlib is not installed.
-    """
+    """A new figure of ``count`` panels of this size in inches, in rows of at most ``columns``; and the panels."""
     columns = min(columns, count)
     rows = math.ceil(count / columns)
     figure = new_figure(width * columns, height * rows)

@@ -12,9 +12,7 @@ T = TypeVar("T")
 class Registry(dict[str, T]):
     """A dict of choices by name, whose ``choose`` explains an unknown name.
 
-    Args:
-        kind: what a choice is, in the singular, for the error message.
-        choices: the choices to begin with.
+    ``kind`` says in the error message what a choice is, in the singular.
 
     >>> DETECTORS = Registry("face detector")
     >>> @DETECTORS.register("always")
@@ -40,11 +38,7 @@ class Registry(dict[str, T]):
         return add
 
     def choose(self, name: str) -> T:
-        """The choice with this name.
-
-        Raises:
-            LNCLIPError: there is none; the message suggests a similar name and lists the accepted ones.
-        """
+        """The choice with this name; :class:`LNCLIPError` with similar and accepted names if there is none."""
         if name in self:
             return self[name]
         near = difflib.get_close_matches(name, self, n=1)

@@ -42,11 +42,7 @@ def p_text(p: float | None) -> str:
 
 
 def markdown_table(rows: Rows) -> str:
-    """A Markdown table.
-
-    Args:
-        rows: cells of any type, the first row is the header. None is shown as ``MISSING``. The first column is
-            flushed left, the others right.
+    """A Markdown table of cells of any type, the first row its header; all columns but the first are flushed right.
 
     >>> print(markdown_table([["run", "AUROC"], ["a|b", None]]), end="")
     | run | AUROC |
@@ -59,17 +55,16 @@ def markdown_table(rows: Rows) -> str:
 
 
 def aligned_markdown(rows: Rows) -> str:
-    """A Markdown table whose columns are padded, so that a terminal shows them aligned; arguments as above.
+    """A Markdown table whose columns are padded, so that a terminal shows them aligned.
 
     >>> print(aligned_markdown([["run", "AUROC"], ["a", 93.8]]), end="")
     | run | AUROC |
     | --- | ----- |
     | a   | 93.8  |
     """
-    cells = _cells(rows)
-    widths = [max(3, width) for width in _widths(cells)]
-    cells.insert(1, ["-" * width for width in widths])
-    return "".join(f"| {' | '.join(_padded(row, widths))} |\n" for row in cells)
+    header, *cells = _padded(_cells(rows), minimum=3)
+    rule = ["-" * len(cell) for cell in header]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *cells))
 
 
 def aligned_lines(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -78,16 +73,11 @@ def aligned_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     >>> aligned_lines([["a", "bc"], ["def", "g"]])
     ['a    bc', 'def  g']
     """
-    widths = _widths(rows)
-    return ["  ".join(_padded(row, widths)).rstrip() for row in rows]
+    return ["  ".join(row).rstrip() for row in _padded(rows)]
 
 
 def csv_text(rows: Rows, digits: int | None = 6) -> str:
-    """Rows as CSV.
-
-    Args:
-        rows: cells of any type; None is left empty.
-        digits: decimals of every float; None writes floats in full.
+    """Rows of cells of any type as CSV; floats with so many decimals, or in full for None; a cell of None is empty.
 
     >>> csv_text([["a", "b"], [0.5, None]])
     'a,b\\n0.500000,\\n'
@@ -107,14 +97,11 @@ def write_csv(path: str | Path, rows: Rows, digits: int | None = 6):
 
 
 def read_csv(path: str | Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    """Read a CSV file with a header.
+    """Read a CSV file with a header: one dict per row, of cells without surrounding blanks.
 
     Args:
         path: the file, UTF-8.
         needed: columns that must be there.
-
-    Returns:
-        Its rows; the cells without surrounding blanks.
 
     Raises:
         LNCLIPError: the file is absent, is no CSV, has no rows, lacks a needed column, or has a row whose number of
@@ -142,9 +129,6 @@ def _cells(rows: Rows) -> list[list[str]]:
     return [[" ".join(show(cell).split()).replace("|", "\\|") for cell in row] for row in rows]
 
 
-def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    return [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-
-def _padded(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+def _padded(rows: Sequence[Sequence[str]], minimum: int = 0) -> list[list[str]]:
+    widths = [max(minimum, *map(len, column)) for column in zip(*rows, strict=True)]
+    return [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]

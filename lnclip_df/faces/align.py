@@ -33,8 +33,7 @@ def similarity(source, target) -> np.ndarray:
     Umeyama, PAMI 1991; in the plane it is one complex division: target ≈ a · source + b.
 
     Args:
-        source: K×2 points (x, y).
-        target: K×2 points (x, y).
+        source, target: K×2 points (x, y).
 
     Returns:
         float64, 2×3, for :func:`cv2.warpAffine`.
@@ -53,19 +52,14 @@ def similarity(source, target) -> np.ndarray:
 
 
 def align(image, points, size: int = 256, scale: float = 1.3):
-    """Cut out the face whose five points are given, upright and at one size.
+    """Cut out the face whose five points are given; see :func:`template`, :func:`similarity` and :func:`warp`.
 
     Args:
         image: H×W×3 or H×W uint8.
         points: 5×2 (x, y) in pixels of ``image``.
-        size: side of the crop in pixels.
-        scale: enlargement beyond the template.
 
     Returns:
-        The crop, size×size(×3) uint8 (bilinear, black outside the image), and the transform to it, float64 2×3.
-
-    Raises:
-        ValueError: the points have no similarity transform.
+        The crop, size×size(×3) uint8, and the transform to it, float64 2×3.
     """
     matrix = similarity(points, template(size, scale))
     return warp(image, matrix, size), matrix

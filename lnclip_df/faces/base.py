@@ -7,6 +7,7 @@ import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError
 
+OVERLAP = 0.4  # a box that overlaps a better one by more (intersection over union) is dropped
 INSTALL = "install the extra: pip install 'lnclip-df[{extra}]'"
 
 
@@ -50,20 +51,15 @@ class Detector(ABC):
         """The faces of uint8 RGB images (H×W×3, sizes may differ), in order, in pixels of each image."""
 
     def confirm(self, crops) -> list[np.ndarray | None]:
-        """A second detection, on crops (uint8 RGB S×S×3); only asked for with ``CropSettings.second_detection``.
+        """The landmarks (K×2) that a second detection finds on crops (uint8 RGB S×S×3), or None where it finds no face.
 
-        Returns:
-            For each the landmarks of its first face, K×2 in pixels of the crop, or None where there is none.
+        Only called with ``CropSettings.second_detection``.
         """
         raise NotImplementedError(f"{type(self).__name__} has no second detection")
 
 
 def onnx_session(model, threads: int):
-    """An onnxruntime session of a model file, on the CPU.
-
-    Raises:
-        LNCLIPError: onnxruntime is absent, or the file cannot be loaded.
-    """
+    """An onnxruntime session of a model (a path, or its bytes), on the CPU."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -108,8 +104,8 @@ def suppress(boxes, overlap: float) -> list[int]:
     return kept
 
 
-def best_faces(boxes, scores, points, overlap: float) -> Faces:
+def best_faces(boxes, scores, points) -> Faces:
     """The faces that remain of one image's candidates, best score first; candidates are float32 arrays of A rows."""
     order = np.argsort(-scores, kind="stable")
-    kept = order[suppress(boxes[order], overlap)]
+    kept = order[suppress(boxes[order], OVERLAP)]
     return Faces(boxes[kept], scores[kept], points[kept])

@@ -27,10 +27,6 @@ DETECTORS: Registry[Callable[[CropSettings, int], Detector]] = Registry(
 def make_detector(settings: CropSettings, threads: int = 1) -> Detector:
     """The detector that settings name, loaded.
 
-    Args:
-        settings: ``detector`` is a name of ``DETECTORS``, or the path of an ONNX file.
-        threads: how many threads it may use.
-
     Raises:
         LNCLIPError: the name is unknown, or a package or file is absent or invalid.
     """
@@ -38,7 +34,4 @@ def make_detector(settings: CropSettings, threads: int = 1) -> Detector:
     return DETECTORS.choose(suffix if suffix in DETECTORS else settings.detector)(settings, threads)
 
 
-@lru_cache(maxsize=1)
-def shared_detector(settings: CropSettings, threads: int = 1) -> Detector:
-    """As :func:`make_detector`; the process keeps the last one for the next call with the same arguments."""
-    return make_detector(settings, threads)
+shared_detector = lru_cache(maxsize=1)(make_detector)  # the process keeps the last one for the same arguments

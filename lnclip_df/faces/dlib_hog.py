@@ -16,11 +16,11 @@ PACKAGED = "models/shape_predictor_68_face_landmarks.dat"
 
 
 class DlibHOG(Detector):
-    """Detect faces at full size with one up-sampling, images in parallel threads.
+    """Detect faces at full size with one up-sampling, images in parallel threads; landmarks are whole pixels.
 
     Args:
         predictor: a 68- or 81-point predictor file; else the 68-point one of face_recognition_models.
-        second: whether :meth:`confirm` is asked about every crop, as DeepfakeBench does; it goes into the recipe.
+        second: whether :meth:`confirm` is called for every crop, as DeepfakeBench does; it goes into the recipe.
         threads: images at once.
 
     Raises:
@@ -42,14 +42,12 @@ class DlibHOG(Detector):
             raise LNCLIPError(f"predictor: {path} has {parts} points; accepted are the 68- and the 81-point predictor")
         self.parts = parts
         self.recipe = {"name": "dlib-hog", "upsample": 1, "predictor": sha256(path)[:12], "second_detection": second}
-        self._threads, self._local, self._pool = threads, threading.local(), None
+        self._threads, self._local, self._pool = threads, threading.local(), ThreadPoolExecutor(threads)
 
     def __call__(self, images) -> list[Faces]:
-        """The faces of uint8 RGB images; boxes and all landmarks are whole pixels. See :class:`~.base.Detector`."""
         return self._each(self._faces, images)
 
     def confirm(self, crops) -> list[np.ndarray | None]:
-        """DeepfakeBench's second detection; dlib is given BGR, as there. Landmarks are int64. See the base class."""
         return self._each(self._confirmed, crops)
 
     def _faces(self, image):
@@ -61,7 +59,7 @@ class DlibHOG(Detector):
         return Faces(np.float32(edges), np.float32(scores), landmarks[:, FIVE], landmarks)
 
     def _confirmed(self, crop):
-        bgr = np.ascontiguousarray(crop[..., ::-1])
+        bgr = np.ascontiguousarray(crop[..., ::-1])  # as DeepfakeBench gives it
         boxes = self._detector()(bgr, 1)
         return self._landmarks(bgr, boxes[0]) if boxes else None
 
@@ -77,20 +75,11 @@ class DlibHOG(Detector):
         return self._local.detector
 
     def _each(self, function, images):
-        images = list(images)
-        if self._threads == 1 or len(images) < 2:
-            return [function(image) for image in images]
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads)
-        return list(self._pool.map(function, images))
+        return list(map(function, images) if self._threads == 1 else self._pool.map(function, images))
 
 
 def predictor_file(predictor=None) -> Path:
-    """The predictor's file: the one given, else that of the installed package face_recognition_models.
-
-    Raises:
-        LNCLIPError: there is none.
-    """
+    """The predictor's file: the one given, else that of the installed package face_recognition_models."""
     package = find_spec("face_recognition_models") if predictor is None else None
     if package and package.submodule_search_locations:
         predictor = Path(package.submodule_search_locations[0], PACKAGED)

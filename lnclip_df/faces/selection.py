@@ -77,13 +77,7 @@ def link_tracks(frames: list[Frame]) -> list[Track]:
     """Follow faces from frame to frame: by their thumbnails, and by position and size between similar ones.
 
     In every frame, faces are given to the tracks seen recently so that the sum of the distances is minimal (Hungarian
-    method); a face that is similar to no track begins a new one.
-
-    Args:
-        frames: in order of time.
-
-    Returns:
-        Tracks, in order of their first frame.
+    method); a face that is similar to no track begins a new one. Frames and tracks are in order of time.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -119,26 +113,14 @@ def _similarity(one, other):
 
 
 def join_tracks(frames: list[Frame], tracks: list[Track], main: Track) -> list[int | None]:
-    """One person's face in every frame, over cuts too.
+    """For each frame the index of one person's face, over cuts too; None where that person is not seen.
 
     Where the main track is absent, the tracks that are similar to it (most similar first, and never two in one frame)
-    take its place.
-
-    Args:
-        frames: in order of time.
-        tracks: see :func:`link_tracks`.
-        main: the person's track.
-
-    Returns:
-        For each frame the index of the face, or None where that person is not seen.
+    replace it.
     """
     faces = dict(main.faces)
-    rest = [
-        (_similarity(main.thumbnail, track.thumbnail), -number, track)
-        for number, track in enumerate(tracks)
-        if track is not main
-    ]
-    for similarity, _, track in sorted(rest, key=lambda one: one[:2], reverse=True):
+    rest = [(_similarity(main.thumbnail, track.thumbnail), track) for track in tracks if track is not main]
+    for similarity, track in sorted(rest, key=lambda pair: -pair[0]):
         if similarity >= SAME_PERSON and not faces.keys() & track.faces.keys():
             faces |= track.faces
     return [faces.get(position) for position in range(len(frames))]
@@ -146,19 +128,11 @@ def join_tracks(frames: list[Frame], tracks: list[Track], main: Track) -> list[i
 
 def main_person(frames: list[Frame]) -> list[int | None]:
     """The faces of the person whose main track covers the largest area in all, see :func:`join_tracks`."""
-    return next(iter(_persons(frames)), [None] * len(frames))
+    return next(_persons(frames), [None] * len(frames))
 
 
 def all_persons(frames: list[Frame]) -> list[list[int | None]]:
-    """The faces of every person, over cuts too: whose track covers the largest area comes first.
-
-    Args:
-        frames: in order of time.
-
-    Returns:
-        For each person, for each frame the index of the face or None; see :func:`join_tracks`. Every face belongs to
-        one person, and the first one is :func:`main_person`'s.
-    """
+    """The faces of every person, see :func:`join_tracks`; :func:`main_person` first. A face belongs to one person."""
     return list(_persons(frames))
 
 
@@ -174,7 +148,6 @@ def masked_person(frames: list[Frame], covered: Sequence) -> list[int | None]:
     """The face that a manipulation mask covers most; where the mask says nothing, that person's.
 
     Args:
-        frames: in order of time.
         covered: for each frame how much of the mask lies in each face's box (F), or None where there is no mask.
 
     Returns:

@@ -35,8 +35,7 @@ class CropSettings:
         size: side of a crop in pixels, 16 to 4096.
         scale: enlargement of the crop beyond the five-point template, 1 to 10.
 
-    Raises:
-        LNCLIPError: a setting is out of range.
+    A setting out of range raises :class:`LNCLIPError`.
     """
 
     sampling: str = "fixed_num_frames"
@@ -67,16 +66,8 @@ class CropSettings:
     def recipe(self, detector: Detector) -> Recipe:
         """The recipe of crops that are made with these settings and this detector."""
         amount = {"stride": self.stride} if self.sampling == "fixed_stride" else {"frames": self.frames}
-        return Recipe(
-            {
-                "detector": detector.recipe,
-                "face": self.face,
-                "alignment": ALIGNMENT,
-                "size": self.size,
-                "scale": self.scale,
-                "sampling": {"mode": self.sampling} | amount,
-            }
-        )
+        cutting = {"face": self.face, "alignment": ALIGNMENT, "size": self.size, "scale": self.scale}
+        return Recipe({"detector": detector.recipe, **cutting, "sampling": {"mode": self.sampling, **amount}})
 
     def to_dict(self) -> dict:
         """The settings as JSON values."""

@@ -28,7 +28,7 @@ def find_videos(source) -> dict[str, Path]:
         between folders; it keeps the suffix where something else would get the same key.
 
     Raises:
-        LNCLIPError: ``source`` does not exist, is no video or image, or contains none, or a folder cannot be listed.
+        LNCLIPError: there is no video or image, or a folder cannot be listed.
     """
     source = Path(source)
     accepted = " ".join(suffix[1:] for suffix in SUFFIXES)
@@ -44,15 +44,11 @@ def find_videos(source) -> dict[str, Path]:
     paths = list(_walk(source))
     if not paths:
         raise LNCLIPError(f"no video below {source}; accepted are {accepted}")
-    names = [_key(source, path) for path in paths]
+    names = [source.resolve().name if path == source else path.relative_to(source).as_posix() for path in paths]
     stems = [name if path.is_dir() else name[: -len(path.suffix)] for name, path in zip(names, paths, strict=True)]
     shared = Counter(key for pair in zip(names, stems, strict=True) for key in set(pair))
     keys = [stem if shared[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
     return dict(sorted(zip(keys, paths, strict=True)))
-
-
-def _key(source, path):
-    return source.resolve().name if path == source else path.relative_to(source).as_posix()
 
 
 def _walk(folder):

@@ -1,4 +1,4 @@
-"""The frames of a video, an image folder or an image: how many really decode, and those that are asked for.
+"""The frames of a video, an image folder or an image: how many decode, and the pixels of chosen ones.
 
 Files are not trusted: FFmpeg may open nothing but the file itself, and that only as one of ``video.CONTAINERS``; Pillow
 has the readers of ``images.IMAGE_FORMATS`` alone; frames of more than ``limits.MAX_PIXELS`` are refused before they are
@@ -24,16 +24,13 @@ def open_frames(path, threads: int = 1, *, max_seconds: float | None = None) -> 
     Args:
         path: the file or folder.
         threads: threads of a video's decoder.
-        max_seconds: length that a video may have; None: no limit. It is refused by what its container says, or while
-            its packets are counted as soon as their times, or their number at ``video.MAX_RATE``, are beyond.
+        max_seconds: length that a video may have, by its container or its packets (:class:`~.video.LengthLimit`).
 
     Returns:
-        :class:`VideoFrames` or :class:`ImageFrames`: ``count`` frames, of which ``read(indices)`` gives some. Either
-        may raise :class:`Miscounted` while reading.
+        ``count`` frames, of which ``read(indices)`` gives some, or raises :class:`Miscounted`.
 
     Raises:
-        UnreadableVideo: not a regular file, not a video, or without a video stream.
-            Also where it is longer than ``max_seconds``, or its frames have more than ``limits.MAX_PIXELS``.
+        UnreadableVideo: no regular file, no video, longer than ``max_seconds``, or of more than ``limits.MAX_PIXELS``.
     """
     path = Path(path)
     try:
@@ -48,11 +45,7 @@ def open_frames(path, threads: int = 1, *, max_seconds: float | None = None) -> 
 
 
 def read_twice(frames: VideoFrames | ImageFrames, read: Callable[[], T]) -> T:
-    """What ``read()`` returns; where other frames decode than were counted, once more on those that do.
-
-    Raises:
-        UnreadableVideo: nothing decodes, or other frames every time.
-    """
+    """What ``read()`` returns; where other frames decode than were counted, once more on those that do."""
     if frames.count:
         try:
             return read()

@@ -26,11 +26,7 @@ def _number(path):
 
 
 class ImageFrames:
-    """Images as the frames of a video, indexed from 0 in the order given.
-
-    Args:
-        paths: the images; those that do not decode are :class:`Miscounted`, and left out by :meth:`recount`.
-    """
+    """Images as the frames of a video, indexed from 0 in the order given."""
 
     seconds = None
 
@@ -45,11 +41,7 @@ class ImageFrames:
         """None: images have no time."""
 
     def recount(self):
-        """Leave out the images that do not decode.
-
-        Raises:
-            UnreadableVideo: not one of them does; the reason is the first one's.
-        """
+        """Leave out the images that do not decode; where none does, raise the first one's :class:`UnreadableVideo`."""
         good, faults = [], []
         for path in self.paths:
             try:
@@ -62,11 +54,7 @@ class ImageFrames:
         self.paths = good
 
     def read(self, indices) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield ``(index, uint8 RGB H×W×3)``, upright as EXIF says.
-
-        Raises:
-            Miscounted: an image does not decode.
-        """
+        """Yield ``(index, uint8 RGB H×W×3)``, upright as EXIF says; :class:`Miscounted` if one does not decode."""
         for index in indices:
             try:
                 yield index, read_image(self.paths[index])
@@ -75,11 +63,7 @@ class ImageFrames:
 
 
 def read_image(path) -> np.ndarray:
-    """An image as uint8 RGB H×W×3, upright as EXIF says.
-
-    Raises:
-        UnreadableVideo: it does not decode, or is beyond the limit.
-    """
+    """An image as uint8 RGB H×W×3, upright as EXIF says; :class:`UnreadableVideo` if broken or too large."""
     image_module, operations = pillow()
     try:
         with image_module.open(path, formats=IMAGE_FORMATS) as image:
@@ -93,7 +77,7 @@ def read_image(path) -> np.ndarray:
 
 @cache
 def pillow():
-    """Pillow's modules Image and ImageOps, without the warning that it gives below the limit of this package."""
+    """Pillow's modules Image and ImageOps, without its warning of sizes that this package accepts."""
     from PIL import Image, ImageOps
 
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)

@@ -16,11 +16,7 @@ class Miscounted(Exception):
 
 
 def check_pixels(width: int, height: int):
-    """Refuse a frame of more than ``MAX_PIXELS``.
-
-    Raises:
-        UnreadableVideo: it is larger.
-    """
+    """Raise :class:`UnreadableVideo` for a frame of more than ``MAX_PIXELS``."""
     if width * height > MAX_PIXELS:
         raise UnreadableVideo(f"a picture of {width} × {height} pixels, the limit is {MAX_PIXELS:,} pixels")
 

@@ -48,10 +48,6 @@ def check_images(videos: Sequence[Sequence[Path]], size: int, *, workers: int, p
         videos: the files of each.
         size: side that every image should have, in pixels.
         workers: processes; 1 works in this one.
-        progress: show a bar.
-
-    Returns:
-        One :class:`CheckedImages` per video, in their order.
 
     Raises:
         LNCLIPError: an image ended the process that decoded it.
@@ -70,11 +66,7 @@ def check_images(videos: Sequence[Sequence[Path]], size: int, *, workers: int, p
 
 
 def check_png(data: bytes):
-    """Follow the chunks of a PNG to its end, each with its checksum.
-
-    Raises:
-        ValueError: it is not a PNG, cut short, or altered.
-    """
+    """Raise ValueError where data is no PNG, or a chunk is cut short or differs from its checksum."""
     if not data.startswith(SIGNATURE):
         raise ValueError("not a PNG")
     start, kind = len(SIGNATURE), b""
@@ -105,11 +97,7 @@ def _check(files, size) -> CheckedImages:
 
 
 def _decode(file) -> tuple[int, int, int, str]:
-    """``(width, height, hash of the pixels, fingerprint of the recipe)`` of an image.
-
-    Raises:
-        OSError, ValueError: it cannot be read or decoded.
-    """
+    """``(width, height, hash of the pixels, fingerprint of the recipe)`` ; OSError or ValueError if broken."""
     from PIL import Image
 
     if not file.is_file():  # a pipe would be waited for

@@ -1,12 +1,14 @@
 """The recipe that a face crop carries in its PNG: how it was made, and a short name for that."""
 
-import hashlib
 import json
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from lnclip_df.core.nested import flatten
+from lnclip_df.core.provenance import digest
 
 KEYWORD = b"lnclip-recipe"
 FOREIGN = "foreign"  # crops that carry no recipe: made elsewhere
@@ -22,8 +24,7 @@ class Recipe:
     Attributes:
         facts: JSON values: ``detector``, ``face``, ``alignment``, ``size``, ``scale``, ``sampling``. Crops of another
             version may say more or less.
-        fingerprint: ten hexadecimal digits that stand for the facts: of the SHA-256 of their JSON with sorted keys.
-            Computed where it is not given.
+        fingerprint: ten hexadecimal digits of the facts' SHA-256, computed where it is not given.
 
     >>> Recipe({"size": 256, "scale": 1.3}) == Recipe({"scale": 1.3, "size": 256})
     True
@@ -36,8 +37,7 @@ class Recipe:
         facts = {key: value for key, value in self.facts.items() if key != "fingerprint"}
         object.__setattr__(self, "facts", facts)
         if not self.fingerprint:
-            digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-            object.__setattr__(self, "fingerprint", digest[:10])
+            object.__setattr__(self, "fingerprint", digest(facts)[:10])
 
     def to_dict(self) -> dict:
         """The facts and their fingerprint as JSON values."""
@@ -45,17 +45,9 @@ class Recipe:
 
     def differences(self, newer: "Recipe") -> str:
         """The facts in which a newer recipe differs, as ``size 128, now 256``; empty where there are none."""
-        old, new = dict(_flat(self.facts)), dict(_flat(newer.facts))
+        old, new = flatten(self.facts), flatten(newer.facts)
         keys = [key for key in {**new, **old} if old.get(key) != new.get(key)]
         return "; ".join(f"{key} {old.get(key, 'none')}, now {new.get(key, 'none')}" for key in keys)
-
-
-def _flat(facts, prefix="") -> Iterator[tuple]:
-    for key, value in facts.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def add_recipe(png: bytes, recipe: Recipe) -> bytes:
@@ -67,10 +59,7 @@ def add_recipe(png: bytes, recipe: Recipe) -> bytes:
 
 
 def read_recipe(data: bytes) -> Recipe | None:
-    """The recipe in the first ``HEAD`` bytes of a PNG, or None where there is none.
-
-    A text chunk that is no recipe counts as none: whatever the file says, nothing is raised.
-    """
+    """The recipe in the first ``HEAD`` bytes of a PNG; None where there is no valid one. It raises nothing."""
     start = len(SIGNATURE)
     while data[: len(SIGNATURE)] == SIGNATURE and start + 8 <= len(data):
         length, kind = struct.unpack(">I4s", data[start : start + 8])

@@ -27,9 +27,7 @@ def evenly_spaced_round(items: Sequence[T], n: int) -> tuple[T, ...]:
 
 
 def evenly_spaced_floor(count: int, frames: int) -> list[int]:
-    """Indices of ``frames`` evenly spaced frames of ``count``, first and last included; each once, in order.
-
-    The indices are rounded down, as DeepfakeBench has them (``np.linspace(0, count − 1, frames, dtype=int)``).
+    """Indices of ``frames`` evenly spaced frames of ``count``, first and last included, rounded down; each once.
 
     >>> evenly_spaced_floor(6, 4)
     [0, 1, 3, 5]
@@ -42,23 +40,14 @@ def evenly_spaced_floor(count: int, frames: int) -> list[int]:
 
 
 def first_indices(count: int, mode: str, frames: int, stride: int) -> list[int]:
-    """The frames that a mode uses first, in order; for ``fixed_*`` there are no others.
-
-    Args:
-        count: frames of the video.
-        mode: one of ``MODES``.
-        frames: how many (``fixed_num_frames``, ``at_least``).
-        stride: every how many frames (``fixed_stride``).
-    """
+    """Indices of the frames that a mode of ``MODES`` uses first, of ``count``; for ``fixed_*`` there are no others."""
     return list(range(0, count, stride)) if mode == "fixed_stride" else evenly_spaced_floor(count, frames)
 
 
 def farthest_first(count: int, taken: list[int]) -> Iterator[int]:
-    """The other frames of a video, each the farthest in time from all taken and yielded before; ties: the earliest.
+    """The other frames of ``count``, each the farthest in time from all taken and yielded before; ties: the earliest.
 
-    Args:
-        count: frames of the video.
-        taken: indices used already, sorted, not empty.
+    ``taken`` are indices, sorted, at least one.
 
     >>> list(farthest_first(8, [0, 7]))
     [3, 5, 1, 2, 4, 6]

@@ -5,7 +5,6 @@ import math
 import os
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 
@@ -30,9 +29,7 @@ class VideoFrames:
     :class:`Miscounted`. After :meth:`recount`, frames are counted as they decode.
 
     Args:
-        path: the file.
-        threads: decoder threads.
-        max_seconds: see :func:`~lnclip_df.media.frames.open_frames`.
+        path, threads, max_seconds: see :func:`~lnclip_df.media.frames.open_frames`.
 
     Attributes:
         count: how many frames there are.
@@ -42,13 +39,36 @@ class VideoFrames:
 
     def __init__(self, path, threads: int = 1, max_seconds: float | None = None):
         self.path, self.threads = path, threads
-        found = _packets(path, max_seconds)
-        times, self.count = found.times, len(found.times)
-        self.tick, self.rate, self._claimed = found.tick, found.rate, found.claimed
+        times, keys = self._read_packets(max_seconds)
+        self.count = len(times)
         ordered = None not in times and len(set(times)) == len(times)
         self._shown = sorted(times) if ordered else None
         self.times = self._shown
-        self._keys = [bisect_right(self.times, time) - 1 for time in sorted(found.keys)] if self.times else []
+        self._keys = [bisect_right(self.times, time) - 1 for time in sorted(keys)] if self.times else []
+
+    def _read_packets(self, max_seconds):
+        """Times of the packets that give a frame (see :func:`packet_time`), and those of key frames."""
+        import av
+
+        times, keys = [], []
+        with open_container(self.path) as container:
+            stream = container.streams.video[0]
+            self.tick, self.rate = stream.time_base, stream.average_rate or None
+            self._claimed = container.duration / av.time_base if (container.duration or 0) > 0 else None
+            limit = None if max_seconds is None else LengthLimit(max_seconds, self.tick, self._claimed)
+            decoder = stream.codec_context.name
+            timed = container.format.name != "avi"  # which knows no order but that of decoding
+            try:
+                for packet in container.demux(video=0):
+                    if limit:
+                        limit.add(packet)
+                    if packet.size > 0 and not packet.is_discard:
+                        times.append(packet_time(decoder, packet) if timed else None)
+                        if packet.is_keyframe:
+                            keys.append(packet.pts)
+            except av.error.FFmpegError:
+                pass  # the file is cut short here; what came before counts
+        return times, keys
 
     @property
     def seconds(self) -> float | None:
@@ -83,13 +103,8 @@ class VideoFrames:
         self._shown = times if None not in times and all(a < b for a, b in pairwise(times)) else None
 
     def read(self, indices) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield ``(index, uint8 RGB H×W×3)``, upright as the container's rotation says, for rising ``indices``.
-
-        Raises:
-            Miscounted: see the class.
-        """
-        chosen = self._in_turn(indices) if self.times is None else self._by_time(indices)
-        for index, frame in chosen:
+        """Yield ``(index, uint8 RGB H×W×3)``, upright as the container's rotation says, for rising ``indices``."""
+        for index, frame in self._in_turn(indices) if self.times is None else self._by_time(indices):
             yield index, to_rgb(frame)
 
     def _in_turn(self, indices):
@@ -176,53 +191,11 @@ def _claimed_size(path):
         return context.width, context.height
 
 
-@dataclass
-class _Packets:
-    """What a container says of its video stream, and the packets of it that give a frame.
-
-    Attributes:
-        tick, rate, claimed: unit of its times (s), frames per second, and the container's length (s); None: unknown.
-        times, keys: of the packets (None: see :func:`packet_time`), and of key frames.
-    """
-
-    tick: Fraction
-    rate: Fraction | None
-    claimed: float | None
-    times: list[int | None] = field(default_factory=list)
-    keys: list[int] = field(default_factory=list)
-
-
-def _packets(path, max_seconds):
-    """Count the packets that give a frame, no further than it is clear that they last longer than ``max_seconds``."""
-    import av
-
-    with open_container(path) as container:
-        stream = container.streams.video[0]
-        claimed = container.duration / av.time_base if (container.duration or 0) > 0 else None
-        found = _Packets(stream.time_base, stream.average_rate or None, claimed)
-        length = None if max_seconds is None else LengthLimit(max_seconds, found.tick, claimed)
-        decoder = stream.codec_context.name
-        timed = container.format.name != "avi"  # which knows no order but that of decoding
-        try:
-            for packet in container.demux(video=0):
-                if length:
-                    length.add(packet)
-                if packet.size > 0 and not packet.is_discard:
-                    found.times.append(packet_time(decoder, packet) if timed else None)
-                    if packet.is_keyframe:
-                        found.keys.append(packet.pts)
-        except av.error.FFmpegError:
-            pass  # the file is cut short here; what came before counts
-    return found
-
-
 class LengthLimit:
-    """How long a video lasts, by what its container claims, then by its packets: :class:`UnreadableVideo` if too long.
+    """Raise :class:`UnreadableVideo` for a video longer than ``max_seconds``.
 
-    Args:
-        max_seconds: how long it may last.
-        tick: unit of the packets' times, in seconds.
-        claimed: seconds that the container says, or None.
+    Its length is what its container claims (s, or None), then the span of its packets' times (in units of ``tick``
+    seconds), and their number at ``MAX_RATE``.
     """
 
     def __init__(self, max_seconds, tick, claimed):
@@ -237,10 +210,8 @@ class LengthLimit:
         if time is not None:
             self.first, self.last = min(self.first, time), max(self.last, time)
             if self.last - self.first > self.span:
-                seconds = float((self.last - self.first) * self.tick)
-                raise UnreadableVideo(
-                    f"{seconds:.1f} s long or more by its packets, the limit is {self.max_seconds:g} s"
-                )
+                shown = f"{float((self.last - self.first) * self.tick):.1f} s long or more by its packets"
+                raise UnreadableVideo(f"{shown}, the limit is {self.max_seconds:g} s")
         if self.count > self.max_seconds * MAX_RATE:
             shown = f"{self.count:,} frames or more, of at most {MAX_RATE} a second"
             raise UnreadableVideo(f"{shown}: longer than the limit of {self.max_seconds:g} s")
