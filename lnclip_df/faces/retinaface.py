@@ -36,10 +36,8 @@ class RetinaFace(Detector):
         self.session = onnx_session(WEIGHTS, threads)
         self.long_side, self.batch = long_side, batch
         weights = sha256(WEIGHTS).hexdigest()[:12]
-        self.recipe = {"name": "retinaface", "weights": weights, "long_side": long_side} | {
-            "score": SCORE,
-            "overlap": OVERLAP,
-        }
+        thresholds = {"score": SCORE, "overlap": OVERLAP}
+        self.recipe = {"name": "retinaface", "weights": weights, "long_side": long_side, **thresholds}
 
     def __call__(self, images) -> list[Faces]:
         same_size = (group for _, group in groupby(images, key=np.shape))
