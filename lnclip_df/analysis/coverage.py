@@ -11,6 +11,7 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.plots import BLUE, ORANGE, new_panels
 from lnclip_df.core.tables import aligned_markdown, percent, read_csv, write_csv
 from lnclip_df.evaluation.estimates import Bootstrap, Estimate
+from lnclip_df.evaluation.reference import dataset_of
 from lnclip_df.evaluation.runs import Scores, read_run
 
 COLUMNS = ("dataset", "video", "label", "frames_asked", "frames_found")
@@ -115,7 +116,7 @@ def read_counts(path) -> dict[str, FaceCounts]:
                 f"{path}: line {number}: label {label}, {found} of {asked} frames; "
                 "expected the label 0 or 1, at least 1 frame asked for, and at most as many found"
             )
-        videos = tables.setdefault(row["dataset"], {})
+        videos = tables.setdefault(dataset_of(row["dataset"]), {})
         if row["video"] in videos:
             raise LNCLIPError(f"{path}: line {number}: the video {row['video']} has two rows; remove one")
         videos[row["video"]] = (label, asked, found)

@@ -104,12 +104,14 @@ def read_csv(path: str | Path, needed: Sequence[str]) -> list[dict[str, str]]:
         needed: columns that must be there.
 
     Raises:
-        LNCLIPError: the file is absent, is no CSV, has no rows, lacks a needed column, or has a row whose number of
-            cells is not the header's.
+        LNCLIPError: the file is absent, is no CSV, has no rows, lacks a needed column, has two columns of one name, or
+            has a row whose number of cells is not the header's.
     """
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, restkey="", strict=True))
+            reader = csv.DictReader(file, restkey="", strict=True)
+            refuse_repeated(path, "column", reader.fieldnames or ())
+            rows = list(reader)
     except OSError as error:
         raise LNCLIPError(f"cannot read {path}: {error.strerror or error}") from error
     except (csv.Error, UnicodeDecodeError) as error:
@@ -122,6 +124,19 @@ def read_csv(path: str | Path, needed: Sequence[str]) -> list[dict[str, str]]:
         if "" in row or None in row.values():
             raise LNCLIPError(f"{path}: line {number} has more or fewer cells than the header")
     return [{name: cell.strip() for name, cell in row.items()} for row in rows]
+
+
+def refuse_repeated(path: str | Path, what: str, names: Iterable[str]):
+    """Raise an error where a name stands twice: it is not known which of the two is meant.
+
+    Raises:
+        LNCLIPError: it names the first such name.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise LNCLIPError(f"{path}: the {what} {name} is there twice; remove or rename one")
+        seen.add(name)
 
 
 def _cells(rows: Rows) -> list[list[str]]:

@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import atomic_path
+from lnclip_df.core.tables import refuse_repeated
 
 SCHEMA = pa.schema(
     [
@@ -117,14 +119,28 @@ def read_csv(path) -> dict[str, dict]:
         raise LNCLIPError(f"cannot read {path}: {error.strerror or error}") from error
     except (pa.ArrowException, ValueError) as error:
         raise LNCLIPError(f"{path} is not a CSV of predictions: {one_line(error)}") from error
+    refuse_repeated(path, "column", arrow.column_names)
     missing = [name for name in CSV_NEEDED if name not in arrow.column_names]
     if missing:
         raise LNCLIPError(f"{path}: no column {', '.join(missing)}; needed are {', '.join(CSV_NEEDED)}")
     if not len(arrow):
         raise LNCLIPError(f"{path} holds no predictions")
+    _refuse_repeated_rows(path, arrow)
     whole = _coded(path, arrow.select([name for name in kinds if name in arrow.column_names]), "mend the file")
     dataset = whole.pop("dataset")
     return {name: _rows(whole, dataset.code == place) for place, name in enumerate(dataset.values)}
+
+
+def _refuse_repeated_rows(path, arrow):
+    """Refuse two rows of one frame, or of one video where no frames are named: two tests in one file."""
+    keys = [name for name in ("dataset", "video", "frame") if name in arrow.column_names]
+    counts = arrow.group_by(keys, use_threads=False).aggregate([([], "count_all")])
+    repeated = counts.filter(pc.greater(counts["count_all"], 1))
+    if len(repeated):
+        dataset, *names = (repeated[name][0].as_py() for name in keys)
+        what = f"frame {names[-1]} of video {names[0]}" if len(names) > 1 else f"video {names[0]}"
+        fix = "remove one" if len(names) > 1 else "remove one, or name the frames in a column frame"
+        raise LNCLIPError(f"{path}: the {what} of {dataset} has two rows; {fix}")
 
 
 def _read_parquet(path, needed):

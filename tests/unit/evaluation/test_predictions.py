@@ -148,3 +148,20 @@ def test_an_unfit_csv_is_one_line(tmp_path, text, message):
     assert "a.csv" in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(LNCLIPError, match=r"cannot read .*absent"):
         read_csv(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dataset,video,label,prob,prob\nD,v,0,0.1,0.9\n", "the column prob is there twice"),
+        ("dataset,video,label,prob\nD,v,0,0.1\nE,v,0,0.2\nD,v,0,0.3\n", "the video v of D has two rows"),
+        (
+            "dataset,video,label,prob,frame\nD,v,0,0.1,a\nD,v,0,0.1,b\nD,v,0,0.3,a\n",
+            "the frame a of video v of D has two",
+        ),
+    ],
+)
+def test_what_stands_twice_in_a_csv_is_refused_and_named(tmp_path, text, message):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(LNCLIPError, match=message):
+        read_csv(tmp_path / "a.csv")

@@ -69,8 +69,10 @@ def test_what_has_no_figure_is_refused_in_one_line(tmp_path, runs):
     write_dataset(tmp_path / "one", "KoDF", ["KoDF_real"])
     write_dataset(tmp_path / "mixed", "KoDF", ["KoDF_real", "KoDF_fake"])
     write_dataset(tmp_path / "mixed", "DFDC", ["DFDC_real", "DFDC_fake"], metadata=run_facts("b"))
-    (tmp_path / "two.csv").write_text("dataset,video,label,prob\nKoDF,v,0,0.1\nKoDF,w,1,0.2\nKoDF,v,1,0.3\n")
-    (tmp_path / "method.csv").write_text("dataset,video,label,prob,method\nD,v,0,0,\nD,w,1,0.2,x\nD,w,1,0.3,y\n")
+    (tmp_path / "two.csv").write_text("dataset,video,frame,label,prob\nKoDF,v,a,0,0\nKoDF,w,a,1,0.2\nKoDF,v,b,1,0.3\n")
+    (tmp_path / "method.csv").write_text(
+        "dataset,video,frame,label,prob,method\nD,v,a,0,0,\nD,w,a,1,0,x\nD,w,b,1,0,y\n"
+    )
     (tmp_path / "nan.csv").write_text("dataset,video,label,prob\nKoDF,v,0,0.1\nKoDF,w,1,nan\n")
     (tmp_path / "names.csv").write_text("dataset,video,label,prob\nKoDF,v,0,0.1\nCDFv2,w,1,0.1\nCeleb-DF-v2,w,1,0.1\n")
     (tmp_path / "other.csv").write_text("dataset,video,label,prob\nKoDF,KoDF/KoDF_real/000,1,0.1\nKoDF,w,0,0.2\n")
