@@ -8,7 +8,7 @@ import numpy as np
 
 from lnclip_df.analysis.report import select_datasets, study_folder, write_report
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import read_json, write_json
+from lnclip_df.core.files import write_json
 from lnclip_df.core.plots import BLUE, ORANGE, new_panels
 from lnclip_df.core.tables import aligned_markdown, percent
 from lnclip_df.evaluation import calibration as measures
@@ -71,17 +71,14 @@ def calibrate_run(
     return found
 
 
-def read_calibration(path, run: Run) -> dict:
+def read_calibration(path, run: Run) -> measures.Calibration:
     """Read a ``calibration.json`` for a run.
 
     Raises:
         LNCLIPError: it is absent, damaged, or of other weights than the run's predictions.
     """
-    found = read_json(path)
-    threshold = found.get("threshold", {}).get("score") if isinstance(found, dict) else None
-    if not isinstance(threshold, float | int) or not 0 <= threshold <= 1:
-        raise LNCLIPError(f"{path} has no threshold within 0..1; write it again with lnclip-df calibrate")
-    _check_weights(found.get("weights_sha256"), _digest_of(run), path, run.name)
+    found = measures.read_calibration(path)
+    _check_weights(found.weights_sha256, _digest_of(run), path, run.name)
     return found
 
 

@@ -173,8 +173,8 @@ def _threshold(run, read: Run, calibration, validation, fpr, threshold) -> tuple
         raise LNCLIPError(
             f"no threshold: {path} is absent; write it with lnclip-df calibrate, or give validation or threshold"
         )
-    found = read_calibration(path, read)["threshold"]
-    return found["score"], f"{percent(found.get('asked_fpr'))} % false positives on the validation set"
+    found = read_calibration(path, read)
+    return found.threshold, f"{percent(found.asked_fpr)} % false positives on the validation set"
 
 
 def _rows(found):

@@ -5,6 +5,7 @@ import io
 import json
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader
@@ -28,14 +29,10 @@ def escaped(value) -> Markup:
     return value if isinstance(value, Markup) else Markup(escape(printable(str(value))).translate(PLACEHOLDERS))
 
 
-def _load_macros():
-    environment = Environment(
-        loader=PackageLoader("lnclip_df.app"), autoescape=True, finalize=escaped, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("cards.html").module
-
-
-_MACROS = _load_macros()
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("lnclip_df.app"), autoescape=True, finalize=escaped, trim_blocks=True, lstrip_blocks=True
+)
+_MACROS: Any = _ENVIRONMENT.get_template("cards.html").module
 
 
 def result_card(
@@ -53,7 +50,10 @@ def result_card(
         png = io.BytesIO()
         draw_timeline(result).savefig(png, format="png", dpi=120)
         timeline = _data_uri("image/png", png.getvalue())
-    shown = [(person, [_pictures(frame, heat) for frame, heat in frames]) for person, frames in faces]
+    shown = [
+        (person, [(frame, _jpeg(frame.crop), _jpeg(overlay(frame.crop, heat))) for frame, heat in frames])
+        for person, frames in faces
+    ]
     data = json.dumps(as_json(result) | (facts or {}), indent=2, allow_nan=False).encode()
     download = {"name": f"{Path(result.path).stem}.json", "uri": _data_uri("application/json", data)}
     return str(_MACROS.result_card(result, shown, timeline, download))
@@ -62,15 +62,6 @@ def result_card(
 def message_card(message: str) -> str:
     """The card with the reason why nothing was scored, in one line."""
     return str(_MACROS.message_card(message))
-
-
-def small_print(lines: list[str]) -> str:
-    """Lines of text in small print."""
-    return str(_MACROS.small_print(lines))
-
-
-def _pictures(frame, heat):
-    return frame, _jpeg(frame.crop), _jpeg(overlay(frame.crop, heat))
 
 
 def _jpeg(image):

@@ -18,10 +18,7 @@ HEADERS = (
 class SecurityMiddleware:
     """Refuses requests that are too large, and adds security headers to every response.
 
-    Args:
-        app: the ASGI application of the page.
-        uploads: the folder of uploads.
-        max_bytes: of all files of one upload.
+    An upload may have ``max_bytes``, all its files together.
     """
 
     def __init__(self, app, uploads: Uploads, max_bytes: int):

@@ -1,6 +1,5 @@
 """The page: a box for files, a button, and the results."""
 
-import json
 import logging
 import threading
 from collections.abc import Callable
@@ -9,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from pydantic import TypeAdapter, ValidationError
 
 from lnclip_df import __version__
-from lnclip_df.app.cards import message_card, result_card, small_print
+from lnclip_df.app.cards import message_card, result_card
 from lnclip_df.app.uploads import Uploads
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.media.discover import SUFFIXES
@@ -36,14 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 def build(scorer: Scorer, uploads: Uploads, *, max_bytes: int, max_seconds: float) -> gr.Blocks:
-    """Build the page.
-
-    Args:
-        scorer: see :func:`lnclip_df.load`.
-        uploads: the folder of uploads.
-        max_bytes: of one upload.
-        max_seconds: of a video.
-    """
+    """Build the page; an upload may have ``max_bytes``, and a video ``max_seconds``."""
     handlers = PageHandlers(scorer, uploads, max_seconds)
 
     def files_changed(paths, request: gr.Request):
@@ -77,7 +70,7 @@ def build(scorer: Scorer, uploads: Uploads, *, max_bytes: int, max_seconds: floa
                 box = gr.File(label="Video or images", file_count="multiple", file_types=list(SUFFIXES), height=190)
                 all_faces = gr.Checkbox(label="Everybody in the picture, not only the largest face")
                 check = gr.Button("Check", variant="primary")
-                gr.HTML(small_print(notes), elem_classes="lncl")
+                gr.HTML("".join(f'<p class="soft">{note}</p>' for note in notes), elem_classes="lncl")
             with gr.Column(scale=5, min_width=320):
                 out = gr.HTML(EMPTY, elem_id="answer", elem_classes="lncl", min_height=150)
         paths, ticket = gr.Textbox("[]", visible=False), gr.Textbox(visible=False)
@@ -90,13 +83,7 @@ def build(scorer: Scorer, uploads: Uploads, *, max_bytes: int, max_seconds: floa
 
 
 class PageHandlers:
-    """Scores the files of one ticket at a time, and deletes them.
-
-    Args:
-        scorer: see :func:`lnclip_df.load`.
-        uploads: which gave out the tickets.
-        max_seconds: of a video.
-    """
+    """Scores the files of one ticket of ``uploads`` at a time, and deletes them."""
 
     def __init__(self, scorer: Scorer, uploads: Uploads, max_seconds: float):
         self.scorer, self.uploads, self.max_seconds = scorer, uploads, max_seconds
@@ -105,10 +92,8 @@ class PageHandlers:
     def score(self, ticket: str, all_faces: bool, progress: Callable[[float, str], None]) -> str:
         """The results of a ticket's files as HTML, or the reason why there are none; then the files are deleted.
 
-        Args:
-            ticket: see :meth:`lnclip_df.app.uploads.Uploads.new_ticket`.
-            all_faces: score all people, not only the largest face.
-            progress: called with the share of the work that is done, and the current step.
+        With ``all_faces`` all people are scored, not only the largest face. ``progress`` is called with the share of
+        the work that is done, and the current step.
         """
         try:
             with self._lock:
@@ -157,9 +142,6 @@ class PageHandlers:
 def _parse_paths(text):
     """The paths that the page sends, as JSON."""
     try:
-        paths = json.loads(text)
-    except ValueError:
-        paths = None
-    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-        raise LNCLIPError("the page sent no list of files")
-    return [Path(path) for path in paths]
+        return TypeAdapter(list[Path]).validate_json(text)
+    except ValidationError as error:
+        raise LNCLIPError("the page sent no list of files") from error

@@ -26,11 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind an address, before anything slow is done.
-
-    Args:
-        host: name or IP address of this machine.
-        port: 0 for any free port.
+    """Bind an address, before anything slow is done; port 0 takes any free one.
 
     Raises:
         LNCLIPError: Gradio is missing, or the address cannot be bound.
@@ -76,14 +72,7 @@ def serve(scorer: Scorer, where: socket.socket, *, max_mb: float = 200, max_seco
 
 
 def make_app(scorer: Scorer, uploads: Uploads, *, max_bytes: int, max_seconds: float) -> SecurityMiddleware:
-    """The page as an ASGI application.
-
-    Args:
-        scorer: see :func:`lnclip_df.load`.
-        uploads: the folder of uploads; Gradio is given it by its environment variable.
-        max_bytes: of one upload.
-        max_seconds: of a video.
-    """
+    """The page as an ASGI application; sets the environment variable that tells Gradio the folder of uploads."""
     os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder)
     import gradio
     from fastapi import FastAPI

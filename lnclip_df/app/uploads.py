@@ -82,13 +82,15 @@ class Uploads:
 
     def has_room(self, size: int) -> bool:
         """Whether the folder has room for ``size`` more bytes."""
-        return sum(_size(path) for path in self.folder.rglob("*")) + size <= self.max_bytes
+        for path in self.folder.rglob("*"):
+            with suppress(OSError):
+                size += path.stat().st_size if path.is_file() else 0
+        return size <= self.max_bytes
 
     def sweep(self, now: float | None = None):
         """Delete the rest of interrupted uploads, files whose lease is too old, and empty folders.
 
-        Args:
-            now: in seconds since the epoch.
+        The time ``now`` is in seconds since the epoch.
         """
         now = time.time() if now is None else now
         self._release_where(lambda lease: now - lease.since > MAX_AGE)
@@ -151,10 +153,3 @@ def _state(path):
     except OSError:
         return (0, 0)
     return (found.st_mtime_ns, found.st_ino)
-
-
-def _size(path):
-    try:
-        return path.stat().st_size if path.is_file() else 0
-    except OSError:
-        return 0

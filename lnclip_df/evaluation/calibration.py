@@ -5,11 +5,41 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import read_json
 from lnclip_df.evaluation.probabilities import check_scores, logit
 
 FILE = "calibration.json"  # written beside the weights by lnclip-df calibrate
 BINS = 15
 RANGE = (0.01, 100.0)  # of a temperature
+
+
+class Calibration(NamedTuple):
+    """The content of ``calibration.json`` that is used later; ``asked_fpr`` and the hash may be unknown."""
+
+    temperature: float
+    threshold: float
+    asked_fpr: float | None
+    weights_sha256: str | None
+
+
+def read_calibration(path) -> Calibration:
+    """Read the file that ``lnclip-df calibrate`` wrote.
+
+    Raises:
+        LNCLIPError: it is missing or damaged.
+    """
+    found = read_json(path)
+    try:
+        temperature, threshold = found["temperature"], found["threshold"]
+        if not (0 < temperature < math.inf and 0 <= threshold["score"] <= 1):
+            raise ValueError
+        return Calibration(temperature, threshold["score"], threshold.get("asked_fpr"), found.get("weights_sha256"))
+    except (TypeError, KeyError, ValueError) as error:
+        raise LNCLIPError(
+            f"{path} is damaged: it needs a temperature above 0 and a threshold within 0..1; "
+            "write it again with lnclip-df calibrate"
+        ) from error
 
 
 class Reliability(NamedTuple):

@@ -33,8 +33,7 @@ def annotate(result: Result, folder, *, name: str, on_progress: Callable[[int, i
     Args:
         result: nothing is written if it has no score, or if its file can no longer be read.
         folder: the output folder.
-        name: relative, unique among results, with ``/`` between folders; see
-            :class:`lnclip_df.scoring.inputs.InputFile`.
+        name: see :class:`lnclip_df.scoring.inputs.InputFile`.
         on_progress: called with the number of frames done and the number of all frames.
 
     Returns:
@@ -68,9 +67,9 @@ def _write(result, frames, folder, name, on_progress):
     new_figure(1, 1)  # if matplotlib is missing, fail before the slow part
     timeline = target(".timeline.png")
     if isinstance(frames, ImageFrames):
-        images = target(".annotated")
+        copies = target(".annotated")
         written = read_twice(
-            frames, lambda: _copy_images(result, frames, lambda index: images / face_name(index), on_progress)
+            frames, lambda: _copy_images(result, frames, lambda index: copies / face_name(index), on_progress)
         )
     else:
         written = [target(".annotated.mp4")]

@@ -79,13 +79,12 @@ def marks_at(result: Result, trails: list[Trail], time: float) -> list[Mark]:
 
 
 def draw(image: np.ndarray, marks: list[Mark], headline: str, colour: tuple[int, int, int]):
-    """Draw labelled boxes and a headline into a frame, in proportion to the frame's shorter side.
+    """Draw labelled boxes and a headline at the top left into a frame, in proportion to its shorter side.
 
     Args:
         image: uint8 RGB H×W×3, changed in place.
         marks: see :func:`marks_at`.
-        headline: text at the top left.
-        colour: background of the headline.
+        headline, colour: its text and background.
     """
     height, width = image.shape[:2]
     side = min(height, width)

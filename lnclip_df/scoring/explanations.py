@@ -25,8 +25,7 @@ def explain(scorer: Scorer, result: Result, folder, *, name: str, bank=None) -> 
     Args:
         scorer: the one that scored them.
         result: scored with ``keep_crops``.
-        folder: the output folder.
-        name: relative, see :class:`lnclip_df.scoring.inputs.InputFile`.
+        folder, name: as for :func:`lnclip_df.scoring.annotate.annotate`.
         bank: see :func:`lnclip_df.scoring.feature_bank.read_bank`.
 
     Returns:
@@ -41,8 +40,7 @@ def explain(scorer: Scorer, result: Result, folder, *, name: str, bank=None) -> 
         return []
     rows = [most_suspicious(person.frames) for person in persons]
     path = inside(folder, f"{name}.explained.png")
-    heats = [[heat_of(scorer, frame) for frame in frames] for frames in rows]
-    _draw(path, result, persons, rows, heats)
+    _draw(scorer, path, result, persons, rows)
     shown = [(person, frame) for person, frames in zip(persons, rows, strict=True) for frame in frames]
     found = [{"person": person.number, "index": frame.index, "prob": frame.prob, "file": str(path)}
              for person, frame in shown]  # fmt: skip
@@ -63,18 +61,18 @@ def heat_of(scorer: Scorer, frame) -> np.ndarray:
     return rollout(scorer.detector, scorer.tensor([frame.crop]).to(scorer.device))[0][0]
 
 
-def _draw(path, result, persons, rows, heats):
+def _draw(scorer, path, result, persons, rows):
     figure = new_figure(1.9 * MAX_FACES, 4.4 * len(rows) + 0.4)
     figure.suptitle(printable(Path(result.path).name), fontsize=10)
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
-    for part, person, frames, maps in zip(parts, persons, rows, heats, strict=True):
+    for part, person, frames in zip(parts, persons, rows, strict=True):
         part.suptitle(f"person {person.number}: {person.score:.3f}", fontsize=9)
         axes = part.subplots(2, MAX_FACES, squeeze=False)
         for ax in axes.flat:
             ax.set_axis_off()
-        for (above, below), frame, heat in zip(axes.T[: len(frames)], frames, maps, strict=True):
+        for (above, below), frame in zip(axes.T[: len(frames)], frames, strict=True):
             when = f"frame {frame.index}" if frame.seconds is None else f"{frame.seconds:.2f} s"
             above.imshow(frame.crop)
             above.set_title(f"{when}, fake {frame.prob:.3f}", fontsize=8)
-            below.imshow(overlay(frame.crop, heat))
+            below.imshow(overlay(frame.crop, heat_of(scorer, frame)))
     save_figure(figure, path, dpi=100)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lnclip_df import __version__
 from lnclip_df.core.errors import LNCLIPError, one_line
 
 FORMAT = "feature bank"
@@ -45,7 +46,6 @@ def make_bank(scorer, out, *, datasets=(), split: str = "train", frames: int = 8
         datasets: names; by default ``train_dataset`` of the configuration.
         split: ``train``, ``val`` or ``test``.
         frames: number per video, evenly spaced; all where a video has fewer.
-        progress: show a progress bar.
 
     Raises:
         LNCLIPError: names, split or frames are invalid, a frame cannot be read, or the file cannot be written.
@@ -60,23 +60,27 @@ def make_bank(scorer, out, *, datasets=(), split: str = "train", frames: int = 8
         raise LNCLIPError(f"frames: {frames} received; accepted is an integer, 1 or more")
     videos = read_videos(scorer.config, names, split)
     table = _scored(scorer, FrameDataset(scorer.config, videos, frames_per_video=frames), names, progress)
-    bank = FeatureBank(
-        features=table["features"],
-        video=np.asarray(table["video"], np.int32),
-        frames=table["frame"],
-        videos=[_row(video) for video in videos],
-        facts=_facts(scorer, names, split, frames),
-    )
+    rows = [
+        {"dataset": v.dataset, "video": v.key, "method": v.method or v.label_name, "label": v.label} for v in videos
+    ]
+    facts = {
+        "lnclip_df": __version__,
+        "format": FORMAT,
+        "weights_sha256": scorer.weights.sha256,
+        "datasets": names,
+        "split": split,
+        "frames": frames,
+        "compression": scorer.config.compression,
+        "resize": scorer.config.lnclip.resize,
+        "precision": scorer.config.lnclip.precision,
+    }
+    bank = FeatureBank(table["features"], np.asarray(table["video"], np.int32), table["frame"], rows, facts)
     _write(bank, out)
     return bank
 
 
 def read_bank(path, weights_sha256: str) -> FeatureBank:
-    """Read a feature bank.
-
-    Args:
-        path: the file.
-        weights_sha256: of the weights in use; the bank must be made with the same.
+    """Read a feature bank that was made with the weights in use.
 
     Raises:
         LNCLIPError: the file is missing, damaged, not a feature bank, or made with other weights.
@@ -109,7 +113,6 @@ def nearest(bank: FeatureBank, features: np.ndarray, k: int = 5) -> list[list[di
     """The frames of a bank whose features are at the smallest angles, at most one per video.
 
     Args:
-        bank: see ``read_bank``.
         features: B×D, finite, of any length.
         k: number of frames per feature; fewer where the bank has fewer videos.
 
@@ -165,8 +168,7 @@ def _scored(scorer, frames, names, progress):
     from lnclip_df.evaluation.predict import make_loader, score
 
     order = EpochSampler(len(frames), seed=0, shuffle=False)
-    sizes = {"batch_size": scorer.config.test_batchSize, "workers": scorer.config.workers}
-    loader = make_loader(frames, order, **sizes)
+    loader = make_loader(frames, order, batch_size=scorer.config.test_batchSize, workers=scorer.config.workers)
     table = score(scorer.detector, loader, device=scorer.device, title="bank", progress=progress, features=True)
     skipped = table["skipped"]
     if not table["frame"]:
@@ -176,28 +178,6 @@ def _scored(scorer, frames, names, progress):
             "frames that cannot be read and are not in the bank: %d, the first is %s", len(skipped), skipped[0]
         )
     return table
-
-
-def _row(video):
-    method = video.method or video.label_name
-    return {"dataset": video.dataset, "video": video.key, "method": method, "label": video.label}
-
-
-def _facts(scorer, names, split, frames):
-    import lnclip_df
-
-    lnclip = scorer.config.lnclip
-    return {
-        "lnclip_df": lnclip_df.__version__,
-        "format": FORMAT,
-        "weights_sha256": scorer.weights.sha256,
-        "datasets": names,
-        "split": split,
-        "frames": frames,
-        "compression": scorer.config.compression,
-        "resize": lnclip.resize,
-        "precision": lnclip.precision,
-    }
 
 
 def _write(bank, out):

@@ -42,15 +42,7 @@ class FoundFaces(NamedTuple):
 
 
 def find_faces(file: InputFile, detector: Detector, recipe: Recipe, options: ScoreOptions, threads: int) -> FoundFaces:
-    """Find the faces of a file that ``options`` choose.
-
-    Args:
-        file: a video, an image or a folder of images.
-        detector: see :func:`lnclip_df.faces.detectors.make_detector`.
-        recipe: of the crops.
-        options: how faces are found, and whose count.
-        threads: of the decoder.
-    """
+    """Find the faces of a file that ``options`` choose; the decoder has ``threads``."""
 
     def choose(batch):
         return all_persons(batch) if options.all_faces else [choose_face(batch, options.face)]

@@ -108,12 +108,8 @@ def _relevance(detector, image):
 
 @torch.no_grad()
 def _cls_row(weights, gradients):
-    """The CLS row of (1 + Ā_L) … (1 + Ā_1), without CLS: one row times one matrix per block, from last to first.
-
-    The last block's attention has one row only, that of CLS.
-    """
-    tokens = weights[0].shape[-1]
-    row = torch.eye(1, tokens, dtype=weights[0].dtype, device=weights[0].device)
+    """The CLS row of (1 + Ā_L) … (1 + Ā_1), without CLS: one row times one matrix per block, from last to first."""
+    row = torch.eye(1, weights[0].shape[-1]).to(weights[0])
     for attention, gradient in zip(reversed(weights), reversed(gradients), strict=True):
         relevance = (gradient * attention).clamp(min=0).mean(dim=1)[0]
         row = row + row[:, : len(relevance)] @ relevance

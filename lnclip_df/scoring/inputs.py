@@ -2,7 +2,7 @@
 
 import glob
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from lnclip_df.core.errors import LNCLIPError
@@ -68,5 +68,4 @@ def _with_unique_names(inputs):
 
 
 def _parents(name):
-    parts = name.casefold().split("/")[:-1]
-    return {"/".join(parts[:end]) for end in range(1, len(parts) + 1)}
+    return {str(parent) for parent in PurePosixPath(name.casefold()).parents}

@@ -11,8 +11,6 @@ COLUMNS = (
     "path", "outcome", "decision", "score", "calibrated", "threshold", "used", "frames", "found", "faces", "persons",
     "seconds", "recipe", "reason",
 )  # fmt: skip
-
-
 FIELDS = (
     "path", "outcome", "reason", "decision", "score", "calibrated", "threshold", "frames", "found", "faces", "decoded",
     "seconds", "recipe", "size",
@@ -38,10 +36,8 @@ def as_text(rows: list[dict], format: str) -> str:
     """Results, as :func:`as_json` returns them, in one of ``FORMATS``."""
     if format == "jsonl":
         return "".join(json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n" for row in rows)
-    return _csv(rows) if format == "csv" else _table(rows)
-
-
-def _csv(rows):
+    if format == "table":
+        return _table(rows)
     shown = [row | {"used": _used(row), "persons": len(row["persons"]), "path": printable(row["path"])} for row in rows]
     return csv_text([COLUMNS, *([row[column] for column in COLUMNS] for row in shown)], digits=None)
 

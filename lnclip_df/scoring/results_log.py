@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
@@ -14,45 +15,29 @@ class ResultsLog:
     """Results of a run, written to one file at the end; until then to a hidden file beside it, one line per row.
 
     A run that was interrupted finds its finished rows there. A row is reused if its input is unchanged (path, size,
-    modification time) and was scored in the same way.
-
-    Args:
-        path: the final file.
-        provenance: what a row depends on, JSON values. Rows of another provenance are not reused.
+    modification time), and also ``provenance``: what a row depends on, JSON values.
     """
 
     def __init__(self, path, provenance: dict):
         self.path = Path(path)
         self.pending = self.path.with_name(f".{self.path.name[:60]}.part")
         self.provenance = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()
-        self.rows = self._read()
-
-    def _read(self):
-        """``{identity of an input: its row}``."""
-        try:
+        self.rows: dict[tuple, dict] = {}  # by the identity of the input
+        lines = []
+        with suppress(OSError, ValueError):
             lines = self.pending.read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError):
-            return {}
-        rows = {}
         for line in lines:
-            try:
+            with suppress(ValueError, TypeError, KeyError):  # a line that was cut short
                 entry = json.loads(line)
                 if entry["provenance"] == self.provenance:
-                    rows[tuple(entry["input"])] = entry["row"]
-            except (ValueError, TypeError, KeyError):  # a line that was cut short
-                continue
-        return rows
+                    self.rows[tuple(entry["input"])] = entry["row"]
 
     def row(self, path) -> dict | None:
         """The finished row of an input, or None."""
         return self.rows.get(_identity(path))
 
     def add(self, path, row: dict):
-        """Append a row to the hidden file.
-
-        Raises:
-            LNCLIPError: the file cannot be written.
-        """
+        """Append a row to the hidden file."""
         identity = _identity(path)
         self.rows[identity] = row
         line = json.dumps({"provenance": self.provenance, "input": identity, "row": row}, allow_nan=False) + "\n"

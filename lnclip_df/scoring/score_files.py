@@ -26,13 +26,11 @@ def score_files(
     Args:
         load: returns the scorer. It is called after all other arguments were checked, because loading is slow.
         paths: see :func:`lnclip_df.scoring.inputs.find_inputs`.
-        options: see :class:`ScoreOptions`.
         out: file for the rows. An interrupted run with the same ``out`` resumes.
         format: of the text and of ``out``: ``table``, ``csv`` or ``jsonl``.
-        annotate_to: folder for a copy of each file with boxes and scores, and its timeline.
-        explain_to: folder for a picture of the most suspicious faces with their heat maps.
+        annotate_to: folder for annotated copies, see :func:`~lnclip_df.scoring.annotate.annotate`.
+        explain_to: folder for pictures, see :func:`~lnclip_df.scoring.explanations.explain`.
         bank: file of a feature bank, whose nearest training examples are named; needs ``explain_to``.
-        progress: show a progress bar.
 
     Returns:
         The rows in order, as :func:`lnclip_df.scoring.output.as_json` makes them, with the hash of the weights and the
@@ -79,12 +77,10 @@ def score_files(
 
 def _provenance(scorer, options, annotate_to, explain_to, bank):
     """What a row depends on."""
-    chosen = asdict(options)
-    del chosen["batch_size"]
     folders = {"annotated": annotate_to, "explained": explain_to}
     return {
         **scorer.config.predicting(),
-        **chosen,
+        **{name: value for name, value in asdict(options).items() if name != "batch_size"},
         **{name: None if folder is None else str(Path(folder).resolve()) for name, folder in folders.items()},
         "bank": None if bank is None else sha256(bank),
         "weights": scorer.weights.sha256,

@@ -4,8 +4,9 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,11 +14,9 @@ import torch
 from lnclip_df.config.schema import Config
 from lnclip_df.core.devices import choose_device, cpu_is_faster_in_bf16, usable_cores
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import read_json
 from lnclip_df.core.iteration import batched, prefetch
+from lnclip_df.evaluation import calibration
 from lnclip_df.evaluation.aggregation import mean
-from lnclip_df.evaluation.calibration import FILE as CALIBRATION
-from lnclip_df.evaluation.calibration import scaled
 from lnclip_df.faces.detectors import shared_detector
 from lnclip_df.models.input import model_input
 from lnclip_df.scoring.find_faces import FoundFaces, cut_largest_faces, find_faces, read_aligned_faces, read_image
@@ -33,16 +32,11 @@ MINOR = 0.25  # a person in less than this share of the most frequent person's f
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class _Pending:
+class _Pending(NamedTuple):
     """A file whose faces were found, and the scores of those that were scored."""
 
     found: FoundFaces
-    frames: list[FrameScore] = field(default_factory=list)
-
-    @property
-    def finished(self):
-        return len(self.frames) == len(self.found.faces)
+    frames: list[FrameScore]
 
 
 class Scorer:
@@ -51,8 +45,6 @@ class Scorer:
     Attributes:
         detector: the ``LNCLIPDetector``, on ``device``, in evaluation mode.
         config: its configuration; ``lnclip.precision`` is the precision that is computed in.
-        device: torch device.
-        weights: the file of the weights.
         threshold: a video is fake if its score is above it.
         temperature: of the calibration beside the weights; None without one.
     """
@@ -70,8 +62,7 @@ class Scorer:
 
         Args:
             images: paths, or uint8 RGB arrays H×W×3.
-            options: with ``aligned`` the images are aligned faces already.
-            **fields: fields of ``options``, which replace those given there.
+            options, **fields: as for :meth:`results`.
 
         Returns:
             float64 N, 0..1; NaN where an image shows no face.
@@ -116,14 +107,12 @@ class Scorer:
 
         Args:
             paths: files, folders or patterns, see :func:`lnclip_df.scoring.inputs.find_inputs`.
-            options: see :class:`~lnclip_df.scoring.options.ScoreOptions`.
             keep_crops: keep crops and features in the results.
             on_progress: called with the numbers of faces scored and faces found in all files so far.
             **fields: fields of ``options``, which replace those given there.
 
         Returns:
-            An iterator over one result per file. A file that cannot be read, or shows no face, has no score and a
-            reason.
+            One result per file. A file that cannot be read, or shows no face, has no score and a reason.
 
         Raises:
             LNCLIPError: a path does not exist, or an option is invalid.
@@ -137,19 +126,22 @@ class Scorer:
 
         def score(batch):
             nonlocal scored
-            self._score(batch, keep_crops)
+            probs, features = self.probabilities([face.crop for _, face in batch])
+            for (file, face), prob, feature in zip(batch, probs, features, strict=True):
+                kept = (face.crop, feature) if keep_crops else (None, None)
+                file.frames.append(FrameScore(face.index, face.seconds, face.box, float(prob), *kept))
             scored += len(batch)
             on_progress(scored, total)
 
         for found in files:
-            file = _Pending(found)
+            file = _Pending(found, [])
             pending.append(file)
             queue += [(file, face) for face in found.faces]
             total += len(found.faces)
             while len(queue) >= batch_size:
                 score(queue[:batch_size])
                 del queue[:batch_size]
-            while pending and pending[0].finished:
+            while pending and len(pending[0].frames) == len(pending[0].found.faces):
                 yield self._result(pending.popleft())
         if queue:
             score(queue)
@@ -169,30 +161,18 @@ class Scorer:
             )  # fmt: skip
         return lambda file: find_faces(file, detector, recipe, options, threads)
 
-    def _score(self, batch, keep_crops):
-        """Score a batch of (pending file, face)."""
-        probs, features = self.probabilities([face.crop for _, face in batch])
-        for (file, face), prob, feature in zip(batch, probs, features, strict=True):
-            kept = (face.crop, feature) if keep_crops else (None, None)
-            file.frames.append(FrameScore(face.index, face.seconds, face.box, float(prob), *kept))
-
     def _result(self, file):
         by_person: dict[int, list[FrameScore]] = {}
         for face, frame in zip(file.found.faces, file.frames, strict=True):
             by_person.setdefault(face.person, []).append(frame)
-        persons = _most_suspicious_first([Person(number + 1, frames) for number, frames in by_person.items()])
-        score, calibrated = None, None
-        if persons:
-            score = persons[0].score
-            if self.temperature is not None:
-                calibrated = mean(scaled([frame.prob for frame in persons[0].frames], self.temperature))
+        most = max(map(len, by_person.values()), default=0)
+        persons = [Person(number + 1, frames) for number, frames in by_person.items()]
+        persons.sort(key=lambda person: (len(person.frames) < MINOR * most, -person.score, person.number))
+        score = persons[0].score if persons else None
+        calibrated = None
+        if persons and self.temperature is not None:
+            calibrated = mean(calibration.scaled([frame.prob for frame in persons[0].frames], self.temperature))
         return replace(file.found.result, score=score, calibrated=calibrated, threshold=self.threshold, persons=persons)
-
-
-def _most_suspicious_first(persons):
-    """Sorted by score, the highest first; persons in few frames come after the others."""
-    most = max((len(person.frames) for person in persons), default=0)
-    return sorted(persons, key=lambda person: (len(person.frames) < MINOR * most, -person.score, person.number))
 
 
 def load(
@@ -207,7 +187,7 @@ def load(
         config: see ``lnclip_df.weights.Checkpoint.config_for``. The authors' models get CLIP's own resize
             (``lnclip.resize: clip``), which they were trained with, unless ``config`` or ``overrides`` set another.
         overrides: ``key=value`` strings, see ``lnclip_df.load_config``.
-        device: torch's name of a device; by default the GPU, or the CPU where there is none.
+        device: torch's name of a device; by default the GPU where there is one.
         precision: ``fp32``, ``bf16``, or ``auto``: as trained on a GPU, and on a CPU bf16 where it is faster.
         threshold: a video is fake if its score is above it. The default is that of ``calibration.json`` beside the
             weights, without one 0.5.
@@ -221,14 +201,14 @@ def load(
     settings = checkpoint.config_for(config, overrides)
     settings = settings.replace({"lnclip.precision": _precision(precision, chosen, settings.lnclip.precision)})
     detector = build_detector(settings, checkpoint)
-    unset = config is None and not checkpoint.has_config and not _set(overrides, "lnclip.resize")
-    if checkpoint.format.resize and unset:
+    overridden = any(override.partition("=")[0].strip() == "lnclip.resize" for override in overrides)
+    if checkpoint.format.resize and config is None and not checkpoint.has_config and not overridden:
         settings = settings.replace({"lnclip.resize": checkpoint.format.resize})
-    calibration = _calibration(checkpoint.path.parent / CALIBRATION, checkpoint.sha256)
+    temperature, calibrated = _calibration(checkpoint)
     logger.info("computing on %s in %s", chosen, settings.lnclip.precision)
     return Scorer(
-        detector.to(chosen), settings, device=chosen, weights=checkpoint, temperature=calibration.get("temperature"),
-        threshold=calibration.get("threshold", 0.5) if threshold is None else threshold,
+        detector.to(chosen), settings, device=chosen, weights=checkpoint, temperature=temperature,
+        threshold=calibrated if threshold is None else threshold,
     )  # fmt: skip
 
 
@@ -241,9 +221,6 @@ def predict(path, weights=None, options: ScoreOptions | None = None, **fields) -
         path: a video, an image, or a folder of frames.
         weights: see :func:`load`.
         options, **fields: see :meth:`Scorer.results`.
-
-    Returns:
-        Probability, 0..1.
 
     Raises:
         LNCLIPError: there is no face, the file cannot be read, or it is a folder of several videos.
@@ -274,21 +251,12 @@ def _precision(requested, device, trained):
     return trained
 
 
-def _set(overrides, key):
-    return any(override.partition("=")[0].strip() == key for override in overrides)
-
-
-def _calibration(path, weights_sha256):
-    """Temperature and threshold that ``lnclip-df calibrate`` wrote for these weights; empty without any."""
-    if not path.is_file():
-        return {}
-    found = read_json(path)
-    try:
-        temperature, threshold = float(found["temperature"]), float(found["threshold"]["score"])
-        calibrated_sha256 = found["weights_sha256"]
-    except (TypeError, KeyError, ValueError) as error:
-        raise LNCLIPError(f"{path} is damaged; write it again with lnclip-df calibrate") from error
-    if calibrated_sha256 != weights_sha256:
+def _calibration(checkpoint):
+    """Temperature and threshold that ``lnclip-df calibrate`` wrote for these weights; None and 0.5 without any."""
+    path = checkpoint.path.parent / calibration.FILE
+    if path.is_file():
+        found = calibration.read_calibration(path)
+        if found.weights_sha256 == checkpoint.sha256:
+            return found.temperature, found.threshold
         logger.warning("%s belongs to other weights and is not used; run lnclip-df calibrate again", path)
-        return {}
-    return {"temperature": temperature, "threshold": threshold}
+    return None, 0.5

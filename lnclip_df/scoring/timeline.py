@@ -7,14 +7,7 @@ from lnclip_df.core.plots import new_figure
 from lnclip_df.scoring.draw import FAKE, REAL, colour_of, max_gap
 from lnclip_df.scoring.results import Result
 
-COLOURS = (
-    "#222222",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-    "#7f3c8d",
-)  # of persons, unlike those of fake and real
+COLOURS = ("#222222", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d")  # of persons, unlike fake's and real's
 MAX_NAME = 60  # characters of a file name
 
 
@@ -42,7 +35,11 @@ def draw_timeline(result: Result):
     end = max(last, (result.seconds or 0) if result.timed else result.decoded - 1) or 1
     axes.set_xlim(-0.02 * end, 1.02 * end)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(_title(result), fontsize="medium", loc="left", parse_math=False)
+    name = printable(Path(result.path).name)
+    if len(name) > MAX_NAME:
+        name = f"{name[: MAX_NAME // 2]}…{name[-MAX_NAME // 2 :]}"
+    title = f"{name}: {result.decision}, {result.score:.2f}"
+    axes.set_title(title, fontsize="medium", loc="left", parse_math=False)
     figure.legend(loc="outside right upper", fontsize="small", frameon=False)
     return figure
 
@@ -66,13 +63,6 @@ def _runs(frames, gap):
         if end == len(frames) or frames[end].index - frames[end - 1].index > gap:
             yield slice(start, end)
             start = end
-
-
-def _title(result):
-    name = printable(Path(result.path).name)
-    if len(name) > MAX_NAME:
-        name = f"{name[: MAX_NAME // 2]}…{name[-MAX_NAME // 2 :]}"
-    return f"{name}: {result.decision}, {result.score:.2f}"
 
 
 def _hex(colour):

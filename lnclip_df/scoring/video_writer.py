@@ -17,10 +17,7 @@ LIMITED = 1  # FFmpeg's number of the range 16..235
 class VideoWriter:
     """An mp4 with H.264 in the size of the first frame (odd sides become one pixel longer) and copied sound.
 
-    Args:
-        path: the file.
-        frames: those of the source, see :func:`lnclip_df.media.frames.open_frames`.
-        sound: of the source.
+    ``frames`` are those of the source, see :func:`lnclip_df.media.frames.open_frames`.
 
     Raises:
         LNCLIPError: this PyAV has no H.264 encoder.
@@ -82,10 +79,6 @@ class VideoWriter:
 
 class SourceSound:
     """The packets of a container's first sound stream, with times counted from the first frame.
-
-    Args:
-        source: an open PyAV container.
-        start: time of the first frame in seconds.
 
     Attributes:
         problem: why the copy has no sound; empty where it has, or where the source has none either.
