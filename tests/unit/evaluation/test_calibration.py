@@ -8,6 +8,7 @@ from references import drawn
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss
 
+from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.evaluation import calibration
 
 
@@ -103,3 +104,29 @@ def test_the_threshold_is_the_lowest_that_keeps_the_rate(fpr, ties):
 def test_invalid_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_calibration_is_read(tmp_path):
+    path = tmp_path / calibration.FILE
+    path.write_text('{"temperature": 2.5, "threshold": {"score": 0.25, "asked_fpr": 0.05}, "weights_sha256": "ab"}')
+    assert calibration.read_calibration(path) == (2.5, 0.25, 0.05, "ab")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{}",
+        '{"temperature": 1.0}',
+        '{"temperature": 0, "threshold": {"score": 0.5}}',
+        '{"temperature": NaN, "threshold": {"score": 0.5}}',
+        '{"temperature": "2", "threshold": {"score": 0.5}}',
+        '{"temperature": 2, "threshold": 0.5}',
+        '{"temperature": 2, "threshold": {"score": 1.5}}',
+    ],
+)
+def test_a_damaged_calibration_is_refused(tmp_path, text):
+    path = tmp_path / calibration.FILE
+    path.write_text(text)
+    with pytest.raises(LNCLIPError, match=r"calibration\.json is damaged.*lnclip-df calibrate"):
+        calibration.read_calibration(path)
