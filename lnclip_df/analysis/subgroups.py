@@ -150,7 +150,9 @@ def gap(groups: dict[str, Group], figure: str, min_videos: int = MIN_VIDEOS) -> 
     if high == low:  # all are equal
         high, low = list(known)[:2]
     a, b = groups[high].figures[figure], groups[low].figures[figure]
-    bounds = (None, None) if a.low is None else combined_interval([known[high], known[low]], [a[1:], b[1:]], [1, -1])
+    bounds: tuple[float | None, float | None] = (None, None)
+    if a.low is not None:
+        bounds = combined_interval([known[high], known[low]], np.array([a[1:], b[1:]], float), [1, -1])
     return high, low, Estimate(known[high] - known[low], *bounds)
 
 

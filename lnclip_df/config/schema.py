@@ -333,9 +333,10 @@ def entries(config: Mapping[str, Any]):
 
 def role_of(key: str) -> Role:
     """The role of a dotted key: its own, else that of the section it stands in; ``UNKNOWN`` where neither has one."""
-    model, role = Config, UNKNOWN
+    model: type[BaseModel] | None = Config
+    role = UNKNOWN
     for part in key.split("."):
-        field = model.model_fields.get(part) if model else None
+        field = None if model is None else model.model_fields.get(part)
         if field is None:
             break
         role = next((entry for entry in field.metadata if isinstance(entry, Role)), role)

@@ -93,7 +93,9 @@ class Provenance:
         """Everything that is known, as JSON."""
         known = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         return {
-            name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+            name: dataclasses.asdict(value)
+            if dataclasses.is_dataclass(value) and not isinstance(value, type)
+            else value
             for name, value in known.items()
             if value is not None
         }

@@ -52,7 +52,8 @@ def load_detector(config: Config, weights, device: str | None = None) -> LoadedD
 
 def config_digest(config: Config) -> str:
     """Digest of the settings that predictions depend on (``Config.predicting``)."""
-    top, ours = {}, {}
+    top: dict[str, Any] = {}
+    ours: dict[str, Any] = {}
     for key, value in config.predicting().items():
         section = ours if key.startswith("lnclip.") else top
         section[key.removeprefix("lnclip.")] = value
@@ -169,7 +170,7 @@ def score(
 
     training = detector.training
     detector.to(device).eval()
-    kept = []
+    kept: list[Any] = []
     with torch.inference_mode(), one_line_errors():
         bar = tqdm(loader, desc=title, unit="batch", disable=not progress, leave=False)
         tables = [_score_batch(detector, batch, device, kept if features else None) for batch in bar]

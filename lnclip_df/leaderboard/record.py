@@ -1,5 +1,7 @@
 """What made a figure, field by field from cause to effect."""
 
+from typing import Any
+
 from lnclip_df.config.roles import STAGES
 from lnclip_df.config.schema import role_of
 from lnclip_df.core.nested import flatten
@@ -15,7 +17,10 @@ def record(run: Run, dataset: str) -> dict:
     """What made a run's figure on a dataset, as far as recorded: ``{field: value}``, from cause to effect."""
     made, scores = run.provenance[dataset], run.sets[dataset]
     trained = made.trained or TrainingRecord()
-    fields = {"train_dataset": made.train_dataset, "train crops": sorted(made.train_crops or {}) or None}
+    fields: dict[str, Any] = {
+        "train_dataset": made.train_dataset,
+        "train crops": sorted(made.train_crops or {}) or None,
+    }
     fields |= _training(trained.config)
     fields |= {"seed": trained.seed, "selection": trained.selection}
     fields |= {"epoch": made.weights.epoch, "weights": made.weights.sha256}

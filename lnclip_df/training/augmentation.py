@@ -26,7 +26,7 @@ class Augmentation(NamedTuple):
         resize_first: whether a frame is resized before it is augmented, not after.
     """
 
-    transforms: Callable[[dict], list]
+    transforms: Callable[[Config], list]
     resize_first: bool = False
 
 
@@ -93,6 +93,7 @@ def paper(config: Config) -> list:
 
 def deepfakebench(config: Config) -> list:
     """DeepfakeBench's training augmentation from ``data_aug``; as there, ``brightness_prob`` is not read."""
+    assert config.data_aug is not None  # the schema checks it
     data_aug = config.data_aug.model_dump()
     low, high = data_aug["blur_limit"]
     return [

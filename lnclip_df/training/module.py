@@ -38,7 +38,7 @@ class LNCLIPModule(LightningModule):
         self.train_frames, self.val_frames = train_frames, val_frames
         self.seed = seed
         self.progress = progress
-        self.history = []
+        self.history: list[dict] = []
         self._optimizer_state = None
         self._steps_per_epoch = None
 

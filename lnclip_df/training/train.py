@@ -109,6 +109,7 @@ def train(
 
     history = read_json(out / "history.json")["epochs"]
     best = best_epoch(history)
+    assert best is not None  # there is at least one epoch
     result = {"out": str(out), "best": best, "history": history, "seconds": time.monotonic() - started}
     if trainer.is_global_zero:
         logger.info(
