@@ -14,7 +14,6 @@ from lnclip_df.media.images import ImageFrames, list_images
 from lnclip_df.media.limits import IMAGE_SUFFIXES, Miscounted, UnreadableVideo
 from lnclip_df.media.video import VideoFrames
 
-__all__ = ["ImageFrames", "Miscounted", "UnreadableVideo", "VideoFrames", "open_frames", "read_twice"]
 T = TypeVar("T")
 
 

@@ -42,7 +42,7 @@ class CheckedImages:
 
 
 def check_images(videos: Sequence[Sequence[Path]], size: int, *, workers: int, progress=True) -> list[CheckedImages]:
-    """Decode the images of some videos.
+    """Decode the images of some videos: one :class:`CheckedImages` per video, in their order.
 
     Args:
         videos: the files of each.
