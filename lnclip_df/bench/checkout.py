@@ -32,24 +32,18 @@ def train_settings(root, detector_yaml) -> dict:
     """The configuration with which ``training/train.py`` runs: ``train_config.yaml`` over the detector's YAML.
 
     The detector's own ``label_dict`` takes precedence. In LMDB mode the dataset JSONs are read from another folder.
-
-    Raises:
-        LNCLIPError: one of the two is unreadable or not a mapping.
     """
-    config = read_yaml(detector_yaml)
-    labels = {key: config[key] for key in ("label_dict",) if key in config}
-    config = {**config, **read_yaml(Path(root) / TRAIN_CONFIG), **labels}
+    detector = read_yaml(detector_yaml)
+    config = {**detector, **read_yaml(Path(root) / TRAIN_CONFIG)}
+    if "label_dict" in detector:
+        config["label_dict"] = detector["label_dict"]
     if config.get("lmdb"):
         config["dataset_json_folder"] = LMDB_JSON_FOLDER
     return config
 
 
 def test_settings(root, detector_yaml) -> dict:
-    """The configuration with which ``training/test.py`` runs: ``test_config.yaml`` over the detector's YAML.
-
-    Raises:
-        LNCLIPError: one of the two is unreadable or not a mapping.
-    """
+    """The configuration with which ``training/test.py`` runs: ``test_config.yaml`` over the detector's YAML."""
     return {**read_yaml(detector_yaml), **read_yaml(Path(root) / TEST_CONFIG)}
 
 

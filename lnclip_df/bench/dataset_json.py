@@ -23,7 +23,6 @@ def read_videos(path, dataset: str, split: str, compression: str) -> list[Video]
     """The videos of one split of a dataset JSON that DeepfakeBench uses.
 
     Args:
-        path: the JSON file.
         dataset: name of the dataset; ``FF-DF_c40`` means ``FF-DF`` at level c40.
         split: ``train``, ``val`` or ``test``.
         compression: level to use where the dataset has levels: ``c23``, for example.
@@ -80,15 +79,9 @@ def training_frames(config: dict, root=".") -> int:
 
 
 def steps_per_epoch(config: dict, world_size: int = 1, root=".") -> int:
-    """Number of batches of DeepfakeBench's train loader. All processes get equally many; the last batch may be smaller.
+    """Number of batches of DeepfakeBench's train loader in each of ``world_size`` processes.
 
-    Args:
-        config: configuration of DeepfakeBench's scripts.
-        world_size: number of processes that share an epoch.
-        root: folder that its relative paths start from.
-
-    Raises:
-        LNCLIPError: as ``training_frames``.
+    The last batch may be smaller. Other arguments and errors as for ``training_frames``.
     """
     frames_per_process = math.ceil(training_frames(config, root) / world_size)
     return math.ceil(frames_per_process / config["train_batchSize"])

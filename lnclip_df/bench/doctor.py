@@ -33,7 +33,6 @@ def doctor(checkout, *, detector_yaml="lnclip.yaml", python=sys.executable) -> l
     """Check an interpreter and a checkout; change nothing.
 
     Args:
-        checkout: root of the checkout.
         detector_yaml: detector YAML, relative to the checkout's root; the packaged one if it does not exist.
         python: interpreter that will run DeepfakeBench.
 
@@ -54,10 +53,8 @@ def doctor(checkout, *, detector_yaml="lnclip.yaml", python=sys.executable) -> l
     except LNCLIPError as error:
         return [*findings, Finding("configuration", "problem", str(error))]
     except (KeyError, TypeError, AttributeError) as error:
-        return [
-            *findings,
-            Finding("configuration", "problem", f"{yaml}: {type(error).__name__} {error}", "fix the YAML"),
-        ]
+        found = f"{yaml}: {type(error).__name__} {error}"
+        return [*findings, Finding("configuration", "problem", found, "fix the YAML")]
 
 
 def _environment(root, python) -> Iterator[Finding]:
@@ -84,9 +81,8 @@ def _packages(found):
         version = f"{versions['albumentations']}; DeepfakeBench's augmentation is written for 1.3.1"
         yield Finding("albumentations", "problem", version, "pip install albumentations==1.3.1")
     if found["import_error"]:
-        yield Finding(
-            "import", "problem", f"DeepfakeBench cannot be imported: {found['import_error']}", "fix that first"
-        )
+        error = f"DeepfakeBench cannot be imported: {found['import_error']}"
+        yield Finding("import", "problem", error, "fix that first")
     elif not found["absent"]:
         yield Finding("import", "ok", "DeepfakeBench's datasets, detectors and trainer can be imported")
 

@@ -51,7 +51,6 @@ def install(checkout, *, dry_run: bool = False, force: bool = False) -> str:
     A second run changes nothing. Either all files are written or none.
 
     Args:
-        checkout: root of the checkout.
         dry_run: only return what would change.
         force: also overwrite installed files that were edited since, and other files of the same names.
 
@@ -73,16 +72,7 @@ def install(checkout, *, dry_run: bool = False, force: bool = False) -> str:
 def uninstall(checkout, *, dry_run: bool = False, force: bool = False) -> str:
     """Remove from a checkout what ``install`` added. Everything else keeps its bytes.
 
-    Args:
-        checkout: root of the checkout.
-        dry_run: only return what would change.
-        force: also delete installed files that were edited since.
-
-    Returns:
-        As ``install``.
-
-    Raises:
-        LNCLIPError: not a checkout, or it cannot be written.
+    Arguments, result and errors as for ``install``; ``force`` also deletes installed files that were edited since.
     """
     root = open_checkout(checkout)
     edits = [_edit(root, name, _without_marked_lines) for name in (DETECTORS, TRAIN_CONFIG, TEST_CONFIG)]
@@ -154,24 +144,16 @@ def _edit(root, name, change):
     try:
         text = before.decode("utf-8", "surrogateescape")
         return _Edit(name, before, change(text).encode("utf-8", "surrogateescape"))
-    except _NoAnchorError as error:
+    except LNCLIPError as error:
         raise LNCLIPError(f"{root / name}: {error}. Nothing was changed.") from error
-
-
-class _NoAnchorError(Exception):
-    pass
 
 
 def _lines(text):
     return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
-def _is_marked(line):
-    return line.rstrip("\r\n").endswith(MARK)
-
-
 def _without_marked_lines(text):
-    return "".join(line for line in _lines(text) if not _is_marked(line))
+    return "".join(line for line in _lines(text) if not line.rstrip("\r\n").endswith(MARK))
 
 
 def _insert_after(lines, position, new):
@@ -184,7 +166,7 @@ def _anchor(lines, pattern, description):
     for position, line in enumerate(lines):
         if pattern.fullmatch(line):
             return position
-    raise _NoAnchorError(f"no line {description!r} to insert after")
+    raise LNCLIPError(f"no line {description!r} to insert after")
 
 
 def _with_import(text):
@@ -205,7 +187,7 @@ def _with_labels(text):
         if label not in present:
             missing.append(f"{indent}{label}: {value}")
         elif present[label] != value:
-            raise _NoAnchorError(f"label_dict.{label} is {present[label]!r}, but lnclip-df needs {value}; rename it")
+            raise LNCLIPError(f"label_dict.{label} is {present[label]!r}, but lnclip-df needs {value}; rename it")
     return "".join(_insert_after(lines, position, missing))
 
 
@@ -213,7 +195,7 @@ def _label_dict(text):
     try:
         return dict(yaml.safe_load(text)["label_dict"])
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise _NoAnchorError(f"not YAML with a label_dict: {one_line(error)}") from error
+        raise LNCLIPError(f"not YAML with a label_dict: {one_line(error)}") from error
 
 
 def _indentation(lines):
@@ -224,7 +206,7 @@ def _indentation(lines):
             return match[1]
         if line.strip() and not line.strip().startswith("#"):
             break
-    raise _NoAnchorError("label_dict is not followed by indented 'label: number' lines")
+    raise LNCLIPError("label_dict is not followed by indented 'label: number' lines")
 
 
 def _apply(root, edits, kept, dry_run):

@@ -12,7 +12,6 @@ def bench_run(checkout, argv, *, python=sys.executable) -> int:
     """Run a script of a DeepfakeBench checkout unchanged, with or without a GPU.
 
     Args:
-        checkout: root of the checkout; the script runs there.
         argv: path of the script in the checkout, and its arguments.
         python: interpreter for the script; ``lnclip_df`` must be installed for it.
 
@@ -20,8 +19,7 @@ def bench_run(checkout, argv, *, python=sys.executable) -> int:
         The script's exit status; 128 + n if signal n ended it.
 
     Raises:
-        LNCLIPError: not a checkout, no script, a script that is missing or outside the checkout, or ``python`` cannot
-            be started.
+        LNCLIPError: not a checkout, no script in it of that name, or ``python`` cannot be started.
     """
     root = open_checkout(checkout)
     if not argv:

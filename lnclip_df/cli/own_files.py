@@ -1,5 +1,6 @@
 """The commands that score files of one's own: predict, bank, app."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -51,11 +52,9 @@ def predict(
     from lnclip_df.scoring import ScoreOptions, load
     from lnclip_df.scoring.score_files import score_files
 
-    def load_scorer():
-        return load(
-            weights, config=config, overrides=overrides, device=device, precision=precision, threshold=threshold
-        )
-
+    load_scorer = partial(
+        load, weights, config=config, overrides=overrides, device=device, precision=precision, threshold=threshold
+    )
     options = ScoreOptions(
         frames=frames, face="largest" if aligned else face, detector=detector, predictor=predictor,
         all_faces=all_faces, aligned=aligned, max_seconds=max_seconds, batch_size=batch_size,

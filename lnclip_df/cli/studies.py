@@ -37,8 +37,7 @@ def ablation(
     """
     from lnclip_df.studies.ablation import Ablation
 
-    shared = _shared(out, seeds, overrides, datasets, demo, demo_data, accelerator, quiet)
-    _run(Ablation(**shared))
+    _run(Ablation, out, seeds, overrides, datasets, demo, demo_data, accelerator, quiet)
 
 
 def pairing(
@@ -64,8 +63,7 @@ def pairing(
     """
     from lnclip_df.studies.pairing import Pairing
 
-    shared = _shared(out, seeds, overrides, datasets, demo, demo_data, accelerator, quiet)
-    _run(Pairing(**shared, yaml=config, dataset=dataset))
+    _run(Pairing, out, seeds, overrides, datasets, demo, demo_data, accelerator, quiet, yaml=config, dataset=dataset)
 
 
 def training_set(
@@ -89,8 +87,7 @@ def training_set(
     """
     from lnclip_df.studies.training_set import YAMLS, TrainingSet
 
-    shared = _shared(out, seeds, overrides, datasets, demo, demo_data, accelerator, quiet)
-    _run(TrainingSet(**shared, configs=configs or YAMLS))
+    _run(TrainingSet, out, seeds, overrides, datasets, demo, demo_data, accelerator, quiet, configs=configs or YAMLS)
 
 
 def continual(
@@ -116,30 +113,18 @@ def continual(
     """
     from lnclip_df.studies.continual import YAMLS, Continual, parse_shares
 
-    parsed = parse_shares(shares)
-    shared = _shared(out, seeds, overrides, datasets, demo, demo_data, accelerator, quiet)
-    _run(Continual(**shared, configs=configs or YAMLS, shares=parsed))
+    chosen = {"configs": configs or YAMLS, "shares": parse_shares(shares)}
+    _run(Continual, out, seeds, overrides, datasets, demo, demo_data, accelerator, quiet, **chosen)
 
 
-def _shared(out, seeds, overrides, datasets, demo, demo_folder, accelerator, quiet):
-    """The options of every study (see ``Study``); with ``demo``, the demo's data are made first."""
+def _run(study, out, seeds, overrides, datasets, demo, demo_folder, accelerator, quiet, **own):
+    """Run a study with the options of every study and its own, and print its summary."""
     from lnclip_df.demo.for_studies import demo_data
     from lnclip_df.studies.protocol import parse_seeds
 
-    parsed = parse_seeds(seeds)
-    data = demo_data(demo_folder, out, progress=not quiet) if demo else None
-    return {
-        "out": out,
-        "seeds": parsed,
-        "overrides": overrides,
-        "datasets": datasets,
-        "demo": data,
-        "accelerator": accelerator,
-        "progress": not quiet,
-    }
-
-
-def _run(study):
-    """Run a study, and print its summary."""
-    study.run()
-    typer.echo((study.out / "summary.md").read_text(encoding="utf-8") + f"\nResults: {study.out}")
+    study(
+        out, seeds=parse_seeds(seeds), overrides=overrides, datasets=datasets,
+        demo=demo_data(demo_folder, out, progress=not quiet) if demo else None, accelerator=accelerator,
+        progress=not quiet, **own,
+    ).run()  # fmt: skip
+    typer.echo((out / "summary.md").read_text(encoding="utf-8") + f"\nResults: {out}")

@@ -49,7 +49,6 @@ def demo_data(folder, out, *, progress: bool = True) -> DemoData:
         folder: the demo's folder (``lnclip-df demo --out``), whose videos and faces are used or made.
         out: the study's folder. It gets ``dataset_json/``: ``LNCLIP-demo`` as it is and with the fakes of one method
             alone, and each of the three paired and unpaired (``lnclip_df.datasets.pairs``).
-        progress: show progress bars.
     """
     from lnclip_df.datasets.pairs import write_pairs
 

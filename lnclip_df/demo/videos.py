@@ -20,6 +20,7 @@ from lnclip_df.media.opencv import one_thread
 
 IDENTITIES = {"train": 40, "val": 16, "test": 24}
 METHODS = ("swap", "reenact")
+RATE = 25  # frames per second
 REAL, FAKE = "demo_real", "demo_fake"
 
 
@@ -66,7 +67,6 @@ def make_videos(out, *, seed=0, identities=None, frames=24, size=288, workers=No
         frames: number of frames per video, at 25 per second.
         size: side of the square video in pixels, even.
         workers: number of processes; the number of cores by default. 1 works in this process.
-        progress: show a progress bar.
 
     Returns:
         The :class:`DemoVideo` entries: by identity, the real video first.
@@ -127,7 +127,7 @@ def make_videos_of(job: Job) -> list[DemoVideo]:
     return made
 
 
-def write_video(path, clip, crf: int, rate: int = 25):
+def write_video(path, clip, crf: int):
     """Write uint8 RGB frames×H×W×3 as a whole mp4 file: H.264 if PyAV has its encoder, else MPEG-4."""
     import av
 
@@ -136,9 +136,9 @@ def write_video(path, clip, crf: int, rate: int = 25):
             # With lookahead, x264 was seen to write different bytes for the same pixels from run to run.
             no_lookahead = "rc-lookahead=0:mbtree=0:weightp=0"
             options = {"crf": str(crf), "preset": "veryfast", "threads": "1", "x264-params": no_lookahead}
-            stream = container.add_stream("libx264", rate=rate, options=options)
+            stream = container.add_stream("libx264", rate=RATE, options=options)
         else:
-            stream = container.add_stream("mpeg4", rate=rate, options={"q:v": str(max(2, (crf - 14) // 2))})
+            stream = container.add_stream("mpeg4", rate=RATE, options={"q:v": str(max(2, (crf - 14) // 2))})
         stream.height, stream.width = clip.shape[1:3]
         stream.pix_fmt = "yuv420p"
         for frame in clip:

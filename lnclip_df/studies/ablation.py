@@ -6,8 +6,10 @@ from functools import reduce
 
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.plots import new_figure
+from lnclip_df.core.tables import markdown_table
 from lnclip_df.studies.over_seeds import group_rows, spread_text, tested_names
-from lnclip_df.studies.protocol import Report, Study, table
+from lnclip_df.studies.plots import draw_spreads
+from lnclip_df.studies.protocol import Report, Study
 from lnclip_df.studies.trials import Result, Trial
 
 STEPS = {
@@ -46,7 +48,7 @@ class Ablation(Study):
         for row in rows:
             figures = [*map(row["auroc"].get, names), row["cross_mean"], row["val"]]
             lines.append([STEPS[row["group"]], *map(spread_text, figures)])
-        return Report({"rows": rows}, table(lines), _plot(rows, names))
+        return Report({"rows": rows}, markdown_table(lines), _plot(rows, names))
 
 
 def _demo_settings(demo, step):
@@ -65,11 +67,7 @@ def _plot(rows, names):
         lines.append(("cross-dataset mean", mean, {"color": "black", "linewidth": 2.2, "zorder": 3}))
     shift = 0.16 / len(lines)
     for index, (label, values, style) in enumerate(lines):
-        points = [(x + (index - (len(lines) - 1) / 2) * shift, v) for x, v in enumerate(values) if v is not None]
-        if points:
-            errors = [100 * (value["std"] or 0) for _, value in points]
-            means = [100 * value["mean"] for _, value in points]
-            panel.errorbar([x for x, _ in points], means, errors, marker="o", capsize=3, label=label, **style)
+        draw_spreads(panel, values, (index - (len(lines) - 1) / 2) * shift, marker="o", label=label, **style)
     panel.set_xticks(range(len(rows)), [STEPS[row["group"]] for row in rows])
     panel.set(ylabel="video AUROC, %", title="Ablation, mean ± standard deviation over seeds")
     panel.grid(axis="y", alpha=0.3)

@@ -10,9 +10,10 @@ from typing import Any
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.names import split_names
 from lnclip_df.core.plots import new_figure
+from lnclip_df.core.tables import markdown_table
 from lnclip_df.studies.over_seeds import spread, spread_text
 from lnclip_df.studies.plots import draw_matrix
-from lnclip_df.studies.protocol import YAMLS, Report, Study, table
+from lnclip_df.studies.protocol import YAMLS, Report, Study
 from lnclip_df.studies.trials import Result, Trial
 
 MEASURES = {"average": "average AUROC", "forgetting": "forgetting", "backward_transfer": "backward transfer"}
@@ -69,9 +70,8 @@ class Continual(Study):
                 before = first
                 for index, source in enumerate(self._sources[1:], start=1):
                     old = [name for step in self.steps[:index] for name in step]
-                    last: dict[str, Any] = {
-                        "lnclip.start_from": str(Path(self.out) / before.folder / "best.safetensors")
-                    }
+                    weights = Path(self.out) / before.folder / "best.safetensors"
+                    last: dict[str, Any] = {"lnclip.start_from": str(weights)}
                     if share:
                         last["lnclip.replay"] = {"datasets": old, "share": share}
                     before = Trial(self.group(index, share), seed, self._load(source, seed, last), tests, tuple(old))
@@ -103,15 +103,15 @@ class Continual(Study):
         rows = [self._row(results, share, tests) for share in dict.fromkeys(self.shares)]
         lines = [["replay", *MEASURES.values()]]
         lines += [[_percent(row["share"]), *(spread_text(row[key]) for key in MEASURES)] for row in rows]
-        parts = [table(lines)]
+        parts = [markdown_table(lines)]
         complete = [row for row in rows if row["matrix"]]
         steps = [f"{number}: {' + '.join(step)}" for number, step in enumerate(self.steps, start=1)]
         for row in complete:
             body = [[step, *map(spread_text, cells)] for step, cells in zip(steps, row["matrix"], strict=True)]
-            parts.append(f"## Replay {_percent(row['share'])}\n\n" + table([["after step", *tests], *body]))
+            parts.append(f"## Replay {_percent(row['share'])}\n\n" + markdown_table([["after step", *tests], *body]))
         facts = {"steps": self.steps, "tests": tests, "rows": rows}
         own = [(index, tests.index(name)) for index, step in enumerate(self.steps) for name in step]
-        return Report(facts, "\n\n".join(parts), _plot(complete, steps, tests, own) if complete else None)
+        return Report(facts, "\n".join(parts), _plot(complete, steps, tests, own) if complete else None)
 
     def _row(self, results, share, tests):
         seeds = dict.fromkeys(result.seed for result in results)
@@ -142,11 +142,7 @@ def measures(matrix: list[list[float]]) -> dict[str, float]:
 
 
 def parse_shares(text: str) -> tuple[float, ...]:
-    """Shares of a list, for example ``0,0.1``.
-
-    Raises:
-        LNCLIPError: one is not a number.
-    """
+    """Shares of a list, for example ``0,0.1``."""
     try:
         return tuple(float(part) for part in split_names([text]))
     except ValueError as error:

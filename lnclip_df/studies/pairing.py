@@ -6,8 +6,10 @@ from typing import Any
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.plots import new_figure
+from lnclip_df.core.tables import markdown_table
 from lnclip_df.studies.over_seeds import by_group, group_rows, spread, spread_text, tested_names
-from lnclip_df.studies.protocol import Report, Study, table
+from lnclip_df.studies.plots import draw_spreads
+from lnclip_df.studies.protocol import Report, Study
 from lnclip_df.studies.trials import Result, Trial, dataset_json
 
 COLOURS = {"paired": "C0", "unpaired": "C3"}
@@ -25,7 +27,6 @@ class Pairing(Study):
     the best epoch to the last). ``curves.csv`` has one row per epoch.
 
     Attributes:
-        yaml: the YAML.
         dataset: whose subsets; the YAML's one ``train_dataset`` by default.
     """
 
@@ -68,7 +69,7 @@ class Pairing(Study):
         for row in rows:
             figures = [row["val"], row["last"], row["drop"], *map(row["auroc"].get, names), row["cross_mean"]]
             lines.append([row["group"], f"{row['best_epoch']['mean']:.1f}", *map(spread_text, figures)])
-        text = f"{table(lines)}\n\n`drop` is from the best epoch to the last: what early stopping saved."
+        text = f"{markdown_table(lines)}\n`drop` is from the best epoch to the last: what early stopping saved.\n"
         return Report({"rows": rows}, text, _plot(rows, names, results), {"curves": _curve_rows(results)})
 
 
@@ -130,13 +131,7 @@ def _draw_tests(panel, rows, names):
     for row in rows:
         shift = 0.1 if row["group"] == "unpaired" else -0.1
         values = [*map(row["auroc"].get, names), row["cross_mean"]]
-        points = [(index + shift, value) for index, value in enumerate(values) if value is not None]
-        panel.errorbar(
-            [x for x, _ in points],
-            [100 * value["mean"] for _, value in points],
-            [100 * (value["std"] or 0) for _, value in points],
-            fmt="o", capsize=3, color=COLOURS[row["group"]],
-        )  # fmt: skip
+        draw_spreads(panel, values, shift, fmt="o", color=COLOURS[row["group"]])
     ticks = [*names, "cross-dataset mean"] if any(row["cross_mean"] for row in rows) else names
     panel.set_xticks(range(len(ticks)), ticks, rotation=30, ha="right")
     panel.set(xlim=(-0.6, len(ticks) - 0.4), ylabel="video AUROC, %", title="Test, best epoch")

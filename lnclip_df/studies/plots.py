@@ -1,10 +1,17 @@
-"""The heat map of the protocol studies."""
+"""The heat map and the error bars of the studies."""
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from lnclip_df.studies.over_seeds import Spread, spread_text
+
+
+def draw_spreads(panel, values: Iterable[Spread | None], shift: float, **style):
+    """Draw the means and standard deviations of AUROCs, in %, at 0, 1, … + ``shift``; None is left out."""
+    points = [(x + shift, 100 * v["mean"], 100 * (v["std"] or 0)) for x, v in enumerate(values) if v is not None]
+    if points:
+        panel.errorbar(*zip(*points, strict=True), capsize=3, **style)
 
 
 def draw_matrix(
@@ -18,9 +25,7 @@ def draw_matrix(
     """Draw a heat map of AUROCs with its figures, in %.
 
     Args:
-        panel: matplotlib's axes.
         cells: ``spread`` of AUROCs, by row and column.
-        rows, columns: their names.
         framed: (row, column) of the cells that get a frame.
         low: where the colours begin, in %; lower where a value is lower.
 

@@ -15,7 +15,7 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_json, write_text
 from lnclip_df.core.names import split_names
 from lnclip_df.core.plots import new_figure, save_figure
-from lnclip_df.core.tables import Rows, markdown_table, write_csv
+from lnclip_df.core.tables import Rows, write_csv
 from lnclip_df.studies.over_seeds import is_cross
 from lnclip_df.studies.trials import MEASURES, Result, Trial, check_data, run_trial
 
@@ -50,7 +50,7 @@ class Report:
 
     Attributes:
         facts: the study's own entries of ``summary.json``.
-        text: the body of ``summary.md``, Markdown.
+        text: the body of ``summary.md``, Markdown that ends in a line break.
         figure: the plot, or None.
         tables: further CSV files, by name.
     """
@@ -137,25 +137,21 @@ class Study(ABC):
             write_csv(out / f"{name}.csv", rows, digits=None)
         text = self._headline(results, total) + report.text
         if report.figure is not None:
-            text += f"\n\n![{self.name}]({self.name}.png)"
+            text += f"\n![{self.name}]({self.name}.png)\n"
             if self.demo is not None:
                 label = "demo: synthetic videos, says nothing about real deepfakes"
                 report.figure.supxlabel(label, fontsize=7, color="0.4")
             save_figure(report.figure, out / f"{self.name}.png")
-        write_text(out / "summary.md", f"{text}\n")
+        write_text(out / "summary.md", text)
         write_json(out / "summary.json", document)
         return document
 
     def load(
         self, yaml: str, seed: int, *, demo: Mapping[str, Any] | None, last: Mapping[str, Any] | None = None
     ) -> Config:
-        """The configuration of a training.
+        """The configuration of a training: of ``yaml``, or with the demo's data of its YAML with the settings ``demo``.
 
-        Args:
-            yaml: with real data, the YAML.
-            seed: of the training.
-            demo: with the demo's data, the settings of its YAML.
-            last: settings that ``overrides`` cannot change.
+        ``overrides`` cannot change the settings ``last``.
         """
         config = load_config(yaml) if self.demo is None else load_config(self.demo.config, demo or {})
         return config.replace(self.overrides).replace({**(last or {}), "manualSeed": seed})
@@ -173,17 +169,8 @@ class Study(ABC):
         return "\n".join([*lines, "", *([f"**{DEMO_NOTE}**", ""] if self.demo else []), ""])
 
 
-def table(rows: Rows) -> str:
-    """A Markdown table without the last line break."""
-    return markdown_table(rows).rstrip("\n")
-
-
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds of a list, for example ``0,1,2``.
-
-    Raises:
-        LNCLIPError: one is not a whole number from 0 on, or occurs twice.
-    """
+    """Seeds of a list, for example ``0,1,2``."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) < 2**32 for part in parts):
         raise LNCLIPError(f"seeds {text!r}: expected whole numbers from 0 on, with commas: 0,1,2")

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.plots import new_figure
+from lnclip_df.core.tables import markdown_table
 from lnclip_df.studies.over_seeds import group_rows, is_cross, spread_text, tested_names
 from lnclip_df.studies.plots import draw_matrix
-from lnclip_df.studies.protocol import YAMLS, Report, Study, table
+from lnclip_df.studies.protocol import YAMLS, Report, Study
 from lnclip_df.studies.trials import Result, Trial
 
 
@@ -16,9 +17,6 @@ class TrainingSet(Study):
     """Trains YAMLs that differ in their ``train_dataset`` with every seed, and tests each on every data set.
 
     The tests are those of the first YAML. ``summary.json`` has ``rows``, one per training set, see ``group_rows``.
-
-    Attributes:
-        configs: the YAMLs.
     """
 
     name = "training-set"
@@ -61,7 +59,7 @@ class TrainingSet(Study):
             "split).\n"
             "The means of two rows are over different test sets where different ones are in italics.\n\n"
         )
-        return Report({"rows": rows}, text + table(lines), _plot(rows, names, related))
+        return Report({"rows": rows}, text + markdown_table(lines), _plot(rows, names, related))
 
 
 def _plot(rows, names, related):

@@ -23,8 +23,6 @@ class Trial:
 
     Attributes:
         group: the row of the study's table that it belongs to.
-        seed: of the training.
-        config: of the training.
         tests: data sets that are tested.
         before: data sets that the weights it starts from were trained on.
     """
@@ -46,7 +44,6 @@ class Result:
     """What a trial gave.
 
     Attributes:
-        group, seed: of the trial.
         trained: data sets that the weights were trained on.
         history: one dict per epoch, see ``lnclip_df.training.module``.
         best: the epoch of ``history`` whose weights were tested.
@@ -69,11 +66,9 @@ def run_trial(trial: Trial, out, number: str = "", *, accelerator: str = "auto",
     """Train and test one trial, or read what it left.
 
     Args:
-        trial: the trial.
         out: the study's folder; the trial gets ``group/seed-N`` below it, with all that ``train`` and ``test`` write.
         number: of the trial in the study, for the log.
         accelerator: Lightning's; a trial uses one device.
-        progress: show progress bars.
 
     Returns:
         The ``Result``, and whether anything was computed.
