@@ -195,7 +195,7 @@ def _paths(root, videos):
     first = [video.frames[0] for video in videos]
     wrong = [path for path in first if not path.startswith(".")]
     if wrong:
-        found = f"{len(wrong)} videos have frame paths such as {wrong[0]!r}, which DeepfakeBench never finds"
+        found = f"{len(wrong)} videos have frame paths that DeepfakeBench never finds, for example {wrong[0]!r}"
         yield "problem", found, "begin them with ./ (from the checkout's root)"
         return
     sample = first[:: max(1, len(first) // SAMPLED_VIDEOS)]

@@ -39,7 +39,7 @@ def leaderboard(
 
 def compare(
     first: Annotated[Path, typer.Argument(help="Folder of a run, or a CSV file of another tool's predictions.")],
-    second: Annotated[str, typer.Argument(help="Another one, or the name of a published row such as LNCLIP-DF.")],
+    second: Annotated[str, typer.Argument(help="Another one, or the name of a published row, for example LNCLIP-DF.")],
 ):
     """Show the first field in which two runs differ, then the others, and their figures side by side.
 
@@ -148,7 +148,7 @@ def subgroups(
     Example: lnclip-df subgroups runs/first --attributes people.csv --by sex,compression
 
     The threshold is the one that lnclip-df calibrate chose on the validation set. The column video has the keys of the
-    predictions, such as Celeb-DF-v2/CelebDFv2_fake/id0_id1_0000.
+    predictions, for example Celeb-DF-v2/CelebDFv2_fake/id0_id1_0000.
     """
     from lnclip_df.analysis.subgroups import subgroups
 

@@ -26,7 +26,7 @@ results, running = _panel("Results"), _panel("Running")
 
 
 def names(text: str, panel: Callable[..., Any] = data) -> Any:
-    """An option for names, which may be repeated or hold several names with commas."""
+    """An option for names, which may be repeated or contain several names with commas."""
     return panel(f"{text} Separate names by commas, or repeat the option.", callback=split_names)
 
 
