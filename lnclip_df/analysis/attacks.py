@@ -60,9 +60,7 @@ ATTACKS = Registry("attack", {"fgsm": Attack("FGSM", fgsm), "pgd": Attack("PGD",
 class FromPixels(nn.Module):
     """A detector's logits B×2 of pixels B×3×R×R in 0..1, before CLIP's normalisation.
 
-    Args:
-        detector: an ``LNCLIPDetector``.
-        mean, std: of the normalisation, one per channel.
+    ``mean`` and ``std`` are those of the normalisation, one value per channel.
     """
 
     def __init__(self, detector, mean, std):
@@ -78,13 +76,7 @@ class FromPixels(nn.Module):
 def make_attack(name: str, epsilon: float, model: FromPixels, size: int, device: torch.device, batch_size: int):
     """An attack of ART: ``generate(x, y)`` moves pixels x (float32 N×3×R×R, 0..1) of labels y by ``epsilon`` at most.
 
-    Args:
-        name: of ``ATTACKS``.
-        epsilon: of the pixels' 0..1.
-        model: what is attacked.
-        size: R.
-        device: where the model is.
-        batch_size: frames in one batch.
+    ``size`` is R, and ``epsilon`` is of the pixels' 0..1.
 
     Raises:
         LNCLIPError: the toolbox is absent, or there is no such attack.
@@ -114,13 +106,8 @@ def require_toolbox():
 def attacked_score(name: str, epsilon: float, config: Config, seed: int):
     """A function like ``lnclip_df.evaluation.predict.score`` that attacks the frames before it predicts them.
 
-    The attacks know the frames' true labels and the weights.
-
-    Args:
-        name: of ``ATTACKS``.
-        epsilon: of 255.
-        config: of the detector.
-        seed: of PGD's random start.
+    The attacks know the frames' true labels and the weights. ``epsilon`` is of 255; ``seed`` is that of PGD's random
+    start.
     """
 
     def scoring(detector, loader, *, device, title, progress):
@@ -128,8 +115,8 @@ def attacked_score(name: str, epsilon: float, config: Config, seed: int):
         model = FromPixels(detector, config.mean, config.std).to(device).eval()
         attack = make_attack(name, epsilon / 255, model, config.resolution, device, config.test_batchSize)
         with _frozen(detector), _seeded(seed):
-            table = score(_Attacked(detector, model, attack, device), loader, device=device, title=title,
-                          progress=progress)  # fmt: skip
+            attacked = _Attacked(detector, model, attack, device)
+            table = score(attacked, loader, device=device, title=title, progress=progress)
         detector.train(training)
         return table
 

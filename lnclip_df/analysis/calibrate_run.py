@@ -40,7 +40,6 @@ def calibrate_run(
             ``lnclip.val_dataset`` is predicted.
         out: folder for ``reliability.png``, ``calibration.md`` and ``.csv``; ``<run>/studies/calibration`` by default.
         device: as for ``lnclip_df.evaluation.test.test``.
-        progress: show a progress bar.
 
     Returns:
         The content of ``calibration.json``, which is written beside the weights (in ``out`` where the run is a CSV or
@@ -60,7 +59,7 @@ def calibrate_run(
     if validation is None:
         validation = _predict(weights, config, folder / "validation", device, progress)
     validated = read_run(validation)
-    of_test, of_validation = _digest_of(tested), _digest_of(validated)
+    of_test, of_validation = _weights_of(tested), _weights_of(validated)
     _check_weights(of_validation, of_test, "the validation set", tested.name)
     found = _fit(validated, fpr, bins) | {"weights_sha256": of_test or of_validation}
     write_json((weights.parent if weights.is_file() else folder) / measures.FILE, found)
@@ -78,7 +77,7 @@ def read_calibration(path, run: Run) -> measures.Calibration:
         LNCLIPError: it is absent, damaged, or of other weights than the run's predictions.
     """
     found = measures.read_calibration(path)
-    _check_weights(found.weights_sha256, _digest_of(run), path, run.name)
+    _check_weights(found.weights_sha256, _weights_of(run), path, run.name)
     return found
 
 
@@ -86,13 +85,7 @@ def _predict(weights, config, out, device, progress):
     """Predict the validation set into a folder that reads as a run."""
     from lnclip_df.datasets.dataset_json import read_videos
     from lnclip_df.datasets.frame_dataset import FrameDataset
-    from lnclip_df.evaluation.predict import (
-        are_finished,
-        load_detector,
-        predict_frames,
-        provenance_of_frames,
-        write_table,
-    )  # fmt: skip
+    from lnclip_df.evaluation import predict
     from lnclip_df.weights import Checkpoint
 
     if not weights.is_file():
@@ -102,22 +95,22 @@ def _predict(weights, config, out, device, progress):
     names = config.lnclip.val_dataset
     if not names:
         raise LNCLIPError("lnclip.val_dataset is empty; name a validation set there, or give predictions of one")
-    loaded = load_detector(config, weights, device)
+    loaded = predict.load_detector(config, weights, device)
     for name in names:
         videos = read_videos(config, [name], "val")
         frames = FrameDataset(config, videos, frames_per_video=config.frame_num.test)
-        provenance = provenance_of_frames(loaded, frames, dataset=name, split="val")
+        provenance = predict.provenance_of_frames(loaded, frames, name, "val")
         path = out / "predictions" / f"{name}.parquet"
-        if not are_finished(path, provenance):
-            table = predict_frames(loaded, frames, title=f"{name} (val)", progress=progress)
-            write_table(path, table, frames.videos, provenance)
+        if not predict.are_finished(path, provenance):
+            table = predict.predict_frames(loaded, frames, title=f"{name} (val)", progress=progress)
+            predict.write_table(path, table, frames.videos, provenance)
     for path in (out / "predictions").glob("*.parquet"):
         if path.stem not in names:  # left by another configuration
             path.unlink()
     return out
 
 
-def _digest_of(run):
+def _weights_of(run):
     return next((made.weights.sha256 for made in run.provenance.values() if made.weights.sha256), None)
 
 
@@ -170,10 +163,9 @@ def _fit(run, fpr, bins):
 def _levels(scores: Scores, temperature: float) -> dict:
     """``{frames, videos: (label, probability, scaled probability)}``; a scaled video averages its scaled frames."""
     scaled = measures.scaled(scores.frame_prob, temperature)
-    videos = video_scores(scores.frame_video, scaled)
     return {
         "frames": (scores.frame_label, scores.frame_prob, scaled),
-        "videos": (scores.label, scores.score, videos),
+        "videos": (scores.label, scores.score, video_scores(scores.frame_video, scaled)),
     }
 
 

@@ -1,7 +1,6 @@
 """Compare ways to make one score of a video's frames, on saved predictions."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
@@ -24,8 +23,6 @@ def compare_aggregations(run, *, datasets: Iterable[str] = (), resamples: int = 
     Args:
         run: folder of a run, or a CSV of predictions with one row per frame, in the order of time.
         datasets: those of the run to analyse; all by default.
-        resamples: number of bootstrap resamples.
-        seed: of the bootstrap.
         out: folder for ``aggregate.md``, ``.csv`` and ``.png``; ``<run>/studies/aggregate`` by default.
 
     Returns:
@@ -46,7 +43,8 @@ def compare_aggregations(run, *, datasets: Iterable[str] = (), resamples: int = 
     for name, scores in sets.items():
         table: list[list] = [["video score", "videos", "AUROC", "against the mean", "p"]]
         estimates[name] = {}
-        features = _features(run, name, read.provenance[name], scores)
+        path = features_file(run, name)
+        features = read_features(path, read.provenance[name], scores.frames) if path.is_file() else None
         for aggregation, values in all_scores(scores, features).items():
             known = ~np.isnan(values)
             label, values = scores.label[known], values[known]
@@ -68,21 +66,12 @@ def compare_aggregations(run, *, datasets: Iterable[str] = (), resamples: int = 
 def all_scores(scores: Scores, features: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """The videos' scores by each of ``AGGREGATIONS`` and, with features, by ``movement`` (NaN for one frame).
 
-    Args:
-        scores: the videos of a dataset, the frames of each in order.
-        features: one row per frame, as ``scores.frame_prob``.
+    The frames of a video are in order; ``features`` has one row per frame, as ``scores.frame_prob``.
     """
     found = {how: video_scores(scores.frame_video, scores.frame_prob, how) for how in AGGREGATIONS}
     if features is not None:
         found[MOVEMENT] = np.array([movement(part) for part in by_video(scores.frame_video, features)], dtype=float)
     return found
-
-
-def _features(run, name, provenance, scores):
-    path = features_file(run, name)
-    if not Path(run).is_dir() or not path.is_file():
-        return None
-    return read_features(path, provenance, scores.frames)
 
 
 def _notes(rows):
@@ -99,8 +88,7 @@ def _notes(rows):
 
 
 def _plot(estimates: dict[str, dict[str, Estimate]]):
-    most = max(map(len, estimates.values()))
-    figure = new_figure(4.2 * len(estimates) + 1, 1.2 + 0.4 * most)
+    figure = new_figure(4.2 * len(estimates) + 1, 1.2 + 0.4 * max(map(len, estimates.values())))
     panels = figure.subplots(1, len(estimates), squeeze=False)[0]
     for panel, (name, of_set) in zip(panels, estimates.items(), strict=True):
         defined = {how: estimate for how, estimate in of_set.items() if estimate.value is not None}

@@ -47,14 +47,9 @@ def corruption(name: str, title: str, levels: tuple[float, ...], unit: str):
 
 
 def corrupt(name: str, level: float, frames: list[np.ndarray], video: str, seed: int) -> list[np.ndarray]:
-    """A video's crops under a corruption; the same arguments give the same crops.
+    """A video's crops (uint8 H×W×3 RGB, in order) under a corruption; the same arguments give the same crops.
 
-    Args:
-        name: of ``CORRUPTIONS``.
-        level: one of its levels.
-        frames: uint8 H×W×3 RGB, in order.
-        video: its key; each video has its own random numbers.
-        seed: of the random numbers.
+    ``video`` is its key: each video has its own random numbers.
     """
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), zlib.crc32(video.encode())])
     return CORRUPTIONS.choose(name).apply(frames, level, rng)

@@ -25,7 +25,7 @@ GROUPS = {"no face": (0, 0), "under half": (0, 0.5), "half or more": (0.5, 1), "
 
 
 class FaceCounts(NamedTuple):
-    """Arrays with one entry per video of a dataset: key, label, frames asked for, and frames with a face."""
+    """Arrays with one entry per video: key, label, frames asked for, and frames with a face."""
 
     video: np.ndarray
     label: np.ndarray
@@ -74,8 +74,6 @@ def coverage(
             without a face included; ``video`` is the key that predictions have. ``write_counts`` makes it from
             manifests.
         datasets: those of the run to analyse; by default all that the CSV has rows of.
-        resamples: number of bootstrap resamples.
-        seed: of the bootstrap.
         out: folder for ``coverage.md``, ``.csv`` and ``.png``; ``<run>/studies/coverage`` by default.
 
     Returns:

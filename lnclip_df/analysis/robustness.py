@@ -71,12 +71,8 @@ class Drop(NamedTuple):
 class CorruptedFrames(FrameDataset):
     """``FrameDataset`` whose videos are corrupted at one level, before they are resized.
 
-    A video is corrupted as a whole, from those of its tested frames that can be read.
-
-    Args:
-        config, videos, frames_per_video: as for ``FrameDataset``.
-        level: the corruption; an attack or ``clean`` leave the frames as they are.
-        corruption_seed: of the corruption.
+    A video is corrupted as a whole, from those of its tested frames that can be read. An attack or ``clean`` as
+    ``level`` leave the frames as they are.
     """
 
     def __init__(self, config, videos, *, frames_per_video: int, level: Level, corruption_seed: int):
@@ -144,7 +140,6 @@ def robustness(
         resamples: number of bootstrap resamples for the clean AUROC.
         seed: of the corruptions, PGD's random start, and the bootstrap.
         device: as for ``lnclip_df.evaluation.test.test``.
-        progress: show progress bars.
 
     Returns:
         The Markdown.
@@ -179,9 +174,9 @@ def _predict_levels(loaded, name, videos, levels, out, frames, seed, progress):
 
     max_frames = frames or loaded.config.frame_num.test
     make = partial(CorruptedFrames, loaded.config, videos, frames_per_video=max_frames, corruption_seed=seed)
-    common = provenance_of_frames(loaded, make(level=levels[0]), dataset=name, split="test", seed=seed)
+    common = provenance_of_frames(loaded, make(level=levels[0]), name, "test")
     paths = {level: out / "levels" / level.folder / "predictions" / f"{name}.parquet" for level in levels}
-    made = {level: replace(common, corruption=level.facts) for level in levels}
+    made = {level: replace(common, seed=seed, corruption=level.facts) for level in levels}
     left = [level for level in levels if not are_finished(paths[level], made[level])]
     if len(left) < len(levels):
         logger.info("%s: %d of %d levels were finished before", name, len(levels) - len(left), len(levels))
@@ -204,9 +199,7 @@ def _evenly_per_class(videos, max_videos):
 def tables(scores: dict[str, dict[Level, Scores]], bootstrap: Bootstrap) -> tuple[list[list], str]:
     """The figures of every level against the clean frames, as rows of a CSV and as Markdown.
 
-    Args:
-        scores: by dataset and level, with the clean frames, all of the same frames.
-        bootstrap: for the clean AUROC's interval.
+    ``scores`` are by dataset and level, ``clean`` among them.
 
     Raises:
         LNCLIPError: a level has other videos or frames than the clean ones.

@@ -53,8 +53,6 @@ def subgroups(
         fpr: with ``validation``, its false positive rate.
         threshold: instead, a number 0..1.
         min_videos: number of videos of a class that a group needs to take part in the largest gap.
-        resamples: number of bootstrap resamples.
-        seed: of the bootstrap.
         out: folder for ``subgroups.md``, ``.csv`` and ``.png``; ``<run>/studies/subgroups`` by default.
 
     Returns:
@@ -102,12 +100,8 @@ def group_figures(
 ) -> dict[str, Group]:
     """Counts and figures of each group, sorted by name; ``not known`` is last.
 
-    Args:
-        scores: the videos of a dataset.
-        groups: the group of each video.
-        threshold: a video with a score above it counts as fake.
-        bootstrap: for the AUROC's interval.
-        key: names of dataset and attribute, for the bootstrap's seed.
+    ``groups`` names the group of each video, and ``key`` dataset and attribute, for the bootstrap's seed. A video with
+    a score above the ``threshold`` counts as fake.
     """
     groups = np.asarray(groups, dtype=object)
     found = {}
@@ -138,21 +132,20 @@ def gap(groups: dict[str, Group], figure: str, min_videos: int = MIN_VIDEOS) -> 
         ``(group with the higher figure, the one with the lower, Estimate of the difference)``, or None with fewer than
         two groups.
     """
-    values = {
-        name: group.figures[figure].value
+    known = {
+        name: value
         for name, group in groups.items()
-        if name != UNKNOWN and all(getattr(group, kind) >= min_videos for kind in NEEDED[figure])
+        if name != UNKNOWN
+        and all(getattr(group, kind) >= min_videos for kind in NEEDED[figure])
+        and (value := group.figures[figure].value) is not None
     }
-    known = {name: value for name, value in values.items() if value is not None}
     if len(known) < 2:
         return None
     high, low = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
     if high == low:  # all are equal
         high, low = list(known)[:2]
-    a, b = groups[high].figures[figure], groups[low].figures[figure]
-    bounds: tuple[float | None, float | None] = (None, None)
-    if a.low is not None:
-        bounds = combined_interval([known[high], known[low]], np.array([a[1:], b[1:]], float), [1, -1])
+    (a, *ends), (b, *others) = groups[high].figures[figure], groups[low].figures[figure]
+    bounds = (None, None) if None in ends else combined_interval([a, b], np.array([ends, others]), [1, -1])
     return high, low, Estimate(known[high] - known[low], *bounds)
 
 

@@ -46,7 +46,7 @@ IDENTIFIES = {"identifies": True}  # metadata of a field that two equal sets of 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the predictions of one dataset owe to; None where that was not recorded.
+    """What the predictions of one dataset depend on; None where that was not recorded.
 
     Attributes:
         weights: which weights predicted.
@@ -93,9 +93,7 @@ class Provenance:
         """Everything that is known, as JSON."""
         known = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         return {
-            name: dataclasses.asdict(value)
-            if dataclasses.is_dataclass(value) and not isinstance(value, type)
-            else value
+            name: dataclasses.asdict(value) if isinstance(value, WeightsRecord | TrainingRecord) else value
             for name, value in known.items()
             if value is not None
         }

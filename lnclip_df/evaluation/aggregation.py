@@ -83,9 +83,6 @@ def video_scores(video: np.ndarray, prob: np.ndarray, how: str = MEAN) -> np.nda
     Returns:
         float64 V.
 
-    Raises:
-        LNCLIPError: there is no such aggregation.
-
     >>> video_scores(np.array([1, 0, 1]), np.array([0.25, 0.5, 0.75])).tolist()
     [0.5, 0.5]
     """
@@ -109,11 +106,7 @@ def movement(features: ArrayLike) -> float | None:
     The angle arccos⟨z_t, z_{t+1}⟩ is computed as 2·atan2(‖z_t − z_{t+1}‖, ‖z_t + z_{t+1}‖), which is exact for small
     angles too.
 
-    Args:
-        features: T×D, the frames in order; they are normalised.
-
-    Returns:
-        None for one frame, which has no neighbour.
+    ``features`` are T×D, the frames in order; they are normalised. None for one frame, which has no neighbour.
 
     >>> movement([[1, 0], [0, 1], [0, 2]])
     0.25

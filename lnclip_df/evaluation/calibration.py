@@ -53,13 +53,7 @@ class Reliability(NamedTuple):
 def reliability(label, prob, bins: int = BINS) -> Reliability:
     """Count probabilities of fake in equal bins of 0..1; one on an edge belongs to the bin below it.
 
-    Args:
-        label: N labels, 0 real or 1 fake.
-        prob: N probabilities of fake, 0..1.
-        bins: number of bins, at least 1.
-
-    Raises:
-        ValueError: as in ``frame_metrics``, or ``bins`` is below 1.
+    Arguments and errors as in ``lnclip_df.evaluation.metrics.auroc``; ``bins`` is at least 1.
 
     >>> reliability([0, 1, 1, 1], [0.1, 0.2, 0.7, 0.9], bins=2).fakes.tolist()
     [1, 2]
@@ -129,12 +123,7 @@ def fit_temperature(label, prob) -> float:
     concave, so there is one optimum; L-BFGS finds it over log T. An end of the range means that there is no optimum:
     0.01 where a threshold at ½ separates the classes, 100 where the logits carry no information.
 
-    Args:
-        label: N labels, 0 real or 1 fake, both classes present.
-        prob: N probabilities of fake, 0..1.
-
-    Raises:
-        ValueError: as in ``frame_metrics``, or one class is absent.
+    Arguments and errors as in ``lnclip_df.evaluation.metrics.auroc``; both classes must be present.
 
     >>> round(fit_temperature([0, 0, 0, 1] * 5 + [1, 1, 1, 0] * 5, [0.1] * 20 + [0.9] * 20), 3)
     2.0
@@ -158,13 +147,7 @@ def fit_temperature(label, prob) -> float:
 def threshold_at_fpr(label, score, fpr: float) -> float:
     """The lowest threshold with a false positive rate of at most ``fpr``; a score *above* it counts as fake.
 
-    Args:
-        label: N labels, 0 real or 1 fake, with reals among them.
-        score: N scores, 0..1.
-        fpr: 0 or more, below 1.
-
-    Raises:
-        ValueError: as in ``frame_metrics``, there is no real, or ``fpr`` is out of range.
+    Arguments and errors as in ``lnclip_df.evaluation.metrics.auroc``; there must be reals, and 0 ≤ ``fpr`` < 1.
 
     >>> threshold_at_fpr([0, 0, 0, 0, 1], [0.1, 0.2, 0.3, 0.6, 0.5], 0.25)
     0.3

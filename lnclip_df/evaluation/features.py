@@ -14,17 +14,14 @@ SAME = ("dataset", "split", "videos_sha256", "config_sha256")
 
 
 def features_file(run, name: str) -> Path:
-    """Where a run keeps the features of a dataset's frames."""
+    """The file with the features of a dataset's frames in a run."""
     return Path(run) / "features" / f"{name}.safetensors"
 
 
 def write_features(path, features, provenance: Provenance):
-    """Write the features of the rows of a table of predictions, as float16 in one safetensors tensor ``features``.
+    """Write the features N×D of a table of N predictions, as float16 in one safetensors tensor ``features``.
 
-    Args:
-        path: the file.
-        features: N×D.
-        provenance: of the predictions; some of it is kept, to tell whose rows these are.
+    Some of the ``provenance`` of the predictions is written too: it identifies them.
     """
     from safetensors.numpy import save_file
 
@@ -34,12 +31,7 @@ def write_features(path, features, provenance: Provenance):
 
 
 def read_features(path, provenance: Provenance, rows: int) -> np.ndarray:
-    """Read features, float16 N×D.
-
-    Args:
-        path: the file.
-        provenance: of the predictions that they belong to.
-        rows: how many these are.
+    """Read the features, float16 N×D, of the N = ``rows`` predictions that ``provenance`` describes.
 
     Raises:
         LNCLIPError: the file is absent or damaged, or of other predictions.
@@ -58,7 +50,7 @@ def read_features(path, provenance: Provenance, rows: int) -> np.ndarray:
 
 
 def has_features(path, provenance: Provenance) -> bool:
-    """Whether a file holds the features of the predictions that ``provenance`` describes."""
+    """Whether a file contains the features of the predictions that ``provenance`` describes."""
     from safetensors import SafetensorError, safe_open
 
     try:

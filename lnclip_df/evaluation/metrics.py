@@ -91,7 +91,7 @@ class Metric:
     Attributes:
         title: its name in tables.
         function: of N labels (0 real, 1 fake) and N scores (0..1), both classes among them; returns 0..1.
-        over_frames: give it the frames of a data set, not the videos.
+        over_frames: give it the frames of a dataset, not the videos.
     """
 
     title: str
@@ -160,7 +160,7 @@ def video_metrics(video: ArrayLike, label: ArrayLike, prob: ArrayLike) -> dict[s
 
 
 def deepfakebench_video_metrics(paths: Sequence[str], label: ArrayLike, prob: ArrayLike) -> dict[str, float | None]:
-    """Video metrics as DeepfakeBench groups frames, for comparison with its numbers.
+    """Video metrics as DeepfakeBench groups frames, as in ``frame_metrics``, for comparison with its numbers.
 
     Frames belong together where their parent folders share a *name*, whatever lies above: ``000_003`` of four
     manipulations is one video there, and a real and a fake folder of one name are averaged, with the label rounded
@@ -168,13 +168,7 @@ def deepfakebench_video_metrics(paths: Sequence[str], label: ArrayLike, prob: Ar
 
     Args:
         paths: N frame paths, with forward or backward separators, each with a parent folder.
-        label, prob: as in ``auroc``.
-
-    Returns:
-        As ``frame_metrics``.
-
-    Raises:
-        ValueError: as in ``check_scores``, or a path has no parent folder; the message names it.
+        label, prob: as in ``auroc``; so are the errors.
     """
     _, fakes, score, count = _grouped([_parent(path) for path in paths], label, prob)
     return frame_metrics(fakes // count, score)

@@ -52,31 +52,22 @@ def load_detector(config: Config, weights, device: str | None = None) -> LoadedD
 
 def config_digest(config: Config) -> str:
     """Digest of the settings that predictions depend on (``Config.predicting``)."""
-    top: dict[str, Any] = {}
-    ours: dict[str, Any] = {}
-    for key, value in config.predicting().items():
-        section = ours if key.startswith("lnclip.") else top
-        section[key.removeprefix("lnclip.")] = value
-    return digest([top, ours])
+    settings = config.predicting()
+    ours = {key.removeprefix("lnclip."): value for key, value in settings.items() if key.startswith("lnclip.")}
+    return digest([{key: value for key, value in settings.items() if not key.startswith("lnclip.")}, ours])
 
 
-def provenance_of_frames(loaded: LoadedDetector, frames: FrameDataset, **further) -> Provenance:
-    """What predictions of chosen frames depend on.
-
-    Args:
-        loaded: the detector.
-        frames: the frames.
-        **further: other fields of the ``Provenance``, such as ``dataset`` and ``split``.
-    """
+def provenance_of_frames(loaded: LoadedDetector, frames: FrameDataset, dataset: str, split: str) -> Provenance:
+    """What predictions of chosen frames of a dataset depend on."""
     items = [(frames.videos[video].key, frames.videos[video].label, frame) for video, frame in frames.items]
     return Provenance(
-        weights=loaded.record, train_dataset=loaded.config.train_dataset,
-        config_sha256=config_digest(loaded.config), frames_sha256=digest(items), **further,
+        weights=loaded.record, train_dataset=loaded.config.train_dataset, config_sha256=config_digest(loaded.config),
+        dataset=dataset, split=split, frames_sha256=digest(items),
     )  # fmt: skip
 
 
 def are_finished(path, provenance: Provenance) -> bool:
-    """Whether ``path`` has the predictions that ``provenance`` describes; a damaged file does not count."""
+    """Whether ``path`` contains the predictions that ``provenance`` describes; a damaged file does not count."""
     try:
         return Path(path).is_file() and Provenance.from_json(read_coded(path)[1]).same_predictions(provenance)
     except LNCLIPError:
@@ -84,18 +75,9 @@ def are_finished(path, provenance: Provenance) -> bool:
 
 
 def predict_frames(
-    loaded: LoadedDetector, frames: FrameDataset, *, title: str, progress: bool = True, features: bool = False,
-    scoring: Callable | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """Predict frames in the data set's order.
-
-    Args:
-        loaded: the detector.
-        frames: the frames; their videos may be of several datasets.
-        title: shown before the progress bar.
-        progress: show a progress bar.
-        features: also give each frame's feature.
-        scoring: a function like :func:`score`, the default.
+    loaded: LoadedDetector, frames: FrameDataset, *, title: str, progress: bool = True, scoring: Callable | None = None
+) -> dict[str, Any]:
+    """Predict frames, whose videos may be of several datasets, with :func:`score` or a function like it (``scoring``).
 
     Returns:
         As :func:`score`.
@@ -106,17 +88,14 @@ def predict_frames(
     config = loaded.config
     order = EpochSampler(len(frames), seed=0, shuffle=False)
     loader = make_loader(frames, order, batch_size=config.test_batchSize, workers=config.workers)
-    options = {"features": True} if features else {}
-    table = (scoring or score)(
-        loaded.detector, loader, device=loaded.device, title=title, progress=progress, **options
-    )  # fmt: skip
+    table = (scoring or score)(loaded.detector, loader, device=loaded.device, title=title, progress=progress)
     if not table["frame"]:
-        raise LNCLIPError(f"{title}: none of its {len(frames)} frames can be read, {table['skipped'][0]} the first")
+        raise LNCLIPError(f"{title}: none of its {len(frames)} frames can be read; the first is {table['skipped'][0]}")
     return table
 
 
 def write_table(path, table: dict[str, Any], videos: list[Video], provenance: Provenance):
-    """Write what :func:`predict_frames` gave for frames of ``videos`` as a table of predictions."""
+    """Write what :func:`predict_frames` returned for frames of ``videos`` as a table of predictions."""
     rows = [videos[index] for index in table["video"]]
     columns = {name: [getattr(row, name) for row in rows] for name in ("dataset", "split", "label_name", "method")}
     columns |= {"video": [row.key for row in rows], **{name: table[name] for name in ("frame", "label", "prob")}}
@@ -124,13 +103,9 @@ def write_table(path, table: dict[str, Any], videos: list[Video], provenance: Pr
 
 
 def make_loader(dataset, sampler, *, batch_size: int, workers: int) -> DataLoader:
-    """A loader of ``collate``'s batches; it leaves torch's random numbers alone.
+    """A loader of ``collate``'s batches of a ``FrameDataset``; it leaves torch's random numbers alone.
 
-    Args:
-        dataset: a ``FrameDataset``.
-        sampler: an ``EpochSampler``, the order of the frames.
-        batch_size: frames in a batch (the last one may be smaller).
-        workers: processes that read frames, at most one per CPU core of this machine; 0 reads in this process.
+    At most one of the ``workers``, processes that read frames, is started per CPU core; 0 reads in this process.
     """
     workers = min(workers, os.cpu_count() or 1)
     return DataLoader(
@@ -147,21 +122,21 @@ def make_loader(dataset, sampler, *, batch_size: int, workers: int) -> DataLoade
 
 def score(
     detector, loader, *, device, title: str = "", progress: bool = True, features: bool = False
-) -> dict[str, list]:
-    """Probability of *fake* for every frame that ``loader`` brings.
+) -> dict[str, Any]:
+    """Probability of *fake* for every frame of a loader.
 
     Args:
         detector: an ``LNCLIPDetector``, moved to ``device``; its mode (training or not) is as before afterwards.
-        loader: batches as ``make_loader`` gives them.
+        loader: as ``make_loader`` returns it.
         device: where to compute.
         title: shown before the progress bar.
         progress: show a progress bar.
-        features: also give each frame's feature.
+        features: also return each frame's feature.
 
     Returns:
-        Columns, one row a frame in the data set's order: ``index``, ``video`` (place in the data set's ``videos``),
+        Columns, one row per frame in the dataset's order: ``index``, ``video`` (index in the dataset's ``videos``),
         ``frame`` (path), ``label`` (0 or 1), ``prob`` (in [0, 1]); and ``skipped``, the paths of unreadable frames. On
-        request ``features``, float16 of one row a frame.
+        request ``features``, one float16 row per frame.
 
     Raises:
         LNCLIPError: a frame cannot be read (unless the configuration skips those), or a probability is not a number.
@@ -170,38 +145,35 @@ def score(
 
     training = detector.training
     detector.to(device).eval()
-    kept: list[Any] = []
     with torch.inference_mode(), one_line_errors():
         bar = tqdm(loader, desc=title, unit="batch", disable=not progress, leave=False)
-        tables = [_score_batch(detector, batch, device, kept if features else None) for batch in bar]
+        tables = [_score_batch(detector, batch, device, features) for batch in bar]
     detector.train(training)
-    return join(tables) | ({"features": _in_order(tables, kept)} if features else {})
+    table = join(tables)
+    if features:
+        order = np.argsort([index for part in tables for index in part["index"]])
+        found = [part["features"] for part in tables if "features" in part]
+        table["features"] = np.concatenate(found)[order] if found else np.empty((0, 0), np.float16)
+    return table
 
 
-def _score_batch(detector, batch, device, kept=None):
+def _score_batch(detector, batch, device, features):
+    columns = {name: batch[name].tolist() for name in ("index", "video", "label")}
     prob = batch["image"].new_empty(0)
     if len(batch["frame"]):
         batch = batch | {"image": batch["image"].to(device, non_blocking=True)}
         predicted = detector(batch)
         prob = predicted["prob"].cpu().double()
-        if kept is not None:
-            kept.append(predicted["feat"].half().cpu().numpy())
+        if features:
+            columns["features"] = predicted["feat"].half().cpu().numpy()
     for frame, value in zip(batch["frame"], prob.tolist(), strict=True):
         if not 0 <= value <= 1:
             raise LNCLIPError(f"{frame}: the detector's probability is {value}; the weights are damaged")
-    columns = {name: batch[name].tolist() for name in ("index", "video", "label")}
     return columns | {"frame": batch["frame"], "prob": prob.tolist(), "skipped": batch["skipped"]}
 
 
-def _in_order(tables, kept):
-    """The batches' features in the data set's order, as ``join`` has their rows."""
-    if not kept:
-        return np.empty((0, 0), np.float16)
-    return np.concatenate(kept)[np.argsort([index for table in tables for index in table["index"]])]
-
-
 def join(tables: list[dict]) -> dict[str, list]:
-    """Join the tables of batches, and of processes, in the data set's order."""
+    """Join the tables of batches, and of processes, in the dataset's order."""
     rows = sorted(row for table in tables for row in zip(*(table[name] for name in COLUMNS), strict=True))
     columns = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True)) if rows else {n: [] for n in COLUMNS}
     return columns | {"skipped": sorted(frame for table in tables for frame in table["skipped"])}
@@ -209,7 +181,7 @@ def join(tables: list[dict]) -> dict[str, list]:
 
 @contextmanager
 def one_line_errors():
-    """Give the errors of a loader's worker processes their one line back: torch wraps them in a traceback."""
+    """Reduce the errors of a loader's worker processes to one line again: torch wraps them in a traceback."""
     try:
         yield
     except LNCLIPError as error:

@@ -1,6 +1,7 @@
-"""The table of predictions, one row a frame: our Parquet file with its metadata, and other tools' CSV."""
+"""The table of predictions, one row per frame: our Parquet file with its metadata, and other tools' CSV."""
 
 import json
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,28 +14,18 @@ from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import atomic_path
 from lnclip_df.core.tables import refuse_repeated
 
-SCHEMA = pa.schema(
-    [
-        pa.field(name, kind, nullable=False)
-        for name, kind in {
-            "dataset": pa.string(),
-            "split": pa.string(),
-            "label_name": pa.string(),
-            "video": pa.string(),
-            "frame": pa.string(),
-            "label": pa.int8(),
-            "prob": pa.float64(),
-        }.items()
-    ]
-)
+STRINGS = ("dataset", "split", "label_name", "video", "frame")
+TYPES = dict.fromkeys(STRINGS, pa.string()) | {"label": pa.int8(), "prob": pa.float64()}
+SCHEMA = pa.schema([pa.field(name, kind, nullable=False) for name, kind in TYPES.items()])
 METHOD = pa.field("method", pa.string())  # optional: how a fake was made, where its label name does not say
 METADATA = b"lnclip_df"
-CSV = {"dataset": pa.string(), "video": pa.string(), "label": pa.float64(), "prob": pa.float64(), "frame": pa.string()}
 CSV_NEEDED = ("dataset", "video", "label", "prob")
+CSV_TYPES = TYPES | {"label": pa.float64(), METHOD.name: METHOD.type}
+CSV_COLUMNS = (*CSV_NEEDED, METHOD.name)
 
 
 class Coded(NamedTuple):
-    """A column of strings: of each row the place (int32) of its value in ``values``, the distinct ones."""
+    """A column of strings: the index (int32) of each row's value in ``values``, the distinct ones."""
 
     code: np.ndarray
     values: list[str]
@@ -48,11 +39,10 @@ def write_predictions(path, table: dict, metadata: dict):
         table: columns of one length: ``dataset``, ``split``, ``label_name``, ``video`` (the full key) and ``frame``
             (its path) strings, ``label`` 0 or 1, ``prob`` the probability of fake, 0..1; optionally ``method``, how a
             fake was made (None or empty where nothing is known).
-        metadata: anything that JSON holds; it travels in the file's schema.
+        metadata: JSON that is stored in the file's schema.
 
     Raises:
-        LNCLIPError: a label or probability is unfit (the message names file, row and frame), or the file cannot be
-            written.
+        LNCLIPError: a label or probability is invalid, or the file cannot be written.
         ValueError: columns are missing, unknown, or of several lengths; metadata is not JSON.
     """
     if set(table) - {METHOD.name} != set(SCHEMA.names):
@@ -60,7 +50,8 @@ def write_predictions(path, table: dict, metadata: dict):
     lengths = {name: len(column) for name, column in table.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"columns differ in length: {lengths}")
-    _check(path, table["frame"], np.asarray(table["label"]), np.asarray(table["prob"], dtype=np.float64))
+    label, prob = np.asarray(table["label"]), np.asarray(table["prob"], dtype=np.float64)
+    _check(path, table["frame"].__getitem__, label, prob)
     schema = SCHEMA.append(METHOD) if METHOD.name in table else SCHEMA
     schema = schema.with_metadata({METADATA: json.dumps(metadata, allow_nan=False).encode()})
     arrow = pa.table({name: table[name] for name in schema.names}, schema=schema)
@@ -76,13 +67,12 @@ def read_predictions(path) -> tuple[dict, dict]:
         metadata.
 
     Raises:
-        LNCLIPError: the file is absent, no such table, or holds an unfit label or probability.
+        LNCLIPError: the file is absent, no such table, or contains an invalid label or probability.
     """
     arrow, metadata = _read_parquet(path, SCHEMA.names)
-    arrow = arrow.select(SCHEMA.names)
-    table = {name: arrow[name].to_pylist() for name in SCHEMA.names if pa.types.is_string(SCHEMA.field(name).type)}
+    table = {name: arrow[name].to_pylist() for name in STRINGS}
     table["label"], table["prob"] = arrow["label"].to_numpy(), arrow["prob"].to_numpy()
-    _check(path, table["frame"], table["label"], table["prob"])
+    _check(path, table["frame"].__getitem__, table["label"], table["prob"])
     return table, metadata
 
 
@@ -94,7 +84,7 @@ def read_coded(path) -> tuple[dict, dict]:
         float64 arrays; and the metadata.
 
     Raises:
-        LNCLIPError: as ``read_predictions``; an unfit row is named by its video.
+        LNCLIPError: as ``read_predictions``.
     """
     arrow, metadata = _read_parquet(path, ["label_name", "video", "label", "prob"])
     return _coded(path, arrow, "predict again"), metadata
@@ -103,16 +93,15 @@ def read_coded(path) -> tuple[dict, dict]:
 def read_csv(path) -> dict[str, dict]:
     """Read another tool's predictions: ``dataset, video, label, prob`` and, optionally, ``frame`` and ``method``.
 
-    A row is a frame, or a video where there are no frames. Other columns are passed over.
+    A row is a frame, or a video where there are no frames. Other columns are ignored.
 
     Returns:
         ``{dataset: table}``, tables as ``read_coded`` gives them, without ``label_name``.
 
     Raises:
-        LNCLIPError: the file is absent, lacks a column, or holds an unfit value; the message names its row.
+        LNCLIPError: the file is absent, lacks a column, or contains an invalid value.
     """
-    kinds = CSV | {METHOD.name: METHOD.type}
-    options = pa.csv.ConvertOptions(column_types=kinds, strings_can_be_null=False, null_values=[""])
+    options = pa.csv.ConvertOptions(column_types=CSV_TYPES, strings_can_be_null=False, null_values=[""])
     try:
         arrow = pa.csv.read_csv(str(path), convert_options=options)
     except OSError as error:
@@ -124,11 +113,11 @@ def read_csv(path) -> dict[str, dict]:
     if missing:
         raise LNCLIPError(f"{path}: no column {', '.join(missing)}; needed are {', '.join(CSV_NEEDED)}")
     if not len(arrow):
-        raise LNCLIPError(f"{path} holds no predictions")
+        raise LNCLIPError(f"{path} contains no predictions")
     _refuse_repeated_rows(path, arrow)
-    whole = _coded(path, arrow.select([name for name in kinds if name in arrow.column_names]), "mend the file")
+    whole = _coded(path, arrow.select([name for name in CSV_COLUMNS if name in arrow.column_names]), "fix the file")
     dataset = whole.pop("dataset")
-    return {name: _rows(whole, dataset.code == place) for place, name in enumerate(dataset.values)}
+    return {name: _rows(whole, dataset.code == index) for index, name in enumerate(dataset.values)}
 
 
 def _refuse_repeated_rows(path, arrow):
@@ -164,15 +153,16 @@ def _read_parquet(path, needed):
     return arrow, metadata
 
 
-def _coded(path, arrow, mend):
+def _coded(path, arrow, fix):
     table = {}
     for name in arrow.column_names:
         if name in ("label", "prob"):
             table[name] = arrow[name].to_numpy()
-        elif name != "frame":
+        else:
             column = arrow[name].fill_null("").combine_chunks().dictionary_encode()
             table[name] = Coded(column.indices.to_numpy(), column.dictionary.to_pylist())
-    _check(path, _Names(table["video"]), table["label"], table["prob"], mend)
+    video = table["video"]
+    _check(path, lambda row: video.values[video.code[row]], table["label"], table["prob"], fix)
     return table | {"label": table["label"].astype(np.int8)}
 
 
@@ -183,23 +173,12 @@ def _rows(table, chosen):
     }
 
 
-class _Names:
-    """Rows' names, looked up where an error needs one."""
-
-    def __init__(self, column: Coded):
-        self.column = column
-
-    def __getitem__(self, row):
-        return self.column.values[self.column.code[row]]
-
-
-def _check(path, frames, label, prob, mend="predict again"):
-    unfit = {"label": ~np.isin(label, (0, 1)), "prob": ~((prob >= 0) & (prob <= 1))}
-    accepted = {"label": "0 or 1", "prob": "within 0..1"}
-    values = {"label": label, "prob": prob}
-    for name, rows in unfit.items():
-        if rows.any():
-            row = int(rows.argmax())
-            raise LNCLIPError(
-                f"{path}: row {row} ({frames[row]}): {name} is {values[name][row]}, not {accepted[name]}; {mend}"
-            )
+def _check(path, name_of: Callable[[int], str], label, prob, fix="predict again"):
+    """Refuse labels other than 0 and 1, and probabilities outside 0..1."""
+    for name, values, valid, accepted in (
+        ("label", label, np.isin(label, (0, 1)), "0 or 1"),
+        ("prob", prob, (prob >= 0) & (prob <= 1), "within 0..1"),
+    ):
+        if not valid.all():
+            row = int(valid.argmin())
+            raise LNCLIPError(f"{path}: row {row} ({name_of(row)}): {name} is {values[row]}, not {accepted}; {fix}")

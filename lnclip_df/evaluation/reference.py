@@ -82,11 +82,7 @@ class Reference(_Section):
         return [column.dataset for column in self.columns if not column.in_dataset]
 
     def row(self, name: str) -> PublishedRow:
-        """A published row by its name.
-
-        Raises:
-            LNCLIPError: there is none.
-        """
+        """A published row by its name; an ``LNCLIPError`` where there is none."""
         return Registry("published row", self.rows).choose(name)
 
 
@@ -116,10 +112,7 @@ def column_of(dataset: str) -> str:
 
 
 def recipe(row: PublishedRow) -> dict | None:
-    """Of a published row's YAML, the settings that the paper states: ``{"train": {key: value}, "test": {…}}``.
-
-    None where the row has no YAML.
-    """
+    """Of a published row's YAML, if any, the settings that the paper states: ``{"train": {…}, "test": {…}}``."""
     if row.yaml is None:
         return None
     config, stated = flatten(load_config(row.yaml).to_dict()), reference().stated

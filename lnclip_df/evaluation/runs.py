@@ -59,7 +59,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Run:
-    """A detector's predictions: its name, the videos by dataset, and what made those of each dataset."""
+    """A detector's predictions: its name, and by dataset the videos and the provenance of their scores."""
 
     name: str
     sets: dict[str, Scores]
@@ -168,7 +168,7 @@ def _metrics_file(file, metadata):
 
 
 def _scores(where, table):
-    """Average the frames of a coded table, and refuse one without an AUROC."""
+    """The videos of a coded table; both classes are needed."""
     codes = table["video"].code
     try:
         present, label, score = aggregate(codes, table["label"], table["prob"])
@@ -212,7 +212,7 @@ def _of_video(where, name, column, frame_video, videos):
 
 
 def _check_one_checkpoint(path, run):
-    """Refuse a run whose datasets were predicted with different weights: no detector has its row."""
+    """Refuse a run whose datasets were predicted with different weights."""
     of_weights = {}
     for dataset, made in run.provenance.items():
         if made.weights.sha256:

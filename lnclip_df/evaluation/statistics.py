@@ -63,9 +63,6 @@ def delong(label: ArrayLike, a: ArrayLike, b: ArrayLike) -> DeLong:
         a: N scores of one detector, 0..1.
         b: N scores of the other.
 
-    Raises:
-        ValueError: as in ``placements``.
-
     >>> label, a = [0, 0, 0, 1, 1, 1], [0.1, 0.4, 0.3, 0.8, 0.35, 0.9]
     >>> test = delong(label, a, [0.2, 0.6, 0.3, 0.5, 0.4, 0.9])
     >>> round(test.difference, 4), round(test.p, 4)
@@ -90,16 +87,12 @@ def bootstrap_auroc(label: ArrayLike, score: ArrayLike, *, resamples: int = 10_0
     Σ_fake w_f (R_<(f) + R_≤(f)) / (2 m n), R the running sums of the reals' counts: O(n) for n videos.
 
     Args:
-        label: N labels, 0 real or 1 fake, both classes there.
-        score: N scores, 0..1.
-        resamples: number of resamples.
+        label, score, and errors: as in ``placements``.
+        resamples: number of resamples, at least 1.
         seed: seed of the draws, whatever NumPy's ``default_rng`` takes; the same arguments give the same numbers.
 
     Returns:
         float64, one AUROC per resample.
-
-    Raises:
-        ValueError: as in ``placements``, or ``resamples`` is below 1.
     """
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; at least 1 is needed")
@@ -138,16 +131,11 @@ def auroc_interval(
     effect size measure based on the Mann-Whitney statistic, part 2*, Statistics in Medicine 25, 2006, method 5).
 
     Args:
-        label: N labels, 0 real or 1 fake, both classes there.
-        score: N scores, 0..1.
+        label, score, resamples, seed, and errors: as in ``bootstrap_auroc``.
         level: share of such intervals that contain the true value.
-        resamples, seed: as for ``bootstrap_auroc``.
 
     Returns:
         The ends, 0..1; the AUROC lies between them.
-
-    Raises:
-        ValueError: as in ``bootstrap_auroc``.
 
     >>> [round(end, 3) for end in auroc_interval([0, 0, 0, 1, 1, 1], [0.1, 0.4, 0.3, 0.8, 0.35, 0.9])]
     [0.0, 1.0]

@@ -4,6 +4,7 @@ import logging
 import re
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from lnclip_df.config.schema import Config, entries, role_of
@@ -15,7 +16,7 @@ from lnclip_df.datasets.frame_dataset import FrameDataset
 from lnclip_df.datasets.frames import crop_recipes
 from lnclip_df.evaluation.features import features_file, has_features, write_features
 from lnclip_df.evaluation.metrics import VIDEO_SCORE, deepfakebench_video_metrics, frame_metrics, video_metrics
-from lnclip_df.evaluation.predict import config_digest, load_detector, predict_frames, write_table
+from lnclip_df.evaluation.predict import config_digest, load_detector, predict_frames, score, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +24,9 @@ logger = logging.getLogger(__name__)
 def test(
     config: Config, weights, out, *, datasets=None, device=None, progress: bool = True, save_features: bool = False
 ) -> dict:
-    """Predict every frame of some data sets' test split, and measure frames and videos.
+    """Predict every frame of the test splits of datasets, and compute metrics of frames and videos.
 
-    A data set that ``out`` already has, from the same weights, configuration and frames, is not predicted again.
+    A dataset that ``out`` already has, from the same weights, configuration and frames, is not predicted again.
 
     Args:
         config: see ``lnclip_df.config.loading.load_config``.
@@ -33,19 +34,16 @@ def test(
         out: folder for ``predictions/<dataset>.parquet`` and ``metrics/<dataset>.json``.
         datasets: names; else the configuration's ``lnclip.benchmarks``, else its ``test_dataset``.
         device: torch's name of a device; else the GPU, or the CPU where there is none.
-        progress: show progress bars.
         save_features: also write ``features/<dataset>.safetensors``, one float16 row per prediction.
 
     Returns:
-        ``{dataset: what its metrics file holds}``: ``frame`` and ``video`` metrics (``auroc``, ``ap``, ``eer``,
-        ``accuracy``), counts, the frames that could not be read, the recipes of the crops (``crops``, and
-        ``train_crops`` of training's), and what they were computed with (``trained``, ``predicted``, ``versions``, …),
-        which travels with the predictions too; also
+        ``{dataset: content of its metrics file}``: ``frame`` and ``video`` metrics (``auroc``, ``ap``, ``eer``,
+        ``accuracy``), counts, the frames that could not be read, and the ``Provenance`` of the predictions; also
         ``video_deepfakebench`` where DeepfakeBench's grouping of frames gives other numbers.
 
     Raises:
-        LNCLIPError: names, weights or frames are invalid, or a probability is not a number. Data sets finished before
-            stay finished.
+        LNCLIPError: names, weights or frames are invalid, or a probability is not a number. Datasets that are finished
+            stay so.
     """
     names = _dataset_names(config, datasets)
     videos = {name: read_videos(config, [name], "test") for name in names}
@@ -74,7 +72,8 @@ def _test_one(loaded, videos, out, provenance, progress, save_features):
     started = time.monotonic()
     name = provenance.dataset
     frames = FrameDataset(loaded.config, videos, frames_per_video=loaded.config.frame_num.test)
-    table = predict_frames(loaded, frames, title=name, progress=progress, features=save_features)
+    scoring = partial(score, features=save_features)
+    table = predict_frames(loaded, frames, title=name, progress=progress, scoring=scoring)
     result = provenance.to_json() | {
         **_metrics(table),
         "videos": len(set(table["video"])),
@@ -106,7 +105,7 @@ def _finished(out, provenance):
         return None
     try:
         result = read_json(metrics)
-    except LNCLIPError:  # a damaged file is made again
+    except LNCLIPError:  # a damaged file is written again
         return None
     return result if Provenance.from_json(result).same_predictions(provenance) else None
 
@@ -116,7 +115,7 @@ def _files(out, name):
 
 
 def _warn_of_other_preprocessing(config, facts):
-    """Say which keys make the frames look otherwise than in training."""
+    """Warn of the keys by which frames are prepared differently from training."""
     if not facts.config:
         return
     before = dict(entries(facts.config))
@@ -126,7 +125,7 @@ def _warn_of_other_preprocessing(config, facts):
 
 
 def _warn_of_other_crops(name, crops, trained):
-    """Say where faces were cut out in several ways, or otherwise than those of training."""
+    """Warn of faces that were cropped in several ways, or differently from training."""
     if len(crops) > 1:
         logger.warning("%s: its crops are of several recipes: %s", name, ", ".join(crops))
     if trained and not crops.keys() <= trained.keys():
@@ -139,15 +138,15 @@ def _warn_of_other_crops(name, crops, trained):
 def _dataset_names(config, datasets):
     names = list(dict.fromkeys(datasets or config.lnclip.benchmarks or config.test_dataset))
     if not names:
-        raise LNCLIPError("no data set to test on: name one with --datasets, lnclip.benchmarks or test_dataset")
+        raise LNCLIPError("no dataset to test on: name one in datasets, lnclip.benchmarks or test_dataset")
     for name in names:
         if not re.fullmatch(r"\w[\w.+ -]{0,99}", name):
-            raise LNCLIPError(f"data set {name!r}: the name becomes a file's; use letters, digits and . _ + -")
+            raise LNCLIPError(f"dataset {name!r}: the name becomes a file's; use letters, digits and . _ + -")
     return names
 
 
 def _provenance(loaded):
-    """What the figures of every dataset owe to training and to the test's settings."""
+    """The provenance that all datasets share: weights, training and settings."""
     config, facts = loaded.config, loaded.weights.facts
     predicted = {key: value for key, value in config.predicting().items() if key != "lnclip.data_root"}
     trained = {key: value for key, value in facts.config.items() if key != "label_dict"}

@@ -51,22 +51,19 @@ def make_board(
 ) -> Board:
     """Read runs and compute their figures; arguments and errors as in ``leaderboard``."""
     reference().row(against)
-    metrics, bootstrap = _metrics(set(metrics)), Bootstrap(resamples, seed)
+    names, bootstrap = set(metrics), Bootstrap(resamples, seed)
+    for name in names - {"all"}:
+        METRICS.choose(name)
+    chosen = tuple(name for name in METRICS if name in names or "all" in names)
     read = read_runs(runs)
     if not read:
         raise LNCLIPError("no runs given; name run folders or CSV files of predictions")
-    rows = [make_row(run, bootstrap, metrics) for run in read]
+    rows = [make_row(run, bootstrap, chosen) for run in read]
     tested = {name for row in rows for name in row.cells}
     paper = {column.dataset for column in reference().columns}
     datasets = ordered(tested | paper if tested & paper else tested)
     notes = [note for run in read for note in _crops(run)]
-    return Board(rows, datasets, compare_all(read, datasets), notes, metrics, against, resamples)
-
-
-def _metrics(names: set[str]) -> tuple[str, ...]:
-    for name in names - {"all"}:
-        METRICS.choose(name)
-    return tuple(name for name in METRICS if name in names or "all" in names)
+    return Board(rows, datasets, compare_all(read, datasets), notes, chosen, against, resamples)
 
 
 def _crops(run: Run):

@@ -135,15 +135,10 @@ def _figures_of_runs(a: Run, b: Run, names: tuple[str, str]) -> Iterator[list[st
     columns = columns_of(a), columns_of(b)
     yield ["column", *names, "difference", "p (DeLong)", "videos of both"]
     for name in ordered(columns[0].keys() | columns[1].keys()):
-        sets = [found[name] for found in columns if name in found]
-        row = [
-            column_of(name),
-            *(
-                percent(auroc(found[name].label, found[name].score), 2) if name in found else MISSING
-                for found in columns
-            ),
-        ]
-        for found in compare_two(*names, name, *sets) if len(sets) == 2 else []:
+        ours, theirs = (found.get(name) for found in columns)
+        row = [column_of(name)]
+        row += [percent(auroc(each.label, each.score), 2) if each else MISSING for each in (ours, theirs)]
+        for found in compare_two(*names, name, ours, theirs) if ours and theirs else []:
             row += [f"{100 * found.test.difference:+.2f}", show(found.test.p, ".2g"), str(found.videos)]
         yield row + [MISSING] * (6 - len(row))
 
@@ -158,8 +153,7 @@ def _figures_of_row(run: Run, name: str, row: PublishedRow) -> Iterator[list[str
             yield [column, percent(value, 2), *_beside(row, column, published(row, column, value)[1])]
     mean = ours.cross_dataset
     if row.figure(MEAN):
-        counted = f" ({len(mean.datasets)} of {mean.of})" if mean.incomplete else ""
-        shown = percent(mean.auroc.value, 2) + counted
+        shown = percent(mean.auroc.value, 2) + mean.counted
         yield [CROSS_DATASET, shown, *_beside(row, MEAN, published_mean(row, mean)[1])]
 
 

@@ -40,6 +40,11 @@ class Mean:
         """Whether columns are missing."""
         return len(self.datasets) < self.of
 
+    @property
+    def counted(self) -> str:
+        """The number of columns where some are missing: `` (4 of 13)``; else empty."""
+        return f" ({len(self.datasets)} of {self.of})" if self.incomplete else ""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -80,12 +85,13 @@ def compare_all(runs: Sequence[Run], datasets: Iterable[str]) -> list[Comparison
         LNCLIPError: a video is real in one run and fake in the other.
     """
     columns = {run.name: columns_of(run) for run in runs}
-    found = []
-    for a, b in combinations(columns, 2):
-        for dataset in datasets:
-            if dataset in columns[a] and dataset in columns[b]:
-                found += compare_two(a, b, dataset, columns[a][dataset], columns[b][dataset])
-    return found
+    return [
+        found
+        for a, b in combinations(columns, 2)
+        for dataset in datasets
+        if dataset in columns[a] and dataset in columns[b]
+        for found in compare_two(a, b, dataset, columns[a][dataset], columns[b][dataset])
+    ]
 
 
 def compare_two(a: str, b: str, dataset: str, scores_a: Scores, scores_b: Scores) -> list[Comparison]:
@@ -139,16 +145,9 @@ def common_means(rows: Sequence[Row]) -> tuple[tuple[str, ...], dict[str, float]
 
 def _cell(scores: Scores, bootstrap: Bootstrap, metrics: Sequence[str], *key: str) -> Cell:
     fakes = int(scores.label.sum())
-    more = {name: _metric(name, scores) for name in metrics}
-    auroc = bootstrap.auroc(scores.label, scores.score, *key)
-    return Cell(auroc, len(scores.label) - fakes, fakes, scores.frames, more)
-
-
-def _metric(name, scores):
-    metric = METRICS[name]
-    if metric.over_frames:
-        return metric.function(scores.frame_label, scores.frame_prob)
-    return metric.function(scores.label, scores.score)
+    videos, frames = (scores.label, scores.score), (scores.frame_label, scores.frame_prob)
+    more = {name: METRICS[name].function(*(frames if METRICS[name].over_frames else videos)) for name in metrics}
+    return Cell(bootstrap.auroc(*videos, *key), len(scores.label) - fakes, fakes, scores.frames, more)
 
 
 def _in_dataset_mean(run, cells):

@@ -63,10 +63,8 @@ def _best(board):
     """Each column's highest AUROC; None where there is only one run."""
     if len(board.rows) < 2:
         return dict.fromkeys(board.datasets)
-    return {
-        name: max((row.cells[name].auroc.value for row in board.rows if name in row.cells), default=None)
-        for name in board.datasets
-    }
+    values = {name: [row.cells[name].auroc.value for row in board.rows if name in row.cells] for name in board.datasets}
+    return {name: max(found, default=None) for name, found in values.items()}
 
 
 def _panels(board):

@@ -9,15 +9,9 @@ from lnclip_df.evaluation.runs import Scores
 
 
 def write_roc(path, scores: Mapping[str, Mapping[str, Scores]], datasets: Iterable[str]):
-    """Draw the video-level ROC curves: one panel per dataset, one line per run.
+    """Draw the video-level ROC curves as a PNG: one panel per dataset that a run has, one line per run.
 
-    Args:
-        path: the PNG.
-        scores: ``{run: {dataset: its videos}}``.
-        datasets: the panels in order; those that no run has are left out.
-
-    Raises:
-        LNCLIPError: matplotlib is absent.
+    ``scores`` is ``{run: {dataset: its videos}}``.
     """
     datasets = [name for name in datasets if any(name in sets for sets in scores.values())]
     figure, panels = new_panels(len(datasets), 4, 4, columns=4)

@@ -17,16 +17,16 @@ def record(run: Run, dataset: str) -> dict:
     """What made a run's figure on a dataset, as far as recorded: ``{field: value}``, from cause to effect."""
     made, scores = run.provenance[dataset], run.sets[dataset]
     trained = made.trained or TrainingRecord()
+    tested = _recorded(made.predicted or {})
     fields: dict[str, Any] = {
         "train_dataset": made.train_dataset,
         "train crops": sorted(made.train_crops or {}) or None,
-    }
-    fields |= _training(trained.config)
-    fields |= {"seed": trained.seed, "selection": trained.selection}
-    fields |= {"epoch": made.weights.epoch, "weights": made.weights.sha256}
-    tested = _recorded(made.predicted or {})
-    fields |= {f"test.{key}": value for key, value in tested if not role_of(key).location}
-    fields |= {
+        **_training(trained.config),
+        "seed": trained.seed,
+        "selection": trained.selection,
+        "epoch": made.weights.epoch,
+        "weights": made.weights.sha256,
+        **{f"test.{key}": value for key, value in tested if not role_of(key).location},
         "test settings": made.config_sha256,
         "crops": sorted(made.crops or {}) or None,
         "video list": made.videos_sha256,
@@ -36,9 +36,9 @@ def record(run: Run, dataset: str) -> dict:
         "faces missing": made.faces_missing,
         "predictions": (made.predictions or {}).get("sha256"),
         "metric": made.metric,
+        **{f"version of {name}": value for name, value in (made.versions or {}).items()},
+        "device": made.device,
     }
-    fields |= {f"version of {name}": value for name, value in (made.versions or {}).items()}
-    fields["device"] = made.device
     return {field: value for field, value in fields.items() if value is not None}
 
 

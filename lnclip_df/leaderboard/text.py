@@ -77,10 +77,11 @@ def details(board: Board) -> str:
 def figures_csv(board: Board) -> str:
     """One row per figure: run, column, method (empty for the column itself), metric, value, interval, what made it."""
     header = ["run", "column", "dataset", "method", "metric", "value", "low", "high", "published", "difference"]
+    part_of = {column.dataset: column.part_of for column in reference().columns}
     rows, made = [], {}
     for row in board.rows:
         for dataset, method, cell in _all_cells(board, row):
-            made = summary(row.run, _source(row.run, dataset))
+            made = summary(row.run, dataset if dataset in row.run.sets else part_of[dataset])
             figure, difference = (None, None) if method else _published(board, dataset, cell)
             bounds = [*cell.auroc[1:], figure and figure / 100, difference and difference / 100]
             values = {"video AUROC": cell.auroc.value} | {METRICS[name].title: cell.more[name] for name in cell.more}
@@ -126,11 +127,10 @@ def _big_table(board: Board, compared: bool = True) -> list[list[str]]:
     rows = [_header(board)]
     against = board.published if compared else None
     for row in board.rows:
-        cells = []
-        for name in board.datasets:
-            cell = row.cells.get(name)
-            compare = _published(board, name, cell) if cell and compared else ()
-            cells.append(f"{cell.auroc}{_beside(*compare)}" if cell else MISSING)
+        cells = [MISSING] * len(board.datasets)
+        for index, name in enumerate(board.datasets):
+            if cell := row.cells.get(name):
+                cells[index] = f"{cell.auroc}{_beside(*_published(board, name, cell)) if compared else ''}"
         cross = _mean(row.cross_dataset, *published_mean(against, row.cross_dataset))
         rows.append([row.run.name, *cells, _mean(row.in_dataset), cross])
     for name, figures in published_rows(board):
@@ -190,12 +190,6 @@ def _all_cells(board: Board, row: Row) -> Iterator[tuple[str, str, Cell]]:
             yield dataset, method, cell
 
 
-def _source(run, dataset):
-    """The dataset from whose predictions a column was computed."""
-    parts = {column.dataset: column.part_of for column in reference().columns}
-    return dataset if dataset in run.sets else parts[dataset]
-
-
 def _published(board: Board, dataset: str, cell: Cell) -> tuple[float | None, float | None]:
     return published(reference().row(board.against), column_of(dataset), cell.auroc.value)
 
@@ -209,8 +203,7 @@ def _mean(mean: Mean, figure: float | None = None, difference: float | None = No
     """A mean with its interval and, where columns are missing, their number: ``93.1 (4 of 13)``."""
     if mean.auroc.value is None:
         return MISSING
-    counted = f" ({len(mean.datasets)} of {mean.of})" if mean.incomplete else ""
-    return f"{mean.auroc}{counted}{_beside(figure, difference)}"
+    return f"{mean.auroc}{mean.counted}{_beside(figure, difference)}"
 
 
 def _beside(figure: float | None = None, difference: float | None = None) -> str:

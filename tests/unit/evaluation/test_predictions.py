@@ -136,7 +136,7 @@ def test_other_tools_predictions_are_read_by_dataset(tmp_path):
         (f"{HEADER}\nA,v1,2,0.5\n", r"row 0 \(v1\): label is 2.0, not 0 or 1"),
         (f"{HEADER}\nA,v1,fake,0.5\n", "is not a CSV of predictions"),
         (f"{HEADER}\nA,v1\n", "is not a CSV of predictions"),
-        (f"{HEADER}\n", "holds no predictions"),
+        (f"{HEADER}\n", "contains no predictions"),
         ("dataset,video,prob\nA,v,0.5\n", "no column label; needed are dataset, video, label, prob"),
         ("", "is not a CSV of predictions"),
     ],
