@@ -124,11 +124,7 @@ def _check_weights(known, of_run, what, run):
 
 def _fit(run, fpr, bins):
     """Temperature over the frames and threshold over the videos of all validation sets together."""
-
-    def joined(name):
-        return np.concatenate([getattr(scores, name) for scores in run.sets.values()])
-
-    label, prob, video, score = map(joined, ("frame_label", "frame_prob", "label", "score"))
+    label, prob, video, score = map(run.pooled, ("frame_label", "frame_prob", "label", "score"))
     temperature = measures.fit_temperature(label, prob)
     if not 1.01 * measures.RANGE[0] < temperature < 0.99 * measures.RANGE[1]:
         logger.warning(

@@ -144,8 +144,8 @@ def gap(groups: dict[str, Group], figure: str, min_videos: int = MIN_VIDEOS) -> 
     high, low = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
     if high == low:  # all are equal
         high, low = list(known)[:2]
-    (a, *ends), (b, *others) = groups[high].figures[figure], groups[low].figures[figure]
-    bounds = (None, None) if None in ends else combined_interval([a, b], np.array([ends, others]), [1, -1])
+    ends, others = groups[high].figures[figure][1:], groups[low].figures[figure][1:]
+    bounds = (None, None) if None in ends else combined_interval([known[high], known[low]], np.array([ends, others]), [1, -1])
     return high, low, Estimate(known[high] - known[low], *bounds)
 
 
@@ -160,8 +160,7 @@ def _threshold(run, read: Run, calibration, validation, fpr, threshold) -> tuple
     if validation is not None:
         if not 0 <= fpr < 1:
             raise LNCLIPError(f"fpr is {fpr}; expected 0 or more and less than 1")
-        parts = read_run(validation).sets.values()
-        label, score = (np.concatenate([getattr(p, name) for p in parts]) for name in ("label", "score"))
+        label, score = map(read_run(validation).pooled, ("label", "score"))
         return measures.threshold_at_fpr(label, score, fpr), f"{percent(fpr)} % false positives in {validation}"
     path = Path(calibration or Path(run) / measures.FILE)
     if not path.is_file():

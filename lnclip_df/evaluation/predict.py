@@ -172,7 +172,7 @@ def _score_batch(detector, batch, device, features):
     return columns | {"frame": batch["frame"], "prob": prob.tolist(), "skipped": batch["skipped"]}
 
 
-def join(tables: list[dict]) -> dict[str, list]:
+def join(tables: list[dict]) -> dict[str, Any]:
     """Join the tables of batches, and of processes, in the dataset's order."""
     rows = sorted(row for table in tables for row in zip(*(table[name] for name in COLUMNS), strict=True))
     columns = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True)) if rows else {n: [] for n in COLUMNS}

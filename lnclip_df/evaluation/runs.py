@@ -70,6 +70,10 @@ class Run:
         """The training sets that the metadata name; empty where they name none."""
         return {name for made in self.provenance.values() for name in made.train_dataset or []}
 
+    def pooled(self, field: str) -> np.ndarray:
+        """A field of ``Scores`` over all datasets, one after the other."""
+        return np.concatenate([getattr(scores, field) for scores in self.sets.values()])
+
 
 def read_runs(paths: Iterable[str | Path]) -> list[Run]:
     """Read several runs, each a folder with ``predictions/*.parquet`` or another tool's CSV.

@@ -77,7 +77,7 @@ def details(board: Board) -> str:
 def figures_csv(board: Board) -> str:
     """One row per figure: run, column, method (empty for the column itself), metric, value, interval, what made it."""
     header = ["run", "column", "dataset", "method", "metric", "value", "low", "high", "published", "difference"]
-    part_of = {column.dataset: column.part_of for column in reference().columns}
+    part_of = {column.dataset: column.part_of for column in reference().columns if column.part_of}
     rows, made = [], {}
     for row in board.rows:
         for dataset, method, cell in _all_cells(board, row):
