@@ -144,8 +144,8 @@ def gap(groups: dict[str, Group], figure: str, min_videos: int = MIN_VIDEOS) -> 
     high, low = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
     if high == low:  # all are equal
         high, low = list(known)[:2]
-    ends, others = groups[high].figures[figure][1:], groups[low].figures[figure][1:]
-    bounds = (None, None) if None in ends else combined_interval([known[high], known[low]], np.array([ends, others]), [1, -1])
+    values, ends = [known[high], known[low]], [groups[name].figures[figure][1:] for name in (high, low)]
+    bounds = (None, None) if None in ends[0] else combined_interval(values, np.array(ends), [1, -1])
     return high, low, Estimate(known[high] - known[low], *bounds)
 
 
