@@ -50,10 +50,7 @@ def result_card(
         png = io.BytesIO()
         draw_timeline(result).savefig(png, format="png", dpi=120)
         timeline = _data_uri("image/png", png.getvalue())
-    shown = [
-        (person, [(frame, _jpeg(frame.crop), _jpeg(overlay(frame.crop, heat))) for frame, heat in frames])
-        for person, frames in faces
-    ]
+    shown = [(person, [_pictures(frame, heat) for frame, heat in frames]) for person, frames in faces]
     data = json.dumps(as_json(result) | (facts or {}), indent=2, allow_nan=False).encode()
     download = {"name": f"{Path(result.path).stem}.json", "uri": _data_uri("application/json", data)}
     return str(_MACROS.result_card(result, shown, timeline, download))
@@ -62,6 +59,10 @@ def result_card(
 def message_card(message: str) -> str:
     """The card with the reason why nothing was scored, in one line."""
     return str(_MACROS.message_card(message))
+
+
+def _pictures(frame, heat):
+    return frame, _jpeg(frame.crop), _jpeg(overlay(frame.crop, heat))
 
 
 def _jpeg(image):
