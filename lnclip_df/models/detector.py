@@ -18,17 +18,16 @@ class LNCLIPDetector(nn.Module):
     buffers, so that DDP has nothing to broadcast when only one process tests.
 
     Args:
-        config: a detector configuration (``lnclip_df.load_config``).
-        backbone: the backbone with its weights; by default one with random weights, which needs
-            ``lnclip.backbone.pretrained: none``.
+        config: see ``lnclip_df.load_config``.
+        backbone: the backbone with its weights; by default one with random weights.
 
     Attributes:
-        settings: the validated ``lnclip`` section.
+        settings: the ``lnclip`` section of ``config``.
         backbone: images → CLS features B×D.
         head: ``nn.Linear(D, 2)``, logits of real and fake.
 
     Raises:
-        LNCLIPError: the configuration is invalid, or names pretrained weights and no backbone is given.
+        LNCLIPError: no backbone is given, and ``lnclip.backbone.pretrained`` is not ``none``.
 
     >>> from lnclip_df import load_config
     >>> tiny = "lnclip.backbone={name: tiny, pretrained: none, vision: {image_size: 32, width: 64, layers: 2}}"
@@ -43,7 +42,10 @@ class LNCLIPDetector(nn.Module):
         self.settings = config.lnclip
         self.backbone = self._random_backbone() if backbone is None else backbone
         self.head = nn.Linear(self.backbone.width, 2)
-        self._freeze()
+        self.backbone.requires_grad_(self.settings.tune == "all")
+        if self.settings.tune == "layernorm":
+            for norm in self.backbone.layer_norms():
+                norm.requires_grad_(True)
 
     def _random_backbone(self):
         wanted = self.settings.backbone
@@ -56,25 +58,14 @@ class LNCLIPDetector(nn.Module):
         backbone.init_weights(wanted.seed)
         return backbone
 
-    def _freeze(self):
-        tune = self.settings.tune
-        self.backbone.requires_grad_(tune == "all")
-        if tune == "layernorm":
-            for norm in self.backbone.layer_norms():
-                norm.requires_grad_(True)
-
     def backbone_identity(self) -> dict:
-        """What weights must agree with: the backbone's shape and activation, and whether features are normalised."""
+        """Return what weights must agree with: the backbone's shape and activation, and ``normalize``."""
         return {**self.backbone.identity(), "normalize": self.settings.normalize}
 
     def features(self, data_dict: dict) -> torch.Tensor:
-        """Features of images: z = f / ‖f‖₂, or f itself with ``normalize: false``.
+        """Return the features z = f / ‖f‖₂ of ``image`` B×3×H×W, or f itself with ``normalize: false``.
 
-        Args:
-            data_dict: holds ``image`` B×3×H×W, normalised with CLIP's mean and std.
-
-        Returns:
-            B×D, float32 (float64 for a float64 tower).
+        B×D, float32 (float64 for a float64 tower).
         """
         image = data_dict["image"]
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
@@ -84,7 +75,7 @@ class LNCLIPDetector(nn.Module):
         return feature.float() if feature.dtype in (torch.float16, torch.bfloat16) else feature
 
     def classifier(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits B×2 (real, fake) of features B×D, in the features' precision."""
+        """Return logits B×2 (real, fake) of features B×D, in the features' precision."""
         with torch.autocast(features.device.type, enabled=False):
             return self.head(features)
 
@@ -92,12 +83,12 @@ class LNCLIPDetector(nn.Module):
         """Predict a batch; in training, also grow it by slerp.
 
         Args:
-            data_dict: ``image`` B×3×H×W; ``label`` B (0 real, else fake), needed in training.
-            inference: True in a test loop: the batch is not grown in training mode either.
+            data_dict: ``image`` B×3×H×W, normalised; ``label`` B (0 real, else fake), needed in training.
+            inference: do not grow the batch, even in training mode.
 
         Returns:
-            ``cls`` B×2 logits, ``prob`` B of fake, ``feat`` B×D of the given batch; in training with slerp also
-            ``cls_grown`` M×2, ``feat_grown`` M×D and ``label_grown`` M of the grown one, which begins with the given.
+            ``cls`` B×2 logits, ``prob`` B of fake, ``feat`` B×D; with a grown batch also ``cls_grown`` M×2,
+            ``feat_grown`` M×D and ``label_grown`` M, whose first B rows are the given batch.
         """
         feature = self.features(data_dict)
         logits = self.classifier(feature)
@@ -112,14 +103,14 @@ class LNCLIPDetector(nn.Module):
         return predictions
 
     def get_losses(self, data_dict: dict, pred_dict: dict) -> dict:
-        """The loss CE + 0.1 · alignment + 0.5 · uniformity (weights by YAML), over the grown batch where there is one.
+        """Return the loss CE + 0.1 · alignment + 0.5 · uniformity (weights by YAML), of the grown batch if any.
 
         Returns:
-            Scalars ``overall``, ``ce``, ``alignment``, ``uniformity``; the last three unweighted, and those of weight 0
-            left out.
+            Scalars ``overall``, ``ce``, ``alignment``, ``uniformity``; the last three unweighted, without those of
+            weight 0.
 
         Raises:
-            LNCLIPError: the loss is NaN or infinite; the message says in which term.
+            LNCLIPError: the loss is NaN or infinite; the message names the term.
         """
         weight = self.settings.loss
         if "feat_grown" in pred_dict:
@@ -135,14 +126,10 @@ class LNCLIPDetector(nn.Module):
             terms["uniformity"] = uniformity(z, weight.temperature, weight.half_squared)
         overall = sum(getattr(weight, name) * value for name, value in terms.items())
         if not torch.isfinite(overall):
-            raise LNCLIPError(self._explain_nan(terms, z))
+            bad = ", ".join(name for name, value in terms.items() if not torch.isfinite(value)) or "their sum"
+            rows = (~torch.isfinite(z).all(dim=1)).sum().item()
+            raise LNCLIPError(
+                f"the loss is not finite in {bad}: {rows} of {len(z)} features contain NaN or infinity; lower "
+                "lnclip.schedule.lr_max, set lnclip.precision: fp32, or check the weights and images"
+            )
         return {"overall": overall, **terms}
-
-    @staticmethod
-    def _explain_nan(terms, z):
-        bad = ", ".join(name for name, value in terms.items() if not torch.isfinite(value)) or "their sum"
-        rows = (~torch.isfinite(z).all(dim=1)).sum().item()
-        return (
-            f"the loss is not finite in {bad}: {rows} of {len(z)} features hold NaN or infinity; lower "
-            "lnclip.schedule.lr_max, set lnclip.precision: fp32, or look for broken weights and images"
-        )

@@ -1,4 +1,4 @@
-"""What a frame becomes before the model: resized and normalised."""
+"""Resize and normalise a frame for the model."""
 
 import cv2
 import numpy as np
@@ -9,16 +9,10 @@ from lnclip_df.config.schema import Config
 
 
 def resize(image: np.ndarray, size: int, how: str) -> np.ndarray:
-    """Resize a frame to ``size`` × ``size``.
+    """Resize a uint8 H×W×3 frame to ``size`` × ``size`` pixels.
 
-    Args:
-        image: uint8 H×W×3.
-        size: side in pixels.
-        how: ``deepfakebench`` (OpenCV's bicubic without antialiasing, as DeepfakeBench trains and tests) or ``clip``
-            (antialiased bicubic, as CLIP's own processor).
-
-    Returns:
-        uint8 ``size`` × ``size`` × 3.
+    ``how`` is ``deepfakebench`` (OpenCV's bicubic without antialiasing, as DeepfakeBench trains and tests) or ``clip``
+    (antialiased bicubic, as CLIP's own processor).
     """
     if how == "deepfakebench":
         return cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
@@ -35,9 +29,6 @@ def normalize(image: np.ndarray, mean, std) -> torch.Tensor:
 
 
 def model_input(image: np.ndarray, config: Config) -> torch.Tensor:
-    """Resize and normalise a frame as the configuration says: uint8 H×W×3 to float32 3×R×R.
-
-    R is ``resolution``; ``lnclip.resize``, ``mean`` and ``std`` are the other settings read.
-    """
+    """Resize and normalise a frame: uint8 H×W×3 to float32 3×R×R, where R is ``resolution``."""
     resized = resize(image, config.resolution, config.lnclip.resize)
     return normalize(resized, config.mean, config.std)

@@ -1,4 +1,4 @@
-"""The cyclic learning rate, a pure function of the epoch, and a hook that sets it in another program's optimizer."""
+"""The cyclic learning rate, and a hook that sets the rate of another program's optimizer."""
 
 import math
 import weakref
@@ -15,17 +15,12 @@ def cyclic_lr(
     lr_min: float = 1.0e-5,
     lr_max: float = 3.0e-4,
 ) -> float:
-    """The cyclic learning rate: linear warm-up, then cosine decay, repeated.
+    """Return the cyclic learning rate: linear warm-up, then cosine decay, repeated.
 
     Args:
         epoch: epochs done so far, fractional within an epoch (step / steps per epoch); at least 0.
         warmup_epochs: epochs of the rise from ``lr_min`` to ``lr_max``.
         decay_epochs: epochs of the fall from ``lr_max`` to ``lr_min``; a cycle has both parts.
-        lr_min: the lowest rate.
-        lr_max: the highest rate.
-
-    Returns:
-        The rate, in [``lr_min``, ``lr_max``].
 
     Raises:
         ValueError: ``epoch`` is negative, or a cycle has no length.
@@ -50,9 +45,8 @@ def drive_optimizer(
 ):
     """Set the learning rate of whichever optimizer owns ``module``'s parameters, before each of its steps.
 
-    For a training loop of another program: PyTorch calls a global hook before every step of an optimizer. The hook
-    recognises the optimizer and its groups by the trainable parameters they contain. Steps are counted from 0. The hook
-    refers to the module weakly and does nothing once it is gone.
+    For a training loop of another program: PyTorch calls a global hook before every step of an optimizer, which is
+    recognised by its trainable parameters. The hook refers to the module weakly and does nothing once it is gone.
 
     Args:
         module: the module whose optimizer is set.

@@ -27,13 +27,7 @@ def _full_precision(function):
 
 @_full_precision
 def normalize(f: torch.Tensor) -> torch.Tensor:
-    """Project features onto the unit sphere: z = f / ‖f‖₂.
-
-    Args:
-        f: features ..., D; any floating dtype.
-
-    Returns:
-        Unit vectors of the same shape, float32 or float64. The zero vector stays zero.
+    """Project features ..., D onto the unit sphere: z = f / ‖f‖₂, float32 or float64. The zero vector stays zero.
 
     >>> normalize(torch.tensor([[3.0, 4.0]]))
     tensor([[0.6000, 0.8000]])
@@ -47,15 +41,11 @@ def slerp(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
 
     z(t) = sin((1−t)θ)/sin θ · a + sin(tθ)/sin θ · b with θ = arccos⟨a, b⟩. Where sin θ → 0 the normalised lerp takes
     over; it differs from slerp there by O(θ³). Between opposite vectors no great circle is preferred: the lerp moves
-    along the chord, and ``a`` itself stands at its centre. Value and gradient are always finite.
+    along the chord, with ``a`` itself at its centre. Value and gradient are always finite.
 
     Args:
-        a: unit vectors ..., D.
-        b: unit vectors ..., D.
-        t: positions in [0, 1], of shape ... (one a pair) or a scalar tensor.
-
-    Returns:
-        Unit vectors ..., D.
+        a, b: unit vectors ..., D.
+        t: positions in [0, 1], of shape ... (one per pair) or a scalar tensor.
 
     >>> slerp(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), torch.tensor(0.5))
     tensor([0.7071, 0.7071])
@@ -76,13 +66,8 @@ def slerp(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
 def same_class_partners(y: torch.Tensor, i: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
     """Draw for every index in ``i`` another index of the same class, uniformly.
 
-    Args:
-        y: class labels N, integer.
-        i: indices M into ``y``.
-        generator: on the device of ``y``, or None for the default one.
-
     Returns:
-        Indices M with ``y[j] == y[i]``; ``j != i`` unless the class has one sample, which is its own partner.
+        Indices j, as many as ``i``, with ``y[j] == y[i]``; ``j != i`` unless the class has one sample.
     """
     order = torch.argsort(y, stable=True)
     rank = torch.empty_like(order)
@@ -113,7 +98,7 @@ def slerp_augment(
         z: unit vectors N×D.
         y: class labels N, integer.
         size: samples after growing, at least N.
-        generator: on the device of ``z``, for a reproducible draw; None for the default one.
+        generator: on the device of ``z``; None for the default one.
         t_range: the range of t, within [0, 1].
 
     Returns:
@@ -207,8 +192,8 @@ def alignment(z: torch.Tensor, y: torch.Tensor, half_squared: bool = False) -> t
 def uniformity(z: torch.Tensor, temperature: float = 2.0, half_squared: bool = False) -> torch.Tensor:
     """Log of the mean Gaussian potential: log E_{i<j} exp(−temperature · ‖z_i − z_j‖₂²) (Wang & Isola 2020).
 
-    One N×N matrix is held: ‖z_i − z_j‖² = ‖z_i‖² + ‖z_j‖² − 2⟨z_i, z_j⟩. The mean is clamped at 1e-6 before the log, as
-    in the authors' released code; below the clamp there is no gradient.
+    Takes one N×N matrix, from ‖z_i − z_j‖² = ‖z_i‖² + ‖z_j‖² − 2⟨z_i, z_j⟩. The mean is clamped at 1e-6 before the log,
+    as in the authors' released code; below the clamp there is no gradient.
 
     Args:
         z: features N×D.

@@ -1,4 +1,4 @@
-"""Augmentation of training frames: the lists of transforms by name, as functions of image and seed."""
+"""Augmentation of training frames: lists of albumentations transforms, as functions of image and seed."""
 
 import inspect
 import os
@@ -19,19 +19,14 @@ import albumentations as A
 
 
 class Augmentation(NamedTuple):
-    """A list of transforms and where it stands.
-
-    Attributes:
-        transforms: from the configuration to a list of albumentations transforms.
-        resize_first: whether a frame is resized before it is augmented, not after.
-    """
+    """A list of albumentations transforms for a configuration, applied before or after the resize."""
 
     transforms: Callable[[Config], list]
     resize_first: bool = False
 
 
 class SeededCompose:
-    """Albumentations transforms as a function (uint8 H×W×3, int seed) → uint8 H×W×3 of image and seed alone."""
+    """Albumentations transforms as a function of image (uint8 H×W×3) and seed alone; returns uint8 H×W×3."""
 
     def __init__(self, transforms: list):
         self.compose = A.Compose(transforms)
@@ -52,13 +47,10 @@ class SeededCompose:
 
 
 class TrainTransform:
-    """From a frame and a seed to the model's input: augmentation, resize and normalisation.
+    """Augment, resize and normalise a frame: ``lnclip.augmentation``, or none without ``use_data_augmentation``.
 
-    ``paper`` augments the stored 256-px crop and then resizes, as the authors' released code does: what JPEG and blur
-    leave behind is resampled with the face, as in the test videos. ``deepfakebench`` resizes first, then augments.
-
-    Args:
-        config: ``lnclip.augmentation`` names the augmentation; there is none if ``use_data_augmentation`` is false.
+    ``paper`` augments the stored 256-px crop and then resizes, as the authors' released code does: traces of JPEG and
+    blur are resampled with the face, as in the test videos. ``deepfakebench`` resizes first, then augments.
     """
 
     def __init__(self, config: Config):
@@ -69,7 +61,7 @@ class TrainTransform:
         self.resize_first = augmentation.resize_first
 
     def __call__(self, image: np.ndarray, seed: int) -> torch.Tensor:
-        """Augment a uint8 H×W×3 frame; returns float32 3×R×R, R being ``resolution``."""
+        """Return float32 3×R×R (R: ``resolution``) of a uint8 H×W×3 frame."""
         config = self.config
         if not self.resize_first:
             return model_input(self.augment(image, seed), config)
@@ -78,7 +70,7 @@ class TrainTransform:
 
 
 def paper(config: Config) -> list:
-    """The paper's list; kernel, sigma and probabilities (1 for all but the flip) are those of the released code."""
+    """Return the paper's list; kernel, sigma and probabilities are those of the authors' released code."""
     shift = (-0.1, 0.1)
     return [
         A.HorizontalFlip(p=0.5),
@@ -92,31 +84,23 @@ def paper(config: Config) -> list:
 
 
 def deepfakebench(config: Config) -> list:
-    """DeepfakeBench's training augmentation from ``data_aug``; as there, ``brightness_prob`` is not read."""
-    assert config.data_aug is not None  # the schema checks it
-    data_aug = config.data_aug.model_dump()
-    low, high = data_aug["blur_limit"]
+    """Return DeepfakeBench's list for ``data_aug``; as there, ``brightness_prob`` is not used."""
+    limits = config.data_aug
+    assert limits is not None  # the schema requires the section for this augmentation
+    brightness = A.RandomBrightnessContrast(
+        brightness_limit=tuple(limits.brightness_limit), contrast_limit=tuple(limits.contrast_limit)
+    )
     return [
-        A.HorizontalFlip(p=data_aug["flip_prob"]),
-        A.Rotate(limit=tuple(data_aug["rotate_limit"]), border_mode=cv2.BORDER_REFLECT_101, p=data_aug["rotate_prob"]),
-        opencv_blur(low, high, p=data_aug["blur_prob"]),
-        A.OneOf(
-            [
-                A.RandomBrightnessContrast(
-                    brightness_limit=tuple(data_aug["brightness_limit"]),
-                    contrast_limit=tuple(data_aug["contrast_limit"]),
-                ),
-                A.FancyPCA(),
-                A.HueSaturationValue(),
-            ],
-            p=0.5,
-        ),
-        _jpeg(data_aug["quality_lower"], data_aug["quality_upper"], p=0.5),
+        A.HorizontalFlip(p=limits.flip_prob),
+        A.Rotate(limit=tuple(limits.rotate_limit), border_mode=cv2.BORDER_REFLECT_101, p=limits.rotate_prob),
+        opencv_blur(*limits.blur_limit, p=limits.blur_prob),
+        A.OneOf([brightness, A.FancyPCA(), A.HueSaturationValue()], p=0.5),
+        _jpeg(limits.quality_lower, limits.quality_upper, p=0.5),
     ]
 
 
 def opencv_blur(low: int, high: int, p: float):
-    """Gaussian blur whose sigma follows from its kernel size by OpenCV's rule, as in albumentations 1."""
+    """Return a Gaussian blur whose sigma follows from its kernel size by OpenCV's rule, as in albumentations 1."""
     sizes = [size + 1 - size % 2 for size in range(low, high + 1)]
     kernels = [(size, 0.3 * ((size - 1) * 0.5 - 1) + 0.8, sizes.count(size) / len(sizes)) for size in sorted({*sizes})]
     blurs = [A.GaussianBlur(blur_limit=(k, k), sigma_limit=(sigma, sigma), p=weight) for k, sigma, weight in kernels]

@@ -1,4 +1,4 @@
-"""The insides of the training loop: one step, the learning rate, the random numbers, and validation."""
+"""The training step, learning rate, seeds and validation, as a Lightning module."""
 
 import hashlib
 
@@ -16,15 +16,16 @@ from lnclip_df.models.schedule import cyclic_lr
 class LNCLIPModule(LightningModule):
     """Trains an ``LNCLIPDetector`` and validates it after every epoch.
 
+    Lightning supplies devices, DDP, loop and progress bar. The rest is done here, because Lightning's schedulers know
+    no fraction of an epoch, its samplers and averages no skipped frames, and its validation loop no videos.
+
     Args:
         detector: the model; its parameters that require a gradient are trained.
-        config: see ``lnclip_df.config.loading.load_config``.
-        train_frames, val_frames: the two data sets.
-        seed: of the data's order and augmentation, and of slerp; the main process's counts.
+        seed: of the data's order and augmentation, and of slerp; every process uses that of the main one.
         progress: show a progress bar during validation.
 
     Attributes:
-        history: one dict an epoch: ``epoch``, ``lr`` (of its last step), ``train`` (mean of each loss term), ``val``
+        history: one dict per epoch: ``epoch``, ``lr`` (of its last step), ``train`` (mean of each loss term), ``val``
             (``auroc``, ``ap``, ``eer``, ``accuracy`` of videos) and ``skipped`` (unreadable training frames).
     """
 
@@ -41,11 +42,6 @@ class LNCLIPModule(LightningModule):
         self.history: list[dict] = []
         self._optimizer_state = None
         self._steps_per_epoch = None
-
-    @property
-    def best(self) -> dict | None:
-        """The epoch of ``history`` with the highest validation AUROC, the first of equals; None before any."""
-        return best_epoch(self.history)
 
     def setup(self, stage):
         self.seed = self.train_frames.seed = self.trainer.strategy.broadcast(self.seed)
@@ -94,30 +90,26 @@ class LNCLIPModule(LightningModule):
 
     def training_step(self, batch, batch_idx):
         self.skipped += len(batch["skipped"])
-        if not batch["frame"]:  # every frame skipped: a step without a gradient, on this rank as on the others
+        if not batch["frame"]:  # all skipped: a zero gradient, because under DDP every rank must take the step
             return sum(parameter.sum() * 0 for parameter in self._trained().values())
         losses = self.detector.get_losses(batch, self.detector(batch))
-        self._record({name: loss.detach() for name, loss in losses.items()}, batch_idx)
-        return losses["overall"]
-
-    def _record(self, losses, batch_idx):
         for name, loss in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + loss.float()
+            self.sums[name] = self.sums.get(name, 0.0) + loss.detach().float()
         step = self.current_epoch * self.trainer.num_training_batches + batch_idx
         self.logger.log_metrics({"lr": self.lr} | {f"train/{name}": x.item() for name, x in losses.items()}, step=step)
-        self.log("loss", losses["overall"], prog_bar=True, logger=False, batch_size=1)
+        self.log("loss", losses["overall"].detach(), prog_bar=True, logger=False, batch_size=1)
+        return losses["overall"]
 
     def on_train_epoch_end(self):
         sums = gathered({name: total.item() for name, total in self.sums.items()})
         if not any(sums):
-            raise LNCLIPError("not one training frame can be read; lnclip.missing_frames: error names the first")
+            raise LNCLIPError("no training frame can be read; set lnclip.missing_frames: error to see the first one")
         steps = self.trainer.num_training_batches * len(sums)
         train = {name: sum(rank.get(name, 0.0) for rank in sums) / steps for name in max(sums, key=len)}
         row = {"epoch": self.current_epoch, "lr": self.lr, "train": train, "val": self._validate()}
         self.history.append(row | {"skipped": sum(gathered(self.skipped))})
-        scalars = {f"epoch/{name}": x for name, x in train.items()} | {
-            f"val/{name}": x for name, x in row["val"].items()
-        }
+        scalars = {f"epoch/{name}": x for name, x in train.items()}
+        scalars |= {f"val/{name}": x for name, x in row["val"].items()}
         self.logger.log_metrics(scalars, step=(self.current_epoch + 1) * self.trainer.num_training_batches - 1)
 
     def _validate(self):
@@ -125,11 +117,14 @@ class LNCLIPModule(LightningModule):
         table = score(self.detector, self.val_loader, device=self.device, title="validation", progress=show)
         table = join(gathered(table))
         if len(set(table["label"])) < 2:
-            raise LNCLIPError("the validation frames that can be read are of one class: no AUROC to choose an epoch by")
+            raise LNCLIPError(
+                "the readable validation frames are all of one class, so the epochs have no AUROC; "
+                "restore the missing frames"
+            )
         return video_metrics(table["video"], table["label"], table["prob"])
 
     def state(self) -> dict:
-        """All that another process needs to go on after this epoch: trained weights, Adam's moments, history."""
+        """Return what ``restore`` needs to continue after this epoch: trained weights, Adam's moments, history."""
         return {
             "epoch": self.current_epoch,
             "seed": self.seed,
@@ -140,11 +135,7 @@ class LNCLIPModule(LightningModule):
         }
 
     def restore(self, state: dict):
-        """Go on from another process's ``state()``.
-
-        Raises:
-            LNCLIPError: its trained weights are not those that this model trains.
-        """
+        """Continue from the ``state()`` of an earlier training; LNCLIPError if it trained other weights."""
         ours, theirs = self._trained(), state["trained"]
         for name in [*ours, *theirs]:
             if name not in ours or name not in theirs or ours[name].shape != theirs[name].shape:
@@ -160,19 +151,19 @@ class LNCLIPModule(LightningModule):
         return {name: p for name, p in self.detector.named_parameters() if p.requires_grad}
 
 
-def best_epoch(history: list[dict]) -> dict | None:
-    """The row of a history with the highest validation video AUROC, the first of equals; None of an empty one."""
-    return max(history, key=lambda row: row["val"]["auroc"], default=None)
+def best_epoch(history: list[dict]) -> dict:
+    """Return the epoch with the highest validation video AUROC, the first of equals."""
+    return max(history, key=lambda row: row["val"]["auroc"])
 
 
 def derived_seed(seed: int, epoch: int, rank: int) -> int:
-    """A seed of its own for each epoch and process, so that an epoch does not depend on what came before it."""
+    """Return a seed for an epoch and process, so that an epoch does not depend on earlier random draws."""
     digest = hashlib.sha256(f"{seed}/{epoch}/{rank}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def gathered(item) -> list:
-    """``item`` of every process, by rank."""
+    """Return the ``item`` of every process, in the order of ranks."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [item]
     items = [None] * torch.distributed.get_world_size()

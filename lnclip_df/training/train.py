@@ -1,4 +1,4 @@
-"""Train a detector: data, model, epochs."""
+"""Train a detector: read the data, build the model, run the epochs."""
 
 import logging
 import random
@@ -42,30 +42,29 @@ def train(
 ) -> dict:
     """Train for the epochs ``start_epoch`` to ``nEpochs``, both included, and validate after each.
 
-    An epoch's frames, augmentation and slerp follow from ``manualSeed``, the epoch and the process alone: a training
-    that was interrupted and resumed goes exactly as one that was not. ``train_batchSize`` is per device.
+    Frames, augmentation and slerp depend on ``manualSeed``, the epoch and the process alone: a resumed training gives
+    the same result as an uninterrupted one. ``train_batchSize`` is per device.
 
     Args:
-        config: see ``load_config``; trained on the ``train`` split of ``train_dataset``, together with
-            the share of ``lnclip.replay.datasets`` that ``manualSeed`` draws, but for videos of the validation set;
-            validated on the ``val`` split of ``lnclip.val_dataset``. With ``lnclip.start_from`` it begins with those
-            weights, and with an optimizer and schedule of its own.
+        config: trained on the ``train`` split of ``train_dataset`` and a share of ``lnclip.replay.datasets``, without
+            the videos of the validation set; validated on the ``val`` split of ``lnclip.val_dataset``. Training begins
+            with the weights ``lnclip.start_from``, if set, and a new optimizer and schedule.
         out: folder for ``best.safetensors``, ``checkpoints/last.ckpt``, ``config.yaml``, ``history.json``,
-            ``start.json`` (with ``lnclip.start_from``: its hash and what it was) and ``tensorboard``; absent or empty
-            unless ``resume``. All nodes of a training must see it.
-        resume: go on after the last finished epoch in ``out``, or start where there is none. The configuration must
-            be the same, but for ``lnclip_df.training.outputs.MAY_CHANGE``.
-        accelerator, devices, num_nodes, strategy: Lightning's, such as ``devices=4, num_nodes=2, strategy="ddp"``.
+            ``start.json`` (the source and hash of ``lnclip.start_from``) and ``tensorboard``; absent or empty unless
+            ``resume``. All nodes of a training must share it.
+        resume: continue after the last finished epoch in ``out``, if there is one. Only keys whose role is not fixed
+            (``lnclip_df.config.roles``) may differ from the earlier configuration.
+        accelerator, devices, num_nodes, strategy: Lightning's, for example ``devices=4, strategy="ddp"``.
         progress: show progress bars.
 
     Returns:
-        ``{"out", "best", "history", "seconds"}``: ``history`` has a dict an epoch (see ``LNCLIPModule``), ``best`` is
-        the one with the highest validation video AUROC, whose weights are in ``best.safetensors``.
+        ``{"out", "best", "history", "seconds"}``: ``history`` has one dict per epoch (see ``LNCLIPModule``), ``best``
+        is the one with the highest validation video AUROC, whose weights are in ``best.safetensors``.
 
     Raises:
-        LNCLIPError: data, configuration, ``out`` or devices are unfit (before the first step), or a loss is not
-            finite (the last finished epoch's checkpoint stays).
-        KeyboardInterrupt: the user stopped it; ``resume`` goes on.
+        LNCLIPError: data, configuration, ``out`` or devices are invalid (before the first step), or a loss is not
+            finite (the checkpoint of the last finished epoch stays).
+        KeyboardInterrupt: the user stopped it; ``resume`` continues.
     """
     started, out = time.monotonic(), Path(out)
     if config.start_epoch > config.nEpochs:
@@ -73,8 +72,11 @@ def train(
     train_videos = _videos(config, config.train_dataset, "train", "train_dataset")
     val_videos = _videos(config, config.lnclip.val_dataset, "val", "lnclip.val_dataset")
     state = read_last(out, config) if resume else None
-    epoch = config.start_epoch if state is None else state["epoch"] + 1
-    seed = _seed(config, state)
+    if state is not None:
+        epoch, seed = state["epoch"] + 1, state["seed"]
+    else:
+        epoch = config.start_epoch
+        seed = random.SystemRandom().randrange(2**32) if config.manualSeed is None else config.manualSeed
     train_videos = _unseen(train_videos + _replayed(config, seed), val_videos)
 
     with _quiet_lightning(), one_line_errors():
@@ -82,15 +84,16 @@ def train(
         switches = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "strategy": strategy}
         trainer = _trainer(config, outputs, progress, switches)
         if trainer.is_global_zero:
-            _announce(out, resume, state, epoch)
+            check_folder(out, unused=not resume)
+            if state is not None:
+                logger.info("resuming %s with epoch %d", out, epoch)
+            elif resume:
+                logger.info("nothing to resume in %s: no epoch is finished there; starting with the first", out)
+        frames_per_video, transform = config.frame_num, TrainTransform(config)
         train_frames = FrameDataset(
-            config,
-            train_videos,
-            frames_per_video=config.frame_num.train,
-            transform=TrainTransform(config),
-            seed=seed,
+            config, train_videos, frames_per_video=frames_per_video.train, transform=transform, seed=seed
         )
-        val_frames = FrameDataset(config, val_videos, frames_per_video=_val_frames(config))
+        val_frames = FrameDataset(config, val_videos, frames_per_video=frames_per_video.val or frames_per_video.test)
         torch.manual_seed(seed)
         detector = build_detector(config)
         if state is None and config.lnclip.start_from:
@@ -120,16 +123,16 @@ def train(
 
 
 def _fit(trainer, module, epoch, outputs):
-    """Run the epochs from ``epoch`` on; Lightning counts them as we do."""
+    """Run the epochs from ``epoch`` on, which Lightning numbers alike."""
     trainer.fit_loop.epoch_progress.current.processed = epoch
     try:
         trainer.fit(module)
     except OSError as error:  # TensorBoard's files
-        raise LNCLIPError(f"cannot write in {outputs.out}: {error.strerror or error}; --resume goes on") from error
+        raise LNCLIPError(f"cannot write in {outputs.out}: {error.strerror or error}; --resume continues") from error
     except torch.cuda.OutOfMemoryError as error:
         batch = module.config.train_batchSize
         raise LNCLIPError(
-            f"the device has not enough memory: lower train_batchSize (it is {batch}) or set "
+            f"the device does not have enough memory: lower train_batchSize (now {batch}) or set "
             "lnclip.activation_checkpointing=true"
         ) from error
     except SystemExit:
@@ -164,22 +167,22 @@ class _Bar(TQDMProgressBar):
 
 
 def _videos(config, names, split, key):
-    """The videos of a split, made sure to hold both classes."""
+    """The videos of a split; LNCLIPError if they are not of both classes."""
     if not names:
-        raise LNCLIPError(f"{key} is empty: name at least one dataset to take the {split} split of")
+        raise LNCLIPError(f"{key} is empty: name at least one dataset with a {split} split")
     videos = read_videos(config, names, split)
     classes = {video.label for video in videos}
     if classes != {0, 1}:
         only, absent = ("fake", "real") if classes == {1} else ("real", "fake")
         labels = ", ".join(sorted({video.label_name for video in videos}))
         raise LNCLIPError(
-            f"{key}: the {split} split of {', '.join(names)} holds {only} videos only ({labels}); add {absent} ones"
+            f"{key}: the {split} split of {', '.join(names)} contains only {only} videos ({labels}); add {absent} ones"
         )
     return videos
 
 
 def _replayed(config, seed):
-    """The share of older training sets that is trained on again: the same videos in every epoch."""
+    """The share of older training sets to train on again, the same in every epoch."""
     replay = config.lnclip.replay
     videos = read_videos(config, replay.datasets, "train")
     kept = share_of(videos, replay.share, seed)
@@ -197,56 +200,35 @@ def _unseen(train_videos, val_videos):
         logger.info("%d of %d training videos are in the validation set and left out", count, len(train_videos))
     if {video.label for video in kept} != {0, 1}:
         raise LNCLIPError(
-            "train_dataset and lnclip.val_dataset hold the same videos: without those of the validation set one class "
-            "is left to train on; name another lnclip.val_dataset"
+            "train_dataset and lnclip.val_dataset contain the same videos: without those of the validation set, "
+            "training videos of one class at most are left; name another lnclip.val_dataset"
         )
     return kept
 
 
 def _start_from(detector, config) -> dict:
-    """Load the weights that training begins with; returns what they are."""
+    """Load the weights that training begins with; returns what ``start.json`` records of them."""
     checkpoint = Checkpoint.open(config.lnclip.start_from)
     if config.lnclip.tune == "all":
         load_weights(detector, checkpoint)
     elif not load_on_same_backbone(detector, checkpoint):
         raise LNCLIPError(
-            f"lnclip.start_from: the frozen weights of {checkpoint.path} are not those of lnclip.backbone, and with "
-            f"lnclip.tune: {config.lnclip.tune} they would not be saved; name their backbone, or set lnclip.tune=all"
+            f"lnclip.start_from: the frozen weights of {checkpoint.path} are not those of lnclip.backbone, and "
+            f"lnclip.tune: {config.lnclip.tune} does not save them; name their backbone, or set lnclip.tune=all"
         )
     detector.train()
     facts = checkpoint.facts
-    trained_on = facts.config.get("train_dataset")
     return {
         "weights": str(checkpoint),
         "sha256": checkpoint.sha256,
         "epoch": facts.epoch,
-        "train_dataset": trained_on,
+        "train_dataset": facts.config.get("train_dataset"),
     }
-
-
-def _val_frames(config):
-    return config.frame_num.val or config.frame_num.test
-
-
-def _seed(config, state):
-    if state is not None:
-        return state["seed"]
-    return random.SystemRandom().randrange(2**32) if config.manualSeed is None else config.manualSeed
-
-
-def _announce(out, resume, state, epoch):
-    check_folder(out, unused=not resume)
-    if not resume:
-        return
-    if state is None:
-        logger.info("nothing to resume in %s: no epoch is finished there; starting with the first", out)
-    else:
-        logger.info("resuming %s with epoch %d", out, epoch)
 
 
 @contextmanager
 def _quiet_lightning():
-    """Silence Lightning's tips and advice; its errors stay, and so do our own lines."""
+    """Silence Lightning's tips and warnings, but not its errors."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [each.level for each in loggers]
     for each in loggers:

@@ -13,11 +13,9 @@ from lnclip_df.weights.read import read_metadata, read_weights
 
 
 class Checkpoint:
-    """A file of a detector's weights. What is read of it is read when it is first needed, and once.
+    """A file of a detector's weights; its hash and facts are read when first needed, and once.
 
-    Attributes:
-        path: the file.
-        source: what the user named: the file, its folder, or a Hub repository.
+    ``path`` is the file, ``source`` what the user named: the file, its folder, or a Hub repository.
     """
 
     def __init__(self, path: Path, source: str | None = None):
@@ -26,11 +24,11 @@ class Checkpoint:
 
     @classmethod
     def open(cls, weights) -> "Checkpoint":
-        """Find a file of weights.
+        """Find a file of weights; a ``Checkpoint`` is returned as it is.
 
         Args:
-            weights: a file; a folder that contains one of ``lnclip_df.weights.hub.NAMES``; a Hub repository such as
-                ``yermandy/GenD_CLIP_L_14``; or a ``Checkpoint``, which is returned as it is.
+            weights: a file; a folder that contains one of ``lnclip_df.weights.hub.NAMES``; or a Hub repository such as
+                ``yermandy/GenD_CLIP_L_14``.
 
         Raises:
             LNCLIPError: there is none, or the Hub cannot be reached.
@@ -47,11 +45,7 @@ class Checkpoint:
 
     @cached_property
     def facts(self) -> Facts:
-        """What was saved with the weights, from the file's header alone.
-
-        Raises:
-            LNCLIPError: the header or the facts are damaged.
-        """
+        """What was saved with the weights, from the file's header alone; LNCLIPError if it is damaged."""
         return Facts.from_metadata(read_metadata(self.path), self.path)
 
     @cached_property
@@ -71,19 +65,14 @@ class Checkpoint:
 
     @property
     def has_config(self) -> bool:
-        """Whether there is ``config.yaml`` beside the weights, or a configuration saved with them."""
+        """Whether a configuration is saved with the weights, or beside them as ``config.yaml``."""
         return self._beside.is_file() or bool(self.facts.config)
 
     def config_for(self, config=None, overrides=()) -> Config:
-        """The configuration of the weights.
+        """Return the configuration of the weights.
 
-        Args:
-            config: a YAML, as ``lnclip_df.load_config`` takes it; by default ``config.yaml`` beside the weights, else
-                the configuration saved with them, else ``lnclip.yaml``.
-            overrides: see ``lnclip_df.load_config``.
-
-        Raises:
-            LNCLIPError: the configuration is invalid.
+        By default it is ``config.yaml`` beside the weights, else the one saved with them, else ``lnclip.yaml``. For
+        arguments and errors see ``lnclip_df.load_config``.
         """
         if config is None and self._beside.is_file():
             config = self._beside

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_activation(name: str, spec: VisionSpec, path, quick_gelu: bool | None):
-    """Refuse weights whose activation is known to be the other one; warn where it is unknown (None)."""
+    """Refuse weights with the other activation; warn if their activation is unknown (None)."""
     words = {True: "QuickGELU", False: "GELU"}
     if quick_gelu is None:
         logger.warning(
@@ -31,7 +31,7 @@ def check_activation(name: str, spec: VisionSpec, path, quick_gelu: bool | None)
 
 
 def check_shape(name: str, spec: VisionSpec, path, state: dict):
-    """Refuse a tower's tensors of another architecture, by the names of those that they would fit."""
+    """Refuse a tower's tensors of another architecture; the error names the open_clip models that they fit."""
     if "conv1.weight" not in state or state["conv1.weight"].ndim != 4:
         raise LNCLIPError(f"{path} contains no CLIP vision transformer (no conv1.weight and no patch embedding)")
     layers = {m[1] for m in map(re.compile(r"transformer\.resblocks\.(\d+)\.").match, state) if m}
@@ -51,11 +51,7 @@ def check_shape(name: str, spec: VisionSpec, path, state: dict):
 
 
 def fitting(own: dict, state: dict, path) -> dict[str, torch.Tensor]:
-    """The tensors of ``state`` that ``own`` names.
-
-    Raises:
-        LNCLIPError: one is missing, left over, or of another shape.
-    """
+    """Return ``state`` in the order of ``own``; LNCLIPError if names or shapes differ."""
     shape = [n for n in own if n in state and state[n].shape != own[n].shape]
     missing = [n for n in own if n not in state]
     extra = [n for n in state if n not in own]
@@ -77,11 +73,7 @@ def _size(tensor):
 
 
 def read_mapping(path: Path, section: str | None = None) -> dict:
-    """A section of a JSON file, or the whole where it has no such section.
-
-    Raises:
-        LNCLIPError: the file is not JSON, or not a mapping there.
-    """
+    """Return a section of a JSON file, or all of it without such a section; LNCLIPError if it is no mapping."""
     config = read_json(path)
     config = config.get(section, config) if isinstance(config, dict) else None
     if not isinstance(config, dict):

@@ -23,24 +23,23 @@ SUFFIXES = Registry(
 def export(weights, out, format: str, config: Config, *, card=None, metrics=()) -> Path:
     """Write a detector's weights in another format, whole or not at all.
 
-    The metadata get the configuration, the facts of the training and test vectors, which loading runs. The folder of
-    ``transformers`` also gets a model card, its ``README.md``.
+    The metadata contain the configuration, the facts of the training, and test vectors, which loading runs.
 
     Args:
-        weights: what ``Checkpoint.open`` takes.
+        weights: see ``Checkpoint.open``.
         out: a ``.safetensors`` file for ``delta`` and ``full``, an ``.onnx`` file for ``onnx``, a folder for
             ``transformers``.
         format: ``delta``, ``full``, ``transformers`` or ``onnx``.
         config: the detector's configuration; see ``Checkpoint.config_for``.
-        card: file for the model card of the other formats.
-        metrics: files or folders of what ``lnclip-df test`` measured of these weights, for the card.
+        card: file for the model card; ``transformers`` always writes one, ``README.md``.
+        metrics: files or folders of metrics that ``lnclip-df test`` wrote for these weights, for the card.
 
     Returns:
         ``out``.
 
     Raises:
-        LNCLIPError: the weights cannot be loaded or written, or, for a delta, their frozen part is not the backbone's;
-            or the metrics are of other weights.
+        LNCLIPError: the weights cannot be loaded or written; their frozen part is not the backbone's (for a delta); or
+            the metrics are of other weights.
     """
     out = Path(out)
     _check(out, format, card, metrics)
@@ -56,8 +55,7 @@ def export(weights, out, format: str, config: Config, *, card=None, metrics=()) 
             )
     else:
         detector = build_detector(config, checkpoint)
-    facts = checkpoint.facts
-    trained = {key: getattr(facts, key) for key in ("crops", "epoch", "seed", "selection", "metric")}
+    trained = {key: getattr(checkpoint.facts, key) for key in ("crops", "epoch", "seed", "selection", "metric")}
     metadata = {
         "config": config.to_dict(),
         "origin": checkpoint.format.description,
@@ -79,7 +77,7 @@ def export(weights, out, format: str, config: Config, *, card=None, metrics=()) 
 
 
 def _trained(checkpoint):
-    """The configuration of the training, None where training saved none or this version cannot read it."""
+    """The configuration of the training; None if none was saved or this version cannot read it."""
     if checkpoint.facts.epoch is None or not checkpoint.facts.config:
         return None
     try:
@@ -95,6 +93,6 @@ def _check(out, format, card, metrics):
     if suffix and out.is_dir():
         raise LNCLIPError(f"{out} is a folder; name a file")
     if card is not None and format == "transformers":
-        raise LNCLIPError(f"{card}: the folder of transformers has its model card, README.md; name no other")
+        raise LNCLIPError(f"{card}: transformers writes its model card to README.md; leave the file out")
     if metrics and card is None and format != "transformers":
-        raise LNCLIPError("metrics are for a model card; name a file for the card")
+        raise LNCLIPError("metrics are written to a model card only; name a file for the card")

@@ -15,21 +15,20 @@ FORMATS = ("full", "delta", "transformers")  # those that can be loaded; ONNX ca
 
 @dataclass(frozen=True)
 class Facts:
-    """What was saved with weights; empty where another program saved them. Fields that are None were not recorded.
+    """What lnclip-df saved with weights; None or empty if not recorded.
 
     Attributes:
         lnclip_df: the version that wrote the file.
         format: ``full``, ``delta``, ``transformers`` or ``onnx``.
-        backbone: shape and activation of the backbone, and ``normalize`` (``LNCLIPDetector.backbone_identity``).
-        config: the configuration, as JSON and not validated; see ``Checkpoint.config_for``.
-        frozen: of a delta, the backbone that it belongs on: ``name``, ``pretrained``, ``seed``, ``sha256``.
-        vectors: test vectors, see ``lnclip_df.weights.test_vectors``.
-        crops: frames of the training set by the recipe of their crops.
+        backbone: see ``LNCLIPDetector.backbone_identity``.
+        config: the configuration as JSON, not validated; see ``Checkpoint.config_for``.
+        frozen: the backbone of a delta: ``name``, ``pretrained``, ``seed``, ``sha256``.
+        vectors: see ``lnclip_df.weights.test_vectors``.
+        crops: number of training frames by the recipe of their crops.
         epoch: the epoch, from 0, whose weights these are.
-        seed: of the training.
-        selection: in words, how the epoch was chosen.
+        selection: how the epoch was chosen, in words.
         metric: metrics of the epoch on the validation set.
-        origin: in words, the format of the weights that were exported.
+        origin: the format of the weights that were exported, in words.
     """
 
     lnclip_df: str | None = None
@@ -54,7 +53,7 @@ class Facts:
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> "Facts":
-        """The facts in a mapping; keys of other versions are left out."""
+        """Return the facts in a mapping, without keys of other versions."""
         known = {each.name: facts[each.name] for each in fields(cls) if each.name in facts}
         if not isinstance(known.get("crops"), dict):
             known.pop("crops", None)
@@ -62,11 +61,7 @@ class Facts:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], path) -> "Facts":
-        """The facts in the metadata of the safetensors file ``path``.
-
-        Raises:
-            LNCLIPError: they are damaged, or of a format that this version does not know.
-        """
+        """Return the facts in a file's metadata; LNCLIPError if they are damaged or of an unknown format."""
         try:
             facts = json.loads(metadata.get(KEY, "{}"))
         except (ValueError, RecursionError) as error:
@@ -85,16 +80,8 @@ class Facts:
 
 
 def facts_of(detector, format: str, metadata: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The JSON that is saved with a detector's weights: version, format, the backbone's identity, and ``metadata``.
-
-    With a ``delta`` also the backbone's name and source, and the hash of its frozen weights.
-    """
-    facts = {
-        KEY: lnclip_df.__version__,
-        "format": format,
-        "backbone": detector.backbone_identity(),
-        **(metadata or {}),
-    }
+    """Return the JSON to save with a detector's weights: ``metadata`` and what identifies the backbone."""
+    facts = {KEY: lnclip_df.__version__, "format": format, "backbone": detector.backbone_identity(), **(metadata or {})}
     if format == "delta":
         frozen = detector.settings.backbone.model_dump(mode="json", include={"name", "pretrained", "seed"})
         facts["frozen"] = frozen | {"sha256": frozen_sha256(detector)}

@@ -18,7 +18,7 @@ from lnclip_df.weights.facts import Facts
 from lnclip_df.weights.read import Weights
 from lnclip_df.weights.tensor_names import from_transformers
 
-# The Hub's names of OpenAI's models, which the authors' code takes for the backbone, and open_clip's.
+# The Hub's names of OpenAI's models, which the authors' code uses for the backbone, and open_clip's.
 HUB_BACKBONES = {
     "openai/clip-vit-base-patch16": "ViT-B-16-quickgelu",
     "openai/clip-vit-base-patch32": "ViT-B-32-quickgelu",
@@ -42,15 +42,10 @@ _UNUSED = re.compile(r"visual_projection\.weight$|vision_model\.embeddings\.posi
 
 @dataclass(frozen=True)
 class Format:
-    """The format of a file of weights.
-
-    Attributes:
-        description: in words.
-        resize: the ``lnclip.resize`` that its detectors were trained with, where the format implies it.
-    """
+    """The format of a file of weights."""
 
     description: str
-    resize: str | None = None
+    resize: str | None = None  # the lnclip.resize of training, if the format implies it
 
 
 @dataclass
@@ -58,12 +53,11 @@ class Recognised:
     """Weights under a detector's names, and what is known of them.
 
     Attributes:
-        format: which one.
         state: ``backbone.…`` and ``head.…``; of a delta, LayerNorms and head alone.
-        unused: names in the file that the format is known to carry, and that a detector has no use for.
-        claims: fields of ``VisionSpec`` and ``normalize``, as recorded beside the tensors; None where the format
+        unused: names in the file that belong to the format and that a detector does not need.
+        claims: fields of ``VisionSpec`` and ``normalize``, as recorded beside the tensors; None if the format
             records them otherwise.
-        source: where the claims are recorded: a file's name.
+        source: where the claims are recorded, for messages.
     """
 
     format: Format
@@ -81,11 +75,7 @@ class Converter(NamedTuple):
 
 
 def recognise(weights: Weights, facts: Facts) -> Recognised:
-    """Recognise the format of a file of a detector's weights, and convert its names to the detector's.
-
-    Raises:
-        LNCLIPError: the format is unknown, or what is recorded beside the tensors is invalid.
-    """
+    """Recognise the format of a detector's weights, and convert their names; LNCLIPError if it is unknown."""
     for converter in FORMATS.values():
         if converter.recognises(weights.tensors):
             return converter.convert(weights, facts)
@@ -95,8 +85,8 @@ def recognise(weights: Weights, facts: Facts) -> Recognised:
     )
 
 
-def _is_gend(names):
-    return any(name.startswith("feature_extractor.") for name in names)
+def _any_starts_with(*prefixes):
+    return lambda names: any(name.startswith(prefixes) for name in names)
 
 
 def _convert_gend(weights, facts):
@@ -106,8 +96,9 @@ def _convert_gend(weights, facts):
     tensors = {_ENCODER.sub("", name): tensor for name, tensor in weights.tensors.items()}
     if len(tensors) != len(weights.tensors):
         raise LNCLIPError(f"{weights.path} contains a tensor twice, with and without PEFT's prefix")
-    peft = any(_TUNED in name for name in tensors)
-    tensors, unused = _tuned(tensors)
+    tuned = {name: name.replace(_TUNED, "") for name in tensors if _TUNED in name}  # instead of the frozen ones
+    unused = [frozen for name in tuned if (frozen := name.replace(_TUNED, "base_layer.")) in tensors]
+    tensors = {tuned.get(name, name): tensor for name, tensor in tensors.items() if name not in unused}
     unused += [name for name in tensors if _UNUSED.match(name)]
     tensors = {name: tensor for name, tensor in tensors.items() if name not in unused}
     tower = {n.removeprefix("vision_model."): t for n, t in tensors.items() if n.startswith("vision_model.")}
@@ -116,20 +107,12 @@ def _convert_gend(weights, facts):
     state |= {re.sub(r"^model\.linear\.", "head.", name): tensor for name, tensor in rest.items()}
     claims, source = _claims(weights)
     kind = "Lightning checkpoint" if weights.hyper_parameters else "transformers layout"
-    description = f"GenD, {kind}" + (" with PEFT's LayerNorms" if peft else "")
+    description = f"GenD, {kind}" + (" with PEFT's LayerNorms" if tuned else "")
     return Recognised(Format(description, resize="clip"), state, unused, claims, source)
 
 
-def _tuned(tensors):
-    """PEFT's tuned LayerNorms instead of the frozen ones, and the names of the frozen ones."""
-    tuned = {name: name.replace(_TUNED, "") for name in tensors if _TUNED in name}
-    frozen = [name.replace(_TUNED, "base_layer.") for name in tuned]
-    frozen = [name for name in frozen if name in tensors]
-    return {tuned.get(name, name): tensor for name, tensor in tensors.items() if name not in frozen}, frozen
-
-
 def _claims(weights):
-    """What ``config.json`` beside the weights, or Lightning's hyper-parameters, record; and which of them does."""
+    """What Lightning's hyper-parameters, or else ``config.json`` beside the weights, record; and their source."""
     path = weights.path.parent / "config.json"
     if weights.hyper_parameters:
         recorded, source = weights.hyper_parameters, f"the hyper_parameters of {weights.path}"
@@ -159,21 +142,20 @@ def _backbone_claims(recorded, source):
 
 
 def spec_claims(spec: VisionSpec) -> dict[str, Any]:
-    """The shape and activation of a tower, as far as transformers' configuration can record them."""
+    """Return the shape and activation of a tower, as far as transformers' configuration can record them."""
     return {field: getattr(spec, field) for field in (*VISION_CONFIG.values(), "quick_gelu")}
 
 
-def _is_state_dict(names):
-    return any(name.startswith(("backbone.", "head.")) for name in names)
-
-
 def _convert_state_dict(weights, facts):
-    """A detector's own names: saved by lnclip-df, which adds facts, or by DeepfakeBench."""
+    """A detector's own names, saved by lnclip-df, which adds facts, or by DeepfakeBench."""
     description = f"lnclip-df, {facts.format or 'full'}" if facts else "DeepfakeBench's state dict"
     return Recognised(Format(description), weights.tensors)
 
 
 FORMATS: Registry[Converter] = Registry(
     "weight format",
-    {"gend": Converter(_is_gend, _convert_gend), "state dict": Converter(_is_state_dict, _convert_state_dict)},
+    {
+        "gend": Converter(_any_starts_with("feature_extractor."), _convert_gend),
+        "state dict": Converter(_any_starts_with("backbone.", "head."), _convert_state_dict),
+    },
 )

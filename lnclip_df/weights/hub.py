@@ -13,11 +13,11 @@ NAMES = ("best.safetensors", "model.safetensors", "model.ckpt", "pytorch_model.b
 
 
 def find_weights(path_or_hub_id) -> Path:
-    """The file of a detector's weights.
+    """Return the file of a detector's weights.
 
     Args:
         path_or_hub_id: a file; a folder that contains one of ``NAMES``; or a Hub repository, ``owner/name``, which is
-            fetched once (its ``config.json`` too) and then taken from the cache.
+            downloaded once, with its ``config.json``, and then taken from the cache.
 
     Raises:
         LNCLIPError: there is none, or the Hub cannot be reached; the message says which file to put where.
@@ -45,7 +45,7 @@ def _download(repository):
     def fetch(name):
         try:
             return Path(hf_hub_download(repository, name))
-        except LocalEntryNotFoundError:  # the Hub cannot be reached
+        except LocalEntryNotFoundError:  # an EntryNotFoundError: the Hub cannot be reached
             raise
         except EntryNotFoundError:
             return None
@@ -66,18 +66,15 @@ def _download(repository):
 
 
 def in_hub_cache(repository: str, names) -> Path | None:
-    """The first of these files of a Hub repository that is in the cache, else None."""
+    """Return the first of these files of a Hub repository that is in the cache, else None."""
     from huggingface_hub import try_to_load_from_cache
 
-    for name in names:
-        path = try_to_load_from_cache(repository, name)
-        if isinstance(path, str):
-            return Path(path)
-    return None
+    paths = (try_to_load_from_cache(repository, name) for name in names)
+    return next((Path(path) for path in paths if isinstance(path, str)), None)
 
 
 def require_hub():
-    """Raise OSError where the Hub's name does not resolve: its client would try for a minute."""
+    """Raise OSError if the Hub's host name does not resolve: its client would try for a minute."""
     from huggingface_hub import constants
 
     if getproxies():

@@ -22,12 +22,10 @@ class LoadReport:
     """What was loaded.
 
     Attributes:
-        path: the file.
         format: in words.
-        facts: what was saved with the weights.
         loaded: the number of tensors.
-        missing: names that the file does not contain: a delta leaves the frozen ones to the backbone.
-        unused: names in the file that the format is known to carry, and that a detector has no use for.
+        missing: names that the file does not contain: those that a delta leaves to the backbone.
+        unused: names in the file that belong to the format and that a detector does not need.
         verified: the largest difference from the test vectors; None without any.
     """
 
@@ -55,16 +53,15 @@ def build_detector(config: Config, checkpoint=None) -> LNCLIPDetector:
 
     Args:
         config: of the detector; for a checkpoint see ``Checkpoint.config_for``.
-        checkpoint: what ``Checkpoint.open`` takes. A delta contains LayerNorms and head: the rest comes from
-            ``lnclip.backbone``, whose weights must be available. Every other format contains the backbone too, and
-            CLIP's weights are not needed.
+        checkpoint: see ``Checkpoint.open``. A delta also needs the weights of ``lnclip.backbone``; every other format
+            contains them.
 
     Returns:
         The detector in evaluation mode; without a checkpoint in training mode, with the pretrained (or random)
         backbone and a random head.
 
     Raises:
-        LNCLIPError: the weights do not fit, or those of the backbone cannot be had.
+        LNCLIPError: the weights do not fit, or those of the backbone cannot be loaded.
     """
     if checkpoint is None:
         return LNCLIPDetector(config, pretrained_backbone(config))
@@ -83,18 +80,17 @@ def build_detector(config: Config, checkpoint=None) -> LNCLIPDetector:
 def load_weights(detector, weights, *, verify: bool = True) -> LoadReport:
     """Load a detector's weights; the format is recognised.
 
-    Known are ours (full, and the delta of LayerNorms and head, for a detector whose backbone has its frozen weights),
-    DeepfakeBench's ``ckpt_best.pth``, and GenD, the authors' released models: transformers' layout, Lightning's
-    checkpoint, and the older one with PEFT's LayerNorms.
+    Known are lnclip-df's formats (a delta needs a detector with its frozen weights), DeepfakeBench's ``ckpt_best.pth``,
+    and GenD, the authors' released models: transformers' layout, and Lightning's checkpoint with or without PEFT.
 
     Args:
         detector: an ``LNCLIPDetector`` of the same configuration.
-        weights: a file, a folder, a Hub repository or a ``Checkpoint``; see ``Checkpoint.open``.
-        verify: run the test vectors that an exported file carries (a forward pass of one image).
+        weights: see ``Checkpoint.open``.
+        verify: run the test vectors that an exported file contains (a forward pass of one image).
 
     Raises:
-        LNCLIPError: the file is truncated, hostile, of another architecture, backbone or activation, incomplete, or
-            has a tensor too many; nothing is loaded then.
+        LNCLIPError: the file is truncated, hostile, incomplete, or of another architecture, backbone or activation;
+            nothing is loaded then.
     """
     checkpoint = Checkpoint.open(weights)
     path, facts, found = checkpoint.path, checkpoint.facts, checkpoint.read()
@@ -106,7 +102,8 @@ def load_weights(detector, weights, *, verify: bool = True) -> LoadReport:
         own = {name: own[name] for name in delta_names(detector)}
         _check_frozen(facts.frozen, detector, path)
     elif found.claims or not facts:
-        _check_shape(found, detector, path)
+        tower = {n.removeprefix("backbone."): t for n, t in found.state.items() if n.startswith("backbone.")}
+        check_shape(detector.settings.backbone.name, detector.backbone.spec, path, tower)
     state = fitting(own, found.state, path)
     verified = check_vectors(detector, state, facts.vectors, path) if verify and facts.vectors else None
     missing = detector.load_state_dict(state, strict=False).missing_keys
@@ -116,11 +113,7 @@ def load_weights(detector, weights, *, verify: bool = True) -> LoadReport:
 
 
 def load_on_same_backbone(detector, weights) -> bool:
-    """Load a detector's weights; whether the weights that a delta leaves out stayed as they were.
-
-    Raises:
-        LNCLIPError: see :func:`load_weights`.
-    """
+    """Load a detector's weights; returns whether the weights that a delta leaves out stayed the same."""
     before = frozen_sha256(detector)
     load_weights(detector, weights)
     return frozen_sha256(detector) == before
@@ -148,15 +141,8 @@ def _check_claims(found, detector, path):
         logger.warning("%s does not record whether features are normalised; assuming %s", path, own["normalize"])
 
 
-def _check_shape(found, detector, path):
-    """Refuse weights of another architecture by a name that a user knows."""
-    prefix = "backbone."
-    tower = {name.removeprefix(prefix): t for name, t in found.state.items() if name.startswith(prefix)}
-    check_shape(detector.settings.backbone.name, detector.backbone.spec, path, tower)
-
-
 def _check_frozen(frozen, detector, path):
-    """Refuse a delta for another backbone than the detector's; ``frozen`` is what it records of its own."""
+    """Refuse a delta whose backbone, recorded in ``frozen``, is not the detector's."""
     own = frozen_sha256(detector)
     if frozen.get("sha256") == own:
         return

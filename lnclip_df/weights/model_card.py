@@ -1,4 +1,4 @@
-"""The model card of exported weights, from what is recorded about them and nothing else."""
+"""The model card of exported weights, from recorded facts and metrics alone."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from lnclip_df.weights.facts import Facts
 from lnclip_df.weights.formats import HUB_BACKBONES
 
 TEMPLATE = Path(__file__).with_name("templates") / "model_card.md.j2"
-# Our names of the figures, the Hub's, and those in the card's table.
+# Names of the figures: ours, the Hub's, and those in the card's table.
 FIGURES = {
     "auroc": ("roc_auc", "AUROC"),
     "ap": ("average_precision", "average precision"),
@@ -28,7 +28,7 @@ UNKNOWN = "not recorded in the weights"
 
 @dataclass(frozen=True)
 class _Result:
-    """Figures of one dataset, by the names in ``FIGURES``: 0..1, or None where there is none."""
+    """Figures of one dataset, by the names in ``FIGURES``: 0..1, or None."""
 
     dataset: str
     split: str
@@ -45,14 +45,11 @@ class _Result:
 
 
 def read_metrics(paths: Iterable, weights) -> list[dict[str, Any]]:
-    """What ``lnclip-df test`` measured of some weights.
+    """Return the contents of metrics files that ``lnclip-df test`` wrote, in the order given, a folder's by name.
 
     Args:
         paths: files ``metrics/*.json`` of a run, or folders of them.
-        weights: the weights that were tested, as ``Checkpoint.open`` takes them.
-
-    Returns:
-        The files' contents, in the order given; those of a folder by name.
+        weights: the weights that were tested; see ``Checkpoint.open``.
 
     Raises:
         LNCLIPError: a file is missing, not from ``lnclip-df test``, or of other weights; or a folder has none.
@@ -81,17 +78,16 @@ def _metrics_files(paths):
 
 
 def model_card(name: str, facts: Facts, *, trained: Config | None = None, tests: Iterable[dict] = ()) -> str:
-    """The model card of exported weights, as the Hub's README.md.
+    """Return the model card of exported weights, for the Hub's README.md.
+
+    It is Markdown, with YAML front matter whose ``model-index`` has the unrounded figures. All figures come from
+    ``facts`` and ``tests``. It states no licence, which the publisher chooses.
 
     Args:
         name: of the model.
-        facts: what is saved with the weights.
-        trained: the configuration of the training; None where it is unknown.
+        facts: saved with the weights.
+        trained: the configuration of the training; None if unknown.
         tests: see :func:`read_metrics`.
-
-    Returns:
-        Markdown, with YAML front matter whose ``model-index`` has the unrounded figures. No figure appears that
-        ``facts`` and ``tests`` do not contain, and no licence, which is the publisher's to choose.
     """
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -142,7 +138,7 @@ def model_card(name: str, facts: Facts, *, trained: Config | None = None, tests:
 
 
 def _base_model(trained):
-    """The Hub's name of the model that was fine-tuned, None where it is unknown."""
+    """The Hub's name of the model that was fine-tuned, None if unknown."""
     if trained is None or trained.lnclip.backbone.pretrained != "openai" or trained.lnclip.backbone.vision:
         return None
     return next((theirs for theirs, ours in HUB_BACKBONES.items() if ours == trained.lnclip.backbone.name), None)
@@ -158,7 +154,7 @@ def _is_share(value):
 
 
 def _mapping(value):
-    """A recorded value that should be a mapping; empty where it is not."""
+    """A recorded value that should be a mapping; an empty one otherwise."""
     return value if isinstance(value, dict) else {}
 
 

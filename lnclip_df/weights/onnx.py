@@ -1,4 +1,4 @@
-"""Export to ONNX: images to logits for any batch size, compared with PyTorch before the file is kept."""
+"""Export to ONNX: images to logits for any batch size, checked against PyTorch before the file is kept."""
 
 import json
 import logging
@@ -31,8 +31,8 @@ def export_onnx(detector, path, facts: dict) -> float:
         The largest difference between onnxruntime's logits and PyTorch's, over random batches of 1 and 3.
 
     Raises:
-        LNCLIPError: a package of the extra ``onnx`` is missing, the file would exceed 2 GB, it cannot be written, or
-            the difference exceeds 1e-3.
+        LNCLIPError: the extra ``onnx`` is missing, the file would exceed 2 GB or cannot be written, or the difference
+            exceeds 1e-3.
     """
     absent = [package for package in ("onnx", "onnxruntime", "onnxscript") if not find_spec(package)]
     if absent:
@@ -44,12 +44,13 @@ def export_onnx(detector, path, facts: dict) -> float:
         )
     model = Logits(detector).eval()
     proto = _as_onnx(model, detector.backbone.image_size)
-    _name_the_batch(proto)
+    del proto.graph.value_info[:]  # the exporter's notes on the shapes of intermediate results
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
     entry = proto.metadata_props.add()
     entry.key, entry.value = "lnclip_df", json.dumps(facts)
     with atomic_path(path) as temporary:
-        with open(temporary, "wb") as file:
-            file.write(proto.SerializeToString())
+        temporary.write_bytes(proto.SerializeToString())
         difference = _difference(model, temporary, detector.backbone.image_size)
         if not difference <= TOLERANCE:
             raise LNCLIPError(f"{path}: not kept, onnxruntime's logits differ from PyTorch's by {difference:.1e}")
@@ -61,7 +62,7 @@ def _as_onnx(model, size):
     example = torch.zeros(2, 3, size, size)
     batch = torch.export.Dim("batch")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of PyTorch's own exporter, about itself
+        warnings.simplefilter("ignore")  # PyTorch's exporter warns about its own code
         try:
             program = torch.export.export(model, (example,), dynamic_shapes=({0: batch},), strict=True)
             exported = torch.onnx.export(
@@ -70,13 +71,6 @@ def _as_onnx(model, size):
         except Exception as error:  # the exporter raises many kinds
             raise LNCLIPError(f"PyTorch {torch.__version__} cannot export ONNX: {one_line(error)[:300]}") from error
     return exported.model_proto
-
-
-def _name_the_batch(proto):
-    """Name the batch's size ``batch`` in input and output, and drop the exporter's notes on the shapes between."""
-    del proto.graph.value_info[:]
-    for value in (*proto.graph.input, *proto.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "batch"
 
 
 def _difference(model, path, size):

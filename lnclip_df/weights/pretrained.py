@@ -1,4 +1,4 @@
-"""Load CLIP's published weights, in every layout that they are published in, into a vision tower."""
+"""Load CLIP's published weights, in any of their layouts, into a vision tower."""
 
 import logging
 import re
@@ -24,11 +24,7 @@ _CLIP_EXTRAS = re.compile(
 
 
 def pretrained_backbone(config: Config) -> Backbone:
-    """Build the backbone of a configuration with its pretrained weights, or random ones for ``pretrained: none``.
-
-    Raises:
-        LNCLIPError: see :func:`load_pretrained`.
-    """
+    """Build the backbone of a configuration with its pretrained weights, or random ones for ``pretrained: none``."""
     backbone, wanted = build_backbone(config), config.lnclip.backbone
     if wanted.pretrained == "none":
         backbone.init_weights(wanted.seed)
@@ -43,10 +39,9 @@ def load_pretrained(tower: VisionTower, name: str, pretrained: str):
     """Load CLIP's published weights into a tower.
 
     Args:
-        tower: the tower; every parameter of it is set.
+        tower: every parameter of it is set.
         name: the open_clip model name that the tower was built from.
-        pretrained: an open_clip tag (fetched or taken from its cache), or a file in open_clip's, OpenAI's or
-            transformers' layout.
+        pretrained: an open_clip tag (downloaded once), or a file in open_clip's, OpenAI's or transformers' layout.
 
     Raises:
         LNCLIPError: the weights cannot be fetched (the message says which file to put where), or are of another
@@ -107,21 +102,17 @@ def _as_open_clip(state, path):
     else:
         layout = "OpenAI" if {"input_resolution", "context_length", "vocab_size"} & set(state) else "open_clip"
         prefix = "visual." if any(name.startswith("visual.") for name in state) else ""
-    _refuse_leftovers([name for name in state if not name.startswith(prefix)], path)
+    left = [name for name in state if not name.startswith(prefix) and not _CLIP_EXTRAS.match(name)]
+    if left:
+        raise LNCLIPError(f"{path} contains {len(left)} tensors that CLIP does not have (first: {left[0]}); not loaded")
     state = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     if layout == "transformers":
         return layout, from_transformers({n: t for n, t in state.items() if not _CLIP_EXTRAS.match(n)})
     return layout, {name: tensor for name, tensor in state.items() if name != "proj"}
 
 
-def _refuse_leftovers(names, path):
-    left = [name for name in names if not _CLIP_EXTRAS.match(name)]
-    if left:
-        raise LNCLIPError(f"{path} contains {len(left)} tensors that CLIP does not have (first: {left[0]}); not loaded")
-
-
 def _quick_gelu(path, layout):
-    """The activation that a file or its neighbours record, None where they record none."""
+    """The activation that a file, or its configuration beside it, records; None if unknown."""
     if layout == "transformers" and (path.parent / "config.json").is_file():
         config = read_mapping(path.parent / "config.json", "vision_config")
         return config.get("hidden_act", "quick_gelu") == "quick_gelu"

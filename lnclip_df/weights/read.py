@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.weights.torchscript import is_torchscript, read_torchscript
@@ -18,11 +19,10 @@ _WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")
 
 @dataclass
 class Weights:
-    """A file of weights: tensors by name, a safetensors header's metadata, Lightning's hyper-parameters."""
+    """A file of weights: tensors by name, and Lightning's hyper-parameters."""
 
     path: Path
     tensors: dict[str, torch.Tensor]
-    metadata: dict[str, str] = field(default_factory=dict)
     hyper_parameters: dict = field(default_factory=dict)
 
 
@@ -39,7 +39,7 @@ def read_weights(path) -> Weights:
     if not path.is_file():
         raise LNCLIPError(f"no weights file {path}")
     try:
-        content, metadata = _read(path)
+        content = _read(path)
     except LNCLIPError:
         raise
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
@@ -50,10 +50,13 @@ def read_weights(path) -> Weights:
             raise LNCLIPError(f"{path}: refused, as it contains {found[1]}; only tensors are accepted") from error
         raise LNCLIPError(f"{path}: not a PyTorch or safetensors file with nothing but tensors") from error
     state, hyper_parameters = _state_dict(content, path)
-    return Weights(path, _without_prefixes(state, path), metadata, hyper_parameters)
+    plain = {_WRAPPERS.sub("", name): tensor for name, tensor in state.items()}
+    if len(plain) != len(state):
+        raise LNCLIPError(f"{path} contains a tensor twice, with and without the prefix of DDP or torch.compile")
+    return Weights(path, plain, hyper_parameters)
 
 
-def is_safetensors(path) -> bool:
+def _is_safetensors(path):
     """Whether a file is safetensors, by its name, or by its start: eight bytes of a length, then JSON."""
     if Path(path).suffix == ".safetensors":
         return True
@@ -63,13 +66,9 @@ def is_safetensors(path) -> bool:
 
 
 def read_metadata(path) -> dict[str, str]:
-    """A safetensors file's metadata, without its tensors; empty for other files.
-
-    Raises:
-        LNCLIPError: it is a damaged safetensors file.
-    """
+    """Return a safetensors file's metadata, empty for other files; LNCLIPError if it is damaged."""
     try:
-        if not is_safetensors(path):
+        if not _is_safetensors(path):
             return {}
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}
@@ -82,20 +81,18 @@ def _damaged(path, error):
 
 
 def _read(path):
-    """The content of a file and its metadata."""
-    if is_safetensors(path):
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    if _is_safetensors(path):
+        return load_file(path)
     _refuse_compressed(path)
     if is_torchscript(path):
-        return read_torchscript(path), {}
+        return read_torchscript(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the pickle protocol of a file that is refused anyway
-        return torch.load(path, map_location="cpu", weights_only=True), {}
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _refuse_compressed(path):
-    """PyTorch does not compress tensors; compressed ones could unpack to far more than the file's size."""
+    """Refuse compressed tensors, which PyTorch does not write: they could unpack to far more than the file's size."""
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
@@ -127,10 +124,3 @@ def _is_weight(name, tensor):
         and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()  # as large as it says
         and (tensor.is_floating_point() or tensor.ndim < 2 or name.endswith("position_ids"))
     )
-
-
-def _without_prefixes(state, path):
-    plain = {_WRAPPERS.sub("", name): tensor for name, tensor in state.items()}
-    if len(plain) != len(state):
-        raise LNCLIPError(f"{path} contains a tensor twice, with and without the prefix of DDP or torch.compile")
-    return plain

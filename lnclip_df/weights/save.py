@@ -19,9 +19,9 @@ def save_weights(detector, path, metadata: Mapping[str, Any] | None = None, *, d
     Args:
         detector: an ``LNCLIPDetector``.
         path: ends in ``.safetensors``.
-        metadata: JSON-able facts that are saved with the weights, see ``lnclip_df.weights.facts.Facts``.
-        delta: save the LayerNorms and the head alone, with the backbone's name, source and the hash of its frozen
-            weights. For a detector whose frozen weights are those that its configuration builds.
+        metadata: JSON-able facts to save with the weights, see ``lnclip_df.weights.facts.Facts``.
+        delta: save the LayerNorms and the head alone, for a detector whose frozen weights are those that its
+            configuration builds.
 
     Raises:
         LNCLIPError: the file cannot be written.
@@ -33,14 +33,11 @@ def save_weights(detector, path, metadata: Mapping[str, Any] | None = None, *, d
 
 
 def write_safetensors(path, tensors: Mapping, facts: Mapping[str, Any], **metadata: str):
-    """Write tensors with our facts in the metadata, whole or not at all; the same bytes for the same content.
-
-    ``metadata`` adds entries; with one or more, their order in the file is safetensors' choice.
-    """
+    """Write tensors with ``facts`` and ``metadata`` as safetensors, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
         temporary.touch()
-        mode = temporary.stat().st_mode  # as of every other file; safetensors alone would let only the owner read it
+        mode = temporary.stat().st_mode  # the usual mode; safetensors would let only the owner read the file
         try:
             save_file(tensors, temporary, metadata={KEY: json.dumps(facts), **metadata})
             temporary.chmod(mode)

@@ -43,7 +43,7 @@ def _qkv(layers):
 
 
 def from_transformers(state: dict) -> dict:
-    """A vision tower's tensors from transformers' names (without prefix) to ours; other names stay."""
+    """Rename a vision tower's tensors from transformers' names (without prefix) to ours; other names stay."""
     layers = {m[1] for m in map(re.compile(r"encoder\.layers\.(\d+)\.").match, state) if m}
     ours, pairs = dict(state), _pairs(layers)
     for name in [name for name in ours if name in pairs]:
@@ -56,7 +56,7 @@ def from_transformers(state: dict) -> dict:
 
 
 def to_transformers(state: dict) -> dict:
-    """A vision tower's tensors from our names to transformers' (without prefix)."""
+    """Rename a vision tower's tensors from our names to transformers' (without prefix)."""
     layers = {m[1] for m in map(re.compile(r"transformer\.resblocks\.(\d+)\.").match, state) if m}
     theirs = {name: state[ours] for name, ours in _pairs(layers).items() if ours in state}
     for name, parts in _qkv(layers):

@@ -1,4 +1,4 @@
-"""Test vectors: one input and its logits, saved with exported weights, so that loading can verify them."""
+"""Test vectors: an input and its logits, saved with exported weights, which loading verifies."""
 
 import math
 
@@ -29,13 +29,13 @@ class Logits(nn.Module):
 
 
 def probe_image(size: int) -> torch.Tensor:
-    """The image of the test vectors, 1×3×size×size, float32: a formula, so that anyone can compute it."""
+    """Return the image of the test vectors, 1×3×size×size, float32: a formula, so that anyone can compute it."""
     return torch.sin(0.37 * torch.arange(3 * size * size, dtype=torch.float64)).view(1, 3, size, size).float()
 
 
 @torch.no_grad()
 def make_vectors(detector) -> dict:
-    """Test vectors of a detector, as JSON: the input's formula, shape and first numbers, and the two logits."""
+    """Return a detector's test vectors, JSON-able: the input's formula, shape and first numbers, and the logits."""
     model = Logits(detector)
     image = probe_image(detector.backbone.image_size).to(detector.head.weight.device)
     return {
@@ -48,13 +48,12 @@ def make_vectors(detector) -> dict:
 
 @torch.no_grad()
 def check_vectors(detector, state: dict, vectors: dict, path) -> float:
-    """Run the test vectors through a detector as it would be with ``state``, which is not loaded.
+    """Return the largest difference from the recorded logits of a detector with ``state``, which is not loaded.
 
-    Returns:
-        The largest difference between a logit and the recorded one.
+    The difference is relative if the logit is above 1.
 
     Raises:
-        LNCLIPError: it is above ``TOLERANCE`` (relative where the logit is above 1), or the vectors are damaged.
+        LNCLIPError: it is above ``TOLERANCE``, or the vectors are damaged.
     """
     image = probe_image(detector.backbone.image_size).to(detector.head.weight.device)
     expected = vectors.get("logits")

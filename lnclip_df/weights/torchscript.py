@@ -1,4 +1,4 @@
-"""Read the tensors of a TorchScript archive, as which OpenAI published CLIP, without running its code.
+"""Read the tensors of a TorchScript archive, the format of OpenAI's CLIP, without running its code.
 
 ``torch.jit.load`` would run it. Here the archive's object tree is read by an unpickler that knows tensors, containers
 and inert modules only.
@@ -33,10 +33,10 @@ def is_torchscript(path) -> bool:
 
 
 def read_torchscript(path) -> dict[str, torch.Tensor]:
-    """Tensors by dotted name, as the archive's ``state_dict()`` would name them; no code of the archive runs.
+    """Return tensors by dotted name, as in the archive's ``state_dict()``; no code of the archive runs.
 
     Raises:
-        LNCLIPError: the archive contains something else than modules, tensors and plain values.
+        LNCLIPError: the archive contains anything but modules, tensors and plain values.
         ValueError, KeyError, EOFError, zipfile.BadZipFile: it is damaged.
     """
     with zipfile.ZipFile(path) as archive:

@@ -20,15 +20,14 @@ logger = logging.getLogger(__name__)
 def export_transformers(detector, out, facts: dict, card: str):
     """Write ``model.safetensors``, ``config.json`` and ``README.md`` into a new folder, all or none.
 
-    The tower's names are ``feature_extractor.vision_model.…`` with transformers' names behind, the head's
-    ``model.linear.…``. ``config.json`` is the authors' (``backbone``, ``head``), with the tower's ``vision_config`` for
-    ``transformers.CLIPVisionModel``.
+    Tensors are named ``feature_extractor.vision_model.…`` and ``model.linear.…``. ``config.json`` is the authors'
+    (``backbone``, ``head``), with a ``vision_config`` for ``transformers.CLIPVisionModel``.
 
     Args:
         detector: an ``LNCLIPDetector`` whose backbone has no layer scale.
         out: the folder, absent or empty.
         facts: see ``lnclip_df.weights.facts.facts_of``; saved in the metadata.
-        card: the model card, which the Hub shows.
+        card: text of the model card.
 
     Raises:
         LNCLIPError: the folder is not empty or cannot be written, or transformers' CLIP has no such tower.
@@ -62,9 +61,9 @@ def _config(detector):
 
 
 def hub_name(spec: VisionSpec, name: str) -> str:
-    """The Hub's model of this shape and activation: the authors' code builds it, then loads all weights into it.
+    """Return the Hub's model of this shape and activation, which the authors' code builds before it loads weights.
 
-    Where none is known it is ``clip/`` and ``name``, with a warning.
+    If none is known, warn and return ``clip/`` and ``name``.
     """
     for hub, ours in HUB_BACKBONES.items():
         if spec_claims(open_clip_spec(ours)) == spec_claims(spec):

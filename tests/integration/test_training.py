@@ -219,7 +219,7 @@ def test_a_truncated_checkpoint_is_one_line(toy, tmp_path, trained):
 
 
 def test_a_used_folder_is_refused(toy, trained):
-    with pytest.raises(LNCLIPError, match="is not empty; go on there with --resume"):
+    with pytest.raises(LNCLIPError, match="is not empty; continue there with --resume"):
         train_toy(toy, trained[0])
 
 
@@ -250,14 +250,14 @@ def one_class(toy, root, split, label):
 
 def test_a_training_set_of_one_class_is_refused_before_the_first_step(toy, tmp_path):
     root = one_class(toy, tmp_path, "train", "demo_fake")
-    with pytest.raises(LNCLIPError, match=r"the train split of toy holds fake videos only \(demo_fake\); add real"):
+    with pytest.raises(LNCLIPError, match=r"the train split of toy contains only fake videos \(demo_fake\); add real"):
         train_toy(root, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_validation_set_of_one_class_is_refused_before_the_first_step(toy, tmp_path):
     root = one_class(toy, tmp_path, "val", "demo_real")
-    with pytest.raises(LNCLIPError, match=r"lnclip.val_dataset: the val split of toy holds real videos only"):
+    with pytest.raises(LNCLIPError, match=r"lnclip.val_dataset: the val split of toy contains only real videos"):
         train_toy(root, tmp_path / "run")
 
 

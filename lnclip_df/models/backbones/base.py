@@ -1,4 +1,4 @@
-"""What every vision backbone is."""
+"""The interface of every vision backbone."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ class Backbone(nn.Module):
     std: tuple[float, float, float]
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Features B×D of images B×3×S×S."""
+        """Return features B×D of images B×3×S×S."""
         raise NotImplementedError
 
     def init_weights(self, seed: int = 0):
@@ -29,9 +29,9 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
-        """What weights must agree with, as JSON: shape and activation."""
+        """Return what weights must agree with, JSON-able: shape and activation."""
         raise NotImplementedError
 
     def layer_norms(self) -> list[nn.LayerNorm]:
-        """The LayerNorms, which ``lnclip.tune: layernorm`` trains, in the order of their registration."""
+        """Return the LayerNorms, which ``lnclip.tune: layernorm`` trains, in the order of their registration."""
         return [module for module in self.modules() if isinstance(module, nn.LayerNorm)]

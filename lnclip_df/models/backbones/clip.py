@@ -5,6 +5,7 @@ Parameters carry open_clip's names, so that its state dicts load as they are.
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +23,7 @@ from lnclip_df.models.backbones.base import Backbone
 
 @dataclass(frozen=True)
 class VisionSpec:
-    """The shape of a CLIP vision transformer; sizes in pixels, ``mlp`` and ``width`` in channels."""
+    """The shape of a CLIP vision transformer: sizes in pixels, ``mlp`` and ``width`` in channels."""
 
     image_size: int
     patch_size: int
@@ -36,7 +37,7 @@ class VisionSpec:
 
     @property
     def tokens(self) -> int:
-        """Tokens of an image: the patches and the CLS token."""
+        """Number of tokens of an image: the patches and the CLS token."""
         return (self.image_size // self.patch_size) ** 2 + 1
 
     @classmethod
@@ -70,7 +71,7 @@ def _open_clip_configs() -> dict[str, Path]:
 
 
 def open_clip_spec(name: str) -> VisionSpec:
-    """Shape of the vision tower of open_clip's model ``name``, for example ``ViT-L-14-quickgelu``.
+    """Return the shape of the vision tower of open_clip's model ``name``, for example ``ViT-L-14-quickgelu``.
 
     Raises:
         LNCLIPError: open_clip has no such model, or its vision tower is not a transformer with a CLS token.
@@ -85,7 +86,9 @@ def open_clip_spec(name: str) -> VisionSpec:
     cfg = config["vision_cfg"]
     odd = [key for key in _UNSUPPORTED if cfg.get(key)]
     odd += [
-        key for key, plain in (("pool_type", "tok"), ("pos_embed_type", "learnable")) if cfg.get(key, plain) != plain
+        key
+        for key, plain in {"pool_type": "tok", "pos_embed_type": "learnable"}.items()
+        if cfg.get(key, plain) != plain
     ]
     odd += [key for key in ("layers", "image_size") if not isinstance(cfg.get(key, 0), int)]
     if odd:
@@ -97,13 +100,11 @@ def open_clip_spec(name: str) -> VisionSpec:
 
 
 def open_clip_names() -> dict[str, VisionSpec]:
-    """Every open_clip model that can be the backbone, by name."""
+    """Return every open_clip model that can be the backbone, by name."""
     specs = {}
     for name in _open_clip_configs():
-        try:
+        with suppress(LNCLIPError):
             specs[name] = open_clip_spec(name)
-        except LNCLIPError:
-            continue
     return specs
 
 
@@ -197,9 +198,7 @@ class Transformer(nn.Module):
 class VisionTower(Backbone):
     """CLIP's vision transformer up to the CLS token after ``ln_post``, before the projection.
 
-    Args:
-        spec: its shape.
-        activation_checkpointing: recompute each block in the backward pass; less memory for a third more time.
+    ``activation_checkpointing`` recomputes each block in the backward pass: less memory for a third more time.
     """
 
     mean = (0.48145466, 0.4578275, 0.40821073)
@@ -217,27 +216,23 @@ class VisionTower(Backbone):
         self.ln_post = nn.LayerNorm(spec.width)
 
     def identity(self) -> dict[str, Any]:
-        """Shape and activation."""
         return asdict(self.spec)
 
     def embed(self, image: torch.Tensor) -> torch.Tensor:
-        """Tokens B×N×D of images B×3×H×W: the CLS token, then the patches, with their positions, after ``ln_pre``."""
+        """Return tokens B×N×D of images B×3×H×W: the CLS token, then the patches, after ``ln_pre``."""
         patches = self.conv1(image).flatten(2).transpose(1, 2)
         cls = (self.class_embedding + self.positional_embedding[0]).expand(len(patches), 1, -1)
         return self.ln_pre(torch.cat([cls, patches + self.positional_embedding[1:]], dim=1))
 
     def forward(self, image: torch.Tensor, attend: Callable = F.scaled_dot_product_attention) -> torch.Tensor:
-        """The CLS feature of images.
+        """Return the CLS features B×D, not normalised, of images.
 
         Args:
             image: B×3×H×W, normalised with CLIP's mean and std, of any floating dtype; H = W = ``spec.image_size``.
-            attend: what computes attention in every block (see ``Attention``).
-
-        Returns:
-            Features B×D, not normalised.
+            attend: computes attention in every block (see ``Attention``).
 
         Raises:
-            ValueError: the shape or the dtype is another.
+            ValueError: ``image`` has another shape or dtype.
         """
         size = self.image_size
         if image.ndim != 4 or tuple(image.shape[1:]) != (3, size, size) or not image.is_floating_point():
@@ -280,18 +275,14 @@ class VisionTower(Backbone):
 
 
 def build_tower(spec: VisionSpec, activation_checkpointing: bool = False) -> VisionTower:
-    """A tower whose weights are allocated but not set: load them, or call ``init_weights``."""
+    """Return a tower whose weights are allocated but not set: load them, or call ``init_weights``."""
     with torch.device("meta"):
         tower = VisionTower(spec, activation_checkpointing)
     return tower.to_empty(device="cpu")
 
 
 def build(settings: Settings) -> VisionTower:
-    """The tower that ``lnclip.backbone`` describes or names; its weights are allocated but not set.
-
-    Raises:
-        LNCLIPError: open_clip has no such vision transformer.
-    """
+    """Return the tower of ``lnclip.backbone``; LNCLIPError if open_clip has no such vision transformer."""
     backbone = settings.backbone
     if backbone.vision is None:
         spec = open_clip_spec(backbone.name)

@@ -185,9 +185,9 @@ def test_figures_of_other_weights_are_refused_and_nothing_is_written(trained, te
 def test_faults_of_the_options_are_one_line(trained, tested, tmp_path):
     out, config = tmp_path / "w.safetensors", tiny_config()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(LNCLIPError, match="metrics are for a model card; name a file for the card"):
+    with pytest.raises(LNCLIPError, match="metrics are written to a model card only; name a file for the card"):
         export(trained, out, "full", config, metrics=[tested])
-    with pytest.raises(LNCLIPError, match=r"has its model card, README\.md"):
+    with pytest.raises(LNCLIPError, match=r"writes its model card to README\.md"):
         export(trained, tmp_path / "folder", "transformers", config, card=tmp_path / "card.md")
     with pytest.raises(LNCLIPError, match=r"contains no \.json file"):
         export(trained, out, "full", config, card=tmp_path / "card.md", metrics=[tmp_path / "empty"])
