@@ -379,7 +379,7 @@ def test_a_last_checkpoint_that_contradicts_itself_is_refused(toy, tmp_path, tra
 def test_resuming_without_the_best_weights_says_so(toy, tmp_path, trained):
     shutil.copytree(trained[0], tmp_path / "run")
     (tmp_path / "run" / "best.safetensors").unlink()
-    with pytest.raises(LNCLIPError, match=r"best\.safetensors is gone"):
+    with pytest.raises(LNCLIPError, match=r"best\.safetensors is missing"):
         train_toy(toy, tmp_path / "run", resume=True)
 
 
