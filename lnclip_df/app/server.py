@@ -19,6 +19,7 @@ from lnclip_df.scoring.scorer import Scorer
 MAX_UPLOADS = 10  # of the largest size, at once
 SHUTDOWN_TIMEOUT = 1  # seconds; every open page keeps a connection
 LOCAL_HOSTS = ("127.0.0.1", "::1")
+CLIENT_VARIABLES = {"all_proxy", "http_proxy", "https_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir"}
 STYLE = Path(__file__).with_name("templates") / "style.css"
 FONTS = ["system-ui", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif"]  # none from the network
 
@@ -72,8 +73,14 @@ def serve(scorer: Scorer, where: socket.socket, *, max_mb: float = 200, max_seco
 
 
 def make_app(scorer: Scorer, uploads: Uploads, *, max_bytes: int, max_seconds: float) -> SecurityMiddleware:
-    """The page as an ASGI application; sets the environment variable that tells Gradio the folder of uploads."""
+    """The page as an ASGI application.
+
+    It tells Gradio the folder of uploads by an environment variable, and removes those of network clients: Gradio makes
+    such clients when it starts, and ends on a proxy or a certificate that they cannot use. The page needs no network.
+    """
     os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder)
+    for name in [name for name in os.environ if name.lower() in CLIENT_VARIABLES]:
+        del os.environ[name]
     import gradio
     from fastapi import FastAPI
 

@@ -1,0 +1,31 @@
+"""The page is served without a network, whatever the shell says about one."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from released import saved_weights
+
+pytest.importorskip("gradio")
+
+CLIENTS = {
+    "all_proxy": "socks5h://127.0.0.1:9",
+    "no_proxy": "localhost,127.0.0.0/8,::1,fe80::/10",
+    "SSL_CERT_FILE": "/nonexistent.pem",
+}
+
+
+@pytest.mark.slow
+def test_proxy_and_certificate_variables_do_not_stop_the_page(tmp_path):
+    command = [sys.executable, "-m", "lnclip_df", "app", "--weights", str(saved_weights(tmp_path)), "--port", "0"]
+    environment = os.environ | CLIENTS | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
+        lines = []
+        for line in server.stderr:
+            lines.append(line)
+            if "http://127.0.0.1:" in line:
+                break
+        server.terminate()
+        assert server.wait(timeout=60) == 143, lines
+    assert "http://127.0.0.1:" in lines[-1]
