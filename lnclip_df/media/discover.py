@@ -17,8 +17,9 @@ def find_videos(source) -> dict[str, Path]:
     """Find the videos that a path stands for.
 
     Images in one folder whose names differ in a number alone (``000.png``, ``frame_12.jpg``) are one video, the folder;
-    any other image is one by itself. Hidden files and folders are skipped, and so is what an earlier run wrote:
-    ``frames``, ``landmarks`` and ``masks`` beside each other, and ``records`` beside ``manifests``.
+    any other image is one by itself. Linked folders are followed, each folder once. Hidden files and folders are
+    skipped, and so is what an earlier run wrote: ``frames``, ``landmarks`` and ``masks`` beside each other, and
+    ``records`` beside ``manifests``.
 
     Args:
         source: a video, an image, or a folder that is walked recursively.
@@ -52,7 +53,13 @@ def find_videos(source) -> dict[str, Path]:
 
 
 def _walk(folder):
-    for parent, folders, names in os.walk(folder, onerror=_refuse):
+    seen = set()
+    for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        status = os.stat(parent)
+        if (status.st_dev, status.st_ino) in seen:  # links lead here twice, or in a circle
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
         written = {name for group in WRITTEN if {*group[:2]} <= {*folders} for name in group}
         folders[:] = [name for name in folders if not name.startswith(".") and name not in written]
         shown = [name for name in names if not name.startswith(".")]

@@ -69,3 +69,14 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refused)
     with pytest.raises(LNCLIPError, match=r"cannot list .*closed: Permission denied"):
         find_videos(tmp_path)
+
+
+def test_linked_folders_are_followed_each_once(tmp_path):
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    for path in ("videos/here.mp4", "elsewhere/there.mp4"):
+        (tmp_path / path).touch()
+    for link, target in (("session2", "../elsewhere"), ("session3", "../elsewhere"), ("circle", ".")):
+        (tmp_path / "videos" / link).symlink_to(target)
+    found = find_videos(tmp_path / "videos")
+    assert sorted(path.name for path in found.values()) == ["here.mp4", "there.mp4"]
