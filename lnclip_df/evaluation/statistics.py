@@ -105,10 +105,10 @@ def bootstrap_auroc(label: ArrayLike, score: ArrayLike, *, resamples: int = 10_0
     for start in range(0, resamples, rows):
         size = min(rows, resamples - start)
         reals = np.zeros((size, len(real) + 1))
-        np.cumsum(_draws(rng, size, len(real)), axis=1, out=reals[:, 1:])
+        np.cumsum(draw_counts(rng, size, len(real)), axis=1, out=reals[:, 1:])
         wins = np.take(reals, below, axis=1)
         wins += np.take(reals, upto, axis=1) if tied else wins
-        found[start : start + size] = np.einsum("ij,ij->i", _draws(rng, size, len(fake)), wins)
+        found[start : start + size] = np.einsum("ij,ij->i", draw_counts(rng, size, len(fake)), wins)
     return found / (2 * len(real) * len(fake))
 
 
@@ -233,7 +233,7 @@ def _share_below(others, values):
     return (np.searchsorted(others, values, "left") + np.searchsorted(others, values, "right")) / (2 * len(others))
 
 
-def _draws(rng, rows, n):
+def draw_counts(rng, rows, n):
     """How often each of ``n`` videos is among ``n`` draws: one row per resample."""
     drawn = rng.integers(0, n, size=(rows, n))
     drawn += n * np.arange(rows)[:, None]

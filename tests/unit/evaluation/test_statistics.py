@@ -105,7 +105,7 @@ def test_a_resample_is_the_auroc_of_its_videos(monkeypatch, digits):
 
 
 def test_draws_are_as_many_as_videos_and_even():
-    counts = statistics._draws(np.random.default_rng(0), 2000, 7)
+    counts = statistics.draw_counts(np.random.default_rng(0), 2000, 7)
     assert (counts.sum(axis=1) == 7).all()
     assert counts.mean(axis=0) == pytest.approx(np.ones(7), abs=0.1)
     assert counts.var(axis=0) == pytest.approx(np.full(7, 6 / 7), abs=0.12)
