@@ -95,7 +95,7 @@ def test_a_resample_is_the_auroc_of_its_videos(monkeypatch, digits):
         drawn.append(counts)
         return counts
 
-    monkeypatch.setattr(statistics, "_draws", draws)
+    monkeypatch.setattr(statistics, "draw_counts", draws)
     found = bootstrap_auroc(label, score, resamples=5)
     real, fake = np.sort(score[label == 0]), np.sort(score[label == 1])
     for row in range(5):
