@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 import lnclip_df
 from lnclip_df import __version__, cli
+from lnclip_df.core.provenance import WeightsRecord
 from lnclip_df.scoring.output import as_json
 from lnclip_df.scoring.results import Result
 
@@ -131,7 +132,7 @@ def clips(tmp_path_factory):
 class Broken:
     """A scorer that fails as no scorer should."""
 
-    weights = {"sha256": "0" * 64}  # noqa: RUF012
+    weights = WeightsRecord(sha256="0" * 64)
 
     def results(self, paths, *options, **more):
         raise RuntimeError(f"cannot score {paths}")
