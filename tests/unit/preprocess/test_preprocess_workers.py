@@ -31,11 +31,11 @@ def test_a_killed_run_leaves_nothing_half_and_is_resumed(clip, tmp_path):
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(source), str(tmp_path / "out")])
     records, deadline = tmp_path / "out" / "records", time.monotonic() + 60
-    while len(list(records.glob("*.json"))) < 2 and time.monotonic() < deadline:
+    while len(list(records.glob("[!.]*.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    finished = {path.stem for path in records.glob("*.json")}
+    finished = {path.stem for path in records.glob("[!.]*.json")}
     assert 2 <= len(finished) < 6
     for key in finished:
         assert len(list((tmp_path / "out" / "frames" / key).glob("[0-9]*.png"))) == 12
@@ -104,7 +104,7 @@ def test_killed_twenty_times_a_run_ends_as_if_undisturbed(tmp_path):
         process = subprocess.Popen(
             [sys.executable, "-c", RUN, str(source), str(out), "1" if kill % 5 else "2"], start_new_session=True
         )
-        wait_for, deadline = ("records/*.json", "landmarks/*/*.npy")[kill % 2], time.monotonic() + 60
+        wait_for, deadline = ("records/[!.]*.json", "landmarks/*/*.npy")[kill % 2], time.monotonic() + 60
         before = set(out.glob(wait_for))
         while all(path in before for path in out.glob(wait_for)) and time.monotonic() < deadline:
             time.sleep(0.005)  # until it has begun to write, so that the kill comes in the middle of it
@@ -112,7 +112,7 @@ def test_killed_twenty_times_a_run_ends_as_if_undisturbed(tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
         _wait_for_the_end_of(process.pid)
-        seen.append(len(list(out.glob("records/*.json"))))
+        seen.append(len(list(out.glob("records/[!.]*.json"))))
         for path in out.glob("frames/*/[0-9]*.png"):
             assert cv2.imread(str(path)).shape == (256, 256, 3)
         for folder in out.glob("frames/*"):
