@@ -20,6 +20,8 @@ from lnclip_df.datasets.dataset_json import COMPRESSED, read_frame_paths
 from lnclip_df.datasets.frames import read_frame
 from lnclip_df.datasets.lmdb import database_path, lmdb_key, write_lmdb
 
+pytestmark = pytest.mark.slow
+
 SIZE = 256
 SCRIPT = Path(__file__).parents[3] / "preprocessing" / "to_lmdb.py"
 PATH = "./datasets/rgb/UADFV/{label}/frames/{video}/{index:03d}.png"

@@ -21,6 +21,8 @@ from lnclip_df.datasets.scan import scan_faces, scan_videos
 from lnclip_df.datasets.schema import dataset_names, load_dataset
 from lnclip_df.datasets.tables import climbs
 
+pytestmark = pytest.mark.slow
+
 # --- layouts ----------------------------------------------------------------------------------------------------------
 
 

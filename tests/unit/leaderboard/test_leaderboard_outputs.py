@@ -13,6 +13,8 @@ from lnclip_df.evaluation.predictions import read_predictions, write_predictions
 from lnclip_df.evaluation.reference import column_of, reference
 from lnclip_df.leaderboard import leaderboard
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("matplotlib")
 
 PAPER = [

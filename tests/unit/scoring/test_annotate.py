@@ -22,6 +22,8 @@ from lnclip_df.scoring.draw import FAKE, REAL, Mark, Trail, draw, marks_at, max_
 from lnclip_df.scoring.results import NO_FACE, SCORED, UNREADABLE, FrameScore, Person, Result
 from lnclip_df.scoring.timeline import draw_timeline
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("matplotlib")
 HIGH, WIDE, COUNT = 180, 240, 41
 
