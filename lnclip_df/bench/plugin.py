@@ -6,12 +6,13 @@ from collections import deque
 from torch import distributed, nn
 
 from lnclip_df.bench.dataset_json import steps_per_epoch
-from lnclip_df.config.schema import Config
+from lnclip_df.config.schema import Config, role_of
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.evaluation.metrics import frame_metrics, video_metrics
 from lnclip_df.models.backbones.base import Backbone
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.models.schedule import cyclic_lr, drive_optimizer
+from lnclip_df.weights.load import load_start
 from lnclip_df.weights.pretrained import pretrained_backbone
 
 # get_test_metrics() keeps at most this many frames (DFDC's test set has 160,000); the oldest go first.
@@ -31,7 +32,8 @@ class BenchDetector(LNCLIPDetector):
         config: the configuration that ``training/train.py`` or ``training/test.py`` has merged.
 
     Raises:
-        LNCLIPError: the ``lnclip`` section is invalid, or the pretrained weights cannot be had or do not fit.
+        LNCLIPError: the ``lnclip`` section is invalid, or the pretrained weights or those of ``lnclip.start_from``
+            cannot be had or do not fit.
     """
 
     def __init__(self, config: dict):
@@ -39,10 +41,23 @@ class BenchDetector(LNCLIPDetector):
         self._forget_predictions()
         schedule = _EpochSchedule(config, self.settings.schedule)
         drive_optimizer(self, schedule.rate, schedule.log)
-        _log(
-            "lnclip: DeepfakeBench's dataset class resizes and augments here; "
-            "lnclip.resize and lnclip.augmentation have no effect"
-        )
+        if config.get("mode") != "test":
+            self._prepare_training(config)
+        if ignored := ignored_keys(config):
+            _log(f"lnclip: without effect inside DeepfakeBench: {', '.join(ignored)}")
+
+    def _prepare_training(self, config):
+        """Load ``lnclip.start_from`` and compile, as ``lnclip-df train`` does; ``test.py`` needs neither."""
+        if self.settings.start_from:
+            _log(f"lnclip: training begins with the weights {load_start(self)}")
+        elif config.get("start_epoch"):
+            _logger.warning(
+                "lnclip: start_epoch: %s sets only the learning rate; train.py loads no checkpoint. To continue a "
+                "training, set lnclip.start_from to its weights",
+                config["start_epoch"],
+            )
+        if self.settings.compile:
+            self.backbone.compile()
 
     @staticmethod
     def build_backbone(config: dict) -> Backbone:
@@ -120,6 +135,13 @@ def _as_deepfakebench(metrics, prefix=""):
 def _detector_config(config):
     """The configuration of the detector alone, from DeepfakeBench's merged one, which has more keys."""
     return Config.from_dict({key: config[key] for key in DETECTOR_KEYS if key in config})
+
+
+def ignored_keys(config: dict) -> list[str]:
+    """The given keys that ``lnclip-df train`` applies and DeepfakeBench, which reads the data itself, does not."""
+    ours = [key for key in config.get("lnclip") or {} if key == "resize" or role_of(f"lnclip.{key}").host]
+    frames = ["frame_num.val"] if "val" in config.get("frame_num", {}) else []
+    return frames + [f"lnclip.{key}" for key in sorted(ours)]
 
 
 class _EpochSchedule:

@@ -18,6 +18,7 @@ class Role:
         trains: what a training learns.
         fixed: a resumed training must have the same value.
         location: it says where data lie, and changes predictions only where other data lie there.
+        host: who reads the data and runs the loop applies it; under ``lnclip`` it has no effect inside DeepfakeBench.
         stage: where in the chain of causes it acts, one of ``STAGES``.
     """
 
@@ -25,13 +26,14 @@ class Role:
     trains: bool = False
     fixed: bool = False
     location: bool = False
+    host: bool = False
     stage: str = "unknown"
 
 
 INPUT = Role(predicts=True, trains=True, fixed=True, stage="input")  # what a frame becomes before the network
-FRAMES = Role(predicts=True, trains=True, fixed=True, stage="data")
-TEST_FRAMES = Role(predicts=True, fixed=True, stage="data")
-TRAINING_DATA = Role(trains=True, fixed=True, stage="data")
+FRAMES = Role(predicts=True, trains=True, fixed=True, host=True, stage="data")
+TEST_FRAMES = Role(predicts=True, fixed=True, host=True, stage="data")
+TRAINING_DATA = Role(trains=True, fixed=True, host=True, stage="data")
 AUGMENTATION = TRAINING_DATA
 MODEL = Role(predicts=True, trains=True, fixed=True, stage="model")
 TUNING = Role(trains=True, fixed=True, stage="model")
@@ -40,8 +42,8 @@ LOSS = Role(trains=True, fixed=True, stage="loss")
 OPTIMISATION = Role(trains=True, fixed=True, stage="optimisation")
 LENGTH = Role(trains=True, stage="optimisation")  # a resumed training may go on for longer
 PRECISION = Role(predicts=True, trains=True, fixed=True, stage="optimisation")
-SELECTION = Role(trains=True, fixed=True, stage="selection")
-LOCATION = Role(predicts=True, location=True)
+SELECTION = Role(trains=True, fixed=True, host=True, stage="selection")
+LOCATION = Role(predicts=True, location=True, host=True)
 SPEED = Role()  # how fast, and on what
-HOST = Role()  # read by DeepfakeBench alone, or without effect
+HOST = Role(host=True)  # read by DeepfakeBench alone, or without effect
 UNKNOWN = Role(predicts=True, trains=True, fixed=True)

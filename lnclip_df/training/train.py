@@ -23,8 +23,8 @@ from lnclip_df.evaluation.predict import one_line_errors
 from lnclip_df.training.augmentation import TrainTransform
 from lnclip_df.training.module import LNCLIPModule, best_epoch
 from lnclip_df.training.outputs import Outputs, check_folder, read_last
-from lnclip_df.weights import Checkpoint, build_detector, load_weights
-from lnclip_df.weights.load import load_on_same_backbone
+from lnclip_df.weights import build_detector
+from lnclip_df.weights.load import load_start
 
 logger = logging.getLogger(__name__)
 
@@ -97,9 +97,9 @@ def train(
         torch.manual_seed(seed)
         detector = build_detector(config)
         if state is None and config.lnclip.start_from:
-            started_from = _start_from(detector, config)
+            origin = _origin(load_start(detector))
             if trainer.is_global_zero:
-                write_json(out / "start.json", started_from)
+                write_json(out / "start.json", origin)
         if detector.settings.compile:
             detector.backbone.compile()
         module = LNCLIPModule(detector, config, train_frames, val_frames, seed=seed, progress=progress)
@@ -206,17 +206,8 @@ def _unseen(train_videos, val_videos):
     return kept
 
 
-def _start_from(detector, config) -> dict:
-    """Load the weights that training begins with; returns what ``start.json`` records of them."""
-    checkpoint = Checkpoint.open(config.lnclip.start_from)
-    if config.lnclip.tune == "all":
-        load_weights(detector, checkpoint)
-    elif not load_on_same_backbone(detector, checkpoint):
-        raise LNCLIPError(
-            f"lnclip.start_from: the frozen weights of {checkpoint.path} are not those of lnclip.backbone, and "
-            f"lnclip.tune: {config.lnclip.tune} does not save them; name their backbone, or set lnclip.tune=all"
-        )
-    detector.train()
+def _origin(checkpoint) -> dict:
+    """What ``start.json`` records of the weights that training begins with."""
     facts = checkpoint.facts
     return {
         "weights": str(checkpoint),

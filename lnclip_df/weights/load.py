@@ -112,6 +112,25 @@ def load_weights(detector, weights, *, verify: bool = True) -> LoadReport:
     return report
 
 
+def load_start(detector) -> Checkpoint:
+    """Load the weights with which a training begins, ``lnclip.start_from``; returns where they came from.
+
+    Raises:
+        LNCLIPError: as for ``load_weights``, or a part of the backbone that training leaves frozen differs.
+    """
+    settings = detector.settings
+    checkpoint = Checkpoint.open(settings.start_from)
+    if settings.tune == "all":
+        load_weights(detector, checkpoint)
+    elif not load_on_same_backbone(detector, checkpoint):
+        raise LNCLIPError(
+            f"lnclip.start_from: the frozen weights of {checkpoint.path} are not those of lnclip.backbone, and "
+            f"lnclip.tune: {settings.tune} does not save them; name their backbone, or set lnclip.tune=all"
+        )
+    detector.train()
+    return checkpoint
+
+
 def load_on_same_backbone(detector, weights) -> bool:
     """Load a detector's weights; returns whether the weights that a delta leaves out stayed the same."""
     before = frozen_sha256(detector)

@@ -48,6 +48,64 @@ def test_a_resumed_training_begins_at_its_epoch(config):
     assert step(detector, optimizer) == cyclic_lr(3)
 
 
+@pytest.mark.parametrize("ddp", [False, True])
+def test_a_training_begins_with_the_weights_it_is_given(config, tmp_path, caplog, ddp):
+    """``ckpt_best.pth`` as DeepfakeBench saves it, from its DDP wrapper too."""
+    source = BenchDetector(config)
+    torch.nn.init.normal_(source.head.weight)
+    prefix = "module." if ddp else ""
+    torch.save({prefix + key: value for key, value in source.state_dict().items()}, tmp_path / "ckpt_best.pth")
+    config["lnclip"]["start_from"] = str(tmp_path / "ckpt_best.pth")
+    detector = BenchDetector({**config, "start_epoch": 3})
+    assert torch.equal(detector.head.weight, source.head.weight) and detector.training
+    assert not [record for record in caplog.records if "start_epoch" in record.message]
+
+
+def test_a_test_does_not_load_what_training_began_with(config, tmp_path):
+    config["lnclip"]["start_from"] = str(tmp_path / "absent.pth")
+    BenchDetector({**config, "mode": "test"})
+    with pytest.raises(LNCLIPError, match=r"absent\.pth"):
+        BenchDetector(config)
+
+
+@pytest.mark.parametrize(("epoch", "warned"), [(0, False), (3, True)])
+def test_a_later_epoch_without_weights_is_warned_about(config, caplog, epoch, warned):
+    BenchDetector({**config, "start_epoch": epoch})
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert ["lnclip.start_from" in message for message in warnings] == [True] * warned
+
+
+def test_what_has_no_effect_is_said(config, caplog):
+    caplog.set_level(logging.INFO)
+    config["lnclip"] = {"backbone": config["lnclip"]["backbone"], "compile": False, "tune": "all"}
+    config["frame_num"] = {"train": 4, "test": 4}
+    BenchDetector(config)
+    assert not [message for message in caplog.messages if "without effect" in message]
+    config["lnclip"] |= {
+        "replay": {"datasets": ["B"]},
+        "val_dataset": ["A"],
+        "missing_frames": "skip",
+        "data_root": "x",
+    }
+    config["lnclip"] |= {"augmentation": "none", "benchmarks": None}
+    config["frame_num"]["val"] = 8
+    BenchDetector(config)
+    (message,) = [message for message in caplog.messages if "without effect" in message]
+    assert message.split(": ")[2].split(", ") == [
+        "frame_num.val", "lnclip.augmentation", "lnclip.benchmarks", "lnclip.data_root", "lnclip.missing_frames",
+        "lnclip.replay", "lnclip.val_dataset",
+    ]  # fmt: skip
+
+
+def test_compile_has_an_effect_in_training_alone(config, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
+    config["lnclip"]["compile"] = True
+    detector = BenchDetector(config)
+    BenchDetector({**config, "mode": "test"})
+    assert compiled == [detector.backbone]
+
+
 def test_another_optimizer_is_left_alone(config):
     detector = BenchDetector(config)
     other = torch.nn.Linear(1, 1)
