@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(json_values | st.dictionaries(st.sampled_from(list(KNOWN.to_json())), json_values))
 def test_damaged_metadata_lose_what_is_damaged_and_raise_nothing(value):
     read = Provenance.from_json(value)

@@ -38,6 +38,7 @@ def test_every_identity_has_a_real_video_and_a_forgery_by_every_method(made):
         assert entry.path.is_file() and entry.path.parent.name == entry.label and entry.path.stem == entry.name
 
 
+@pytest.mark.slow
 def test_no_identity_is_in_two_splits_not_even_as_a_donor(made):
     identities = {split: set() for split in SMALL}
     for entry in made:

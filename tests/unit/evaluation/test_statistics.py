@@ -216,6 +216,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(reals, fakes, auroc, fram
     assert 0.93 <= held / tests <= 0.97
 
 
+@pytest.mark.slow
 @given(PAIRS, st.integers(1, 30))
 def test_every_interval_holds_its_auroc_within_0_and_1(rows, resamples):
     label, score, _ = columns(rows)

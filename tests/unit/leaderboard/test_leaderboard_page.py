@@ -14,6 +14,7 @@ def test_the_page_asks_for_nothing_and_escapes_names(board):
     assert "<b>bad" not in page and "&lt;b&gt;bad" in page
 
 
+@pytest.mark.slow
 def test_a_browser_sorts_by_a_click_with_gaps_last(board, tmp_path):
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not browser:

@@ -54,6 +54,7 @@ def test_any_recipe_comes_back(recipe):
     assert found == Recipe(recipe) and found.to_dict() == recipe | {"fingerprint": Recipe(recipe).fingerprint}
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(), values, min_size=2, max_size=5), st.text())
 def test_the_fingerprint_follows_the_values_and_not_their_order(recipe, other):
     fingerprint = Recipe(recipe).fingerprint

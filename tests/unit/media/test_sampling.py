@@ -82,6 +82,7 @@ def rare(tmp_path_factory):
     return write_clip(tmp_path_factory.mktemp("rare") / "rare.mp4", frames, options={"g": "10", "crf": "12"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("face", ["largest", "track"])
 @pytest.mark.parametrize("wanted", [2, 5, 7, 12])
 def test_at_least_looks_on_until_enough_frames_show_a_face(rare, tmp_path, wanted, face):
@@ -115,6 +116,7 @@ def test_a_stride_and_a_number_choose_other_frames(rare, tmp_path):
         assert summary.results[0].saved == saved
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_into_memory_is_decoded_again(rare, tmp_path, monkeypatch):
     from lnclip_df.faces import pipeline
 

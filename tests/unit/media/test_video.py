@@ -181,6 +181,7 @@ def test_what_no_wanted_frame_needs_is_not_decoded(made, monkeypatch, tmp_path):
     assert 1 <= len(decoded) < 36  # of 48: B-frames that nothing refers to are passed over
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["closed.mp4", "open.mkv", "part2.mp4", "vp9.webm", "hevc.mp4", "unordered.avi"])
 def test_damaged_files_give_no_wrong_frame_and_no_other_error(made, tmp_path, name):
     whole, rng, outcomes = made(name).read_bytes(), np.random.default_rng(7), set()

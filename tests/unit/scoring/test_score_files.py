@@ -72,6 +72,7 @@ def test_a_run_that_was_broken_off_goes_on(weights, clips, tmp_path, monkeypatch
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.jsonl", "whole.jsonl"]
 
 
+@pytest.mark.slow
 def test_copies_and_explanations_lie_where_they_were_asked_for_and_are_named(weights, clips, tmp_path):
     paths = [clips / name for name in ("two.mp4", "none.mp4", "still.png")]
     drawn = ["--annotate", tmp_path / "a", "--explain", tmp_path / "e", "--format", "jsonl", "--all-faces"]
@@ -92,6 +93,7 @@ def test_copies_and_explanations_lie_where_they_were_asked_for_and_are_named(wei
         assert all(probs[index] == prob for index, prob in explained.items())
 
 
+@pytest.mark.slow
 def test_a_bank_names_the_training_video_that_a_face_is_from(scorer, clips, tmp_path):
     made = run(clips, tmp_path / "faces", frames=FRAMES)
     entries = [Entry("real", "train", name, made.frame_paths()[name]) for name in ("one", "two", "late")]
