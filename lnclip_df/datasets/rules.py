@@ -14,7 +14,7 @@ from lnclip_df.datasets.folder_listing import Listing
 from lnclip_df.datasets.items import Frames, Item
 from lnclip_df.datasets.schema import UNUSED, Dataset, Rule, fill, first
 from lnclip_df.datasets.tables import Rows
-from lnclip_df.media.limits import VIDEO_SUFFIXES
+from lnclip_df.media.kinds import VIDEO_SUFFIXES
 
 FRAME = re.compile(r"([0-9]+)\.png")
 

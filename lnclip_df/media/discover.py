@@ -7,10 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.media.limits import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from lnclip_df.media.kinds import IMAGE_SUFFIXES, SUFFIXES, VIDEO_SUFFIXES
 
 WRITTEN = (("frames", "landmarks", "masks"), ("records", "manifests"))  # preprocessing's own, where the first two are
-SUFFIXES = VIDEO_SUFFIXES + IMAGE_SUFFIXES
 
 
 def find_videos(source) -> dict[str, Path]:

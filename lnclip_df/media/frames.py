@@ -1,7 +1,7 @@
 """The frames of a video, an image folder or an image: how many decode, and the pixels of chosen ones.
 
 Files are not trusted: FFmpeg may open nothing but the file itself, and that only as one of ``video.CONTAINERS``; Pillow
-has the readers of ``images.IMAGE_FORMATS`` alone; frames of more than ``limits.MAX_PIXELS`` are refused before they are
+has the readers of ``images.FORMATS`` alone; frames of more than ``limits.MAX_PIXELS`` are refused before they are
 allocated.
 """
 
@@ -10,15 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from lnclip_df.media.images import ImageFrames, list_images
-from lnclip_df.media.limits import IMAGE_SUFFIXES, Miscounted, UnreadableVideo
+from lnclip_df.media.images import Animation, ImageFrames, list_images, open_pictures
+from lnclip_df.media.kinds import kind_of
+from lnclip_df.media.limits import Miscounted, UnreadableVideo
 from lnclip_df.media.video import VideoFrames
 
 T = TypeVar("T")
 
 
-def open_frames(path, threads: int = 1, *, max_seconds: float | None = None) -> VideoFrames | ImageFrames:
-    """The frames of a video file, of an image, or of the images in a folder.
+def open_frames(path, threads: int = 1, *, max_seconds: float | None = None) -> VideoFrames | Animation | ImageFrames:
+    """The frames of a video file, of an image, or of the images in a folder. What a file is, its first bytes say.
 
     Args:
         path: the file or folder.
@@ -38,12 +39,13 @@ def open_frames(path, threads: int = 1, *, max_seconds: float | None = None) -> 
         if not path.is_file():
             os.stat(path)
             raise UnreadableVideo("not a regular file")
+        kind = kind_of(path)
     except OSError as error:
         raise UnreadableVideo(f"cannot be opened: {error.strerror or error}") from error
-    return ImageFrames([path]) if path.suffix.lower() in IMAGE_SUFFIXES else VideoFrames(path, threads, max_seconds)
+    return open_pictures(path, max_seconds) if kind == "picture" else VideoFrames(path, threads, max_seconds)
 
 
-def read_twice(frames: VideoFrames | ImageFrames, read: Callable[[], T]) -> T:
+def read_twice(frames: VideoFrames | Animation | ImageFrames, read: Callable[[], T]) -> T:
     """What ``read()`` returns; where other frames decode than were counted, once more on those that do."""
     if frames.count:
         try:

@@ -1,17 +1,26 @@
-"""Images as the frames of a video. Pillow may use the readers of ``IMAGE_FORMATS`` alone."""
+"""Pictures, and the frames of animated ones, as uint8 RGB by Pillow. It may use the readers of ``FORMATS`` alone.
+
+All pixels become 8 bits as OpenCV makes them: of 16 bits the upper 8. Transparent pixels are shown on black.
+"""
 
 import re
 import warnings
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import cache
+from io import BytesIO
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 
 from lnclip_df.core.errors import one_line
-from lnclip_df.media.limits import IMAGE_SUFFIXES, Miscounted, UnreadableVideo, check_pixels
+from lnclip_df.media.kinds import IMAGE_SUFFIXES
+from lnclip_df.media.limits import MAX_RATE, Miscounted, UnreadableVideo, check_pixels
 
-IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "HEIF")
+ANIMATED = ("PNG", "GIF", "WEBP", "AVIF")
+DURATION = 100  # milliseconds of a frame that states none, as browsers show it
 
 
 def list_images(folder) -> list[Path]:
@@ -62,23 +71,153 @@ class ImageFrames:
                 raise Miscounted from error
 
 
-def read_image(path) -> np.ndarray:
-    """An image as uint8 RGB H×W×3, upright as EXIF says; :class:`UnreadableVideo` if broken or too large."""
-    image_module, operations = pillow()
+class Animation:
+    """The frames of an animated picture, indexed from 0.
+
+    Attributes:
+        count: how many decode.
+        seconds: how long one round takes.
+        tick: the unit of its times, in seconds.
+    """
+
+    rate, tick, start = None, Fraction(1, 1000), Fraction(0)
+
+    def __init__(self, path, max_seconds: float | None = None):
+        self.path, self.max_seconds = path, max_seconds
+        self.recount()
+
+    def recount(self):
+        """Decode everything once, for the number of frames and their times; what comes after a fault is left out."""
+        limit, durations = self.max_seconds, []
+        try:
+            for _, image in self._decoded():
+                durations.append(round(image.info.get("duration") or DURATION))
+                if limit is not None and (sum(durations) > limit * 1000 or len(durations) > limit * MAX_RATE):
+                    raise UnreadableVideo(f"longer than the limit of {limit:g} s")
+        except Miscounted as error:
+            if not durations:
+                raise UnreadableVideo("no frame can be decoded") from error
+        self.count = len(durations)
+        *self._times, total = accumulate(durations, initial=0)
+        self.seconds = total / 1000
+
+    def moment(self, index: int) -> Fraction:
+        """When a frame is shown, in seconds from the first, exactly."""
+        return self._times[index] * self.tick
+
+    def time(self, index: int) -> float:
+        """When a frame is shown, in seconds from the first."""
+        return self._times[index] / 1000
+
+    def read(self, indices) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield ``(index, uint8 RGB H×W×3)`` for rising ``indices``; :class:`Miscounted` if one does not decode."""
+        wanted = set(indices)
+        for index, image in self._decoded(max(wanted, default=-1) + 1):
+            if index in wanted:
+                yield index, to_rgb(image)
+
+    def _decoded(self, end=None):
+        """Yield ``(index, picture)``, before ``end``; :class:`Miscounted` where one does not decode."""
+        try:
+            with open_image(self.path) as image:
+                for index in range(image.n_frames if end is None else end):
+                    image.seek(index)
+                    check_pixels(*image.size)
+                    image.load()
+                    yield index, image
+        except UnreadableVideo:
+            raise
+        except Exception as error:  # of a broken image, Pillow's readers raise nearly anything
+            raise Miscounted from error
+
+
+def open_pictures(path, max_seconds: float | None = None) -> ImageFrames | Animation:
+    """The frames of one picture's file: several where it is animated."""
     try:
-        with image_module.open(path, formats=IMAGE_FORMATS) as image:
-            check_pixels(*image.size)
-            return np.asarray(operations.exif_transpose(image).convert("RGB"))
+        with open_image(path) as image:
+            animated = image.format in ANIMATED and getattr(image, "is_animated", False)
+    except UnreadableVideo:
+        animated = False  # it is refused with the reason when it is read
+    return Animation(path, max_seconds) if animated else ImageFrames([path])
+
+
+def read_image(source) -> np.ndarray:
+    """An image (its path, or its bytes) as uint8 RGB H×W×3, upright as EXIF says.
+
+    Raises:
+        UnreadableVideo: broken, too large, or of pixels that have no defined colour.
+    """
+    try:
+        with open_image(source) as image:
+            return to_rgb(pillow().exif_transpose(image))
     except UnreadableVideo:
         raise
     except Exception as error:  # of a broken image, Pillow's readers raise nearly anything
         raise UnreadableVideo(f"cannot be decoded: {one_line(error)}") from error
 
 
+def open_image(source):
+    """An image (its path, or its bytes) as Pillow opens it: its pixels are not decoded yet.
+
+    Raises:
+        UnreadableVideo: not one of ``FORMATS``, or of too many pixels.
+    """
+    from PIL import Image
+
+    pillow()
+    formats = [name for name in FORMATS if name in Image.OPEN]
+    try:
+        image = Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
+    except Exception as error:
+        raise UnreadableVideo(f"cannot be decoded: {_why(source, error)}") from error
+    try:
+        check_pixels(*image.size)
+    except UnreadableVideo:
+        image.close()
+        raise
+    return image
+
+
+def _why(source, error):
+    """Why Pillow cannot open an image; of formats that it may know in another installation, how to add them."""
+    from PIL import Image
+
+    if not isinstance(source, bytes) and "HEIF" not in Image.OPEN:
+        with open(source, "rb") as file:
+            if re.match(rb".{4}ftyp(?!avi[fs])", file.read(12), re.DOTALL):
+                return "HEIC needs pi-heif; install the extra: pip install 'lnclip-df[preprocess]'"
+    return one_line(error)
+
+
+def to_rgb(image) -> np.ndarray:
+    """The pixels of an open image of any mode as uint8 RGB H×W×3."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):
+        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode == "F":
+        grey = np.asarray(image)
+        if not (grey.min() >= 0 and grey.max() <= 1):  # NaN is neither
+            raise UnreadableVideo("its pixels are floating-point numbers beyond 0 to 1; save it with 8 or 16 bits")
+        return np.repeat(np.rint(grey * 255).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode == "I":
+        raise UnreadableVideo("its pixels are 32-bit integers, whose white is not defined; save it with 8 or 16 bits")
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image.convert("RGBA"))
+    return np.asarray(image.convert("RGB"))
+
+
 @cache
 def pillow():
-    """Pillow's modules Image and ImageOps, without its warning of sizes that this package accepts."""
+    """Pillow's module ImageOps, with every reader that there is, and without its warning of sizes accepted here."""
     from PIL import Image, ImageOps
 
+    Image.init()
+    try:
+        from pi_heif import register_heif_opener
+    except ImportError:
+        pass
+    else:
+        register_heif_opener()
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-    return Image, ImageOps
+    return ImageOps

@@ -1,9 +1,8 @@
-"""What every source of frames shares: accepted files, limits, and the two ways in which reading fails."""
+"""What every source of frames shares: limits, and the two ways in which reading fails."""
 
 from lnclip_df.core.errors import one_line
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+MAX_RATE = 240  # frames per second beyond which the times of a file are not believed
 MAX_PIXELS = 1 << 27  # of a frame: 134 million, as 16,384 × 8,192
 
 

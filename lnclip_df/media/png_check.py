@@ -1,7 +1,6 @@
 """Check face images in parallel: decode them, measure them, hash their pixels, and read their recipe."""
 
 import hashlib
-import io
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.media.images import read_image
+from lnclip_df.media.limits import UnreadableVideo
 from lnclip_df.media.recipe import SIGNATURE, recipe_name
 
 CHUNK = 8  # videos given to a process at once
@@ -98,16 +99,14 @@ def _check(files, size) -> CheckedImages:
 
 def _decode(file) -> tuple[int, int, int, str]:
     """``(width, height, hash of the pixels, fingerprint of the recipe)`` ; OSError or ValueError if broken."""
-    from PIL import Image
-
     if not file.is_file():  # a pipe would be waited for
         raise ValueError("no such file")
     data = file.read_bytes()
     check_png(data)
     try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            pixels = image.convert("RGB")
-    except (SyntaxError, EOFError, Image.DecompressionBombError, zlib.error) as error:
+        pixels = read_image(data)
+    except UnreadableVideo as error:
         raise ValueError(one_line(error)) from error
-    digest = hashlib.blake2b(np.array(pixels.size, "<u4").tobytes() + pixels.tobytes(), digest_size=8).digest()
-    return *pixels.size, int.from_bytes(digest, "little"), recipe_name(data)
+    height, width = pixels.shape[:2]
+    digest = hashlib.blake2b(np.array([width, height], "<u4").tobytes() + pixels.tobytes(), digest_size=8).digest()
+    return width, height, int.from_bytes(digest, "little"), recipe_name(data)

@@ -12,10 +12,9 @@ import numpy as np
 
 from lnclip_df.core.errors import one_line
 from lnclip_df.media import limits
-from lnclip_df.media.limits import Miscounted, UnreadableVideo, check_pixels
+from lnclip_df.media.limits import MAX_RATE, Miscounted, UnreadableVideo, check_pixels
 
 CONTAINERS = ("mov", "matroska", "avi")  # FFmpeg's names: mp4 is mov, webm is matroska
-MAX_RATE = 240  # frames per second beyond which a container's times are not believed
 FRAME_PER_PACKET = ("h264", "hevc", "vp9", "mjpeg")  # decoders whose every packet gives a frame
 MAX_REPEAT = 19  # bytes of an MPEG-4 packet that may only say: the last frame again
 

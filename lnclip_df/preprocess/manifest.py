@@ -11,6 +11,8 @@ import numpy as np
 from lnclip_df.core.errors import printable
 from lnclip_df.core.files import write_bytes, write_json
 from lnclip_df.core.tables import write_csv
+from lnclip_df.media.images import read_image
+from lnclip_df.media.limits import UnreadableVideo
 from lnclip_df.preprocess.paths import face_name
 from lnclip_df.preprocess.records import DONE, Record
 
@@ -90,7 +92,7 @@ def write_contact_sheet(out, name: str, folders: dict[str, Path], results: list[
         top, left = position // across * SIDE, position % across * SIDE
         sheet[top : top + SIDE, left : left + SIDE] = crop
     path = Path(out) / "manifests" / f"{name}.png"
-    write_bytes(path, cv2.imencode(".png", sheet)[1].tobytes())
+    write_bytes(path, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
     return path
 
 
@@ -99,7 +101,6 @@ def _small(path):
     import cv2
 
     try:
-        crop = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):
+        return cv2.resize(read_image(path), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    except UnreadableVideo:
         return None
-    return None if crop is None else cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA)

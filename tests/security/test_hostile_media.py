@@ -111,9 +111,6 @@ HOSTILE = {
     "a text": lambda pipe, url, port: f"not a video {url}\n" * 50,
     "a subtitle": lambda pipe, url, port: "1\n00:00:01,000 --> 00:00:02,000\nsentinel.ts\n\n",
     "a script of styles": lambda pipe, url, port: "[Script Info]\nScriptType: v4.00+\n\n[Events]\nFormat: Text\n",
-    "a PNG": lambda pipe, url, port: picture("PNG"),
-    "a JPEG": lambda pipe, url, port: picture("JPEG"),
-    "a GIF": lambda pipe, url, port: picture("GIF"),
     "raw pixels": lambda pipe, url, port: b"YUV4MPEG2 W16 H16 F25:1 Ip A1:1 C420jpeg\nFRAME\n" + bytes(384),
 }
 
@@ -181,10 +178,10 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(x) ru
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tiff"])
-def test_an_image_is_read_by_the_readers_of_its_suffixes_alone(tmp_path, suffix, monkeypatch):
+def test_an_image_is_read_by_the_accepted_readers_alone(tmp_path, suffix, monkeypatch):
     for module, name in ((subprocess, "Popen"), (os, "system"), (os, "posix_spawn")):
         monkeypatch.setattr(module, name, lambda *args, **options: pytest.fail("a program was started"))
-    for format, data in (("EPS", EPS), ("GIF", picture("GIF")), ("PPM", picture("PPM")), ("TGA", picture("TGA"))):
+    for format, data in (("EPS", EPS), ("PPM", picture("PPM")), ("TGA", picture("TGA"))):
         path = tmp_path / f"{format}.{suffix}"
         path.write_bytes(data)
         with Image.open(path) as image:
