@@ -99,7 +99,7 @@ def require_toolbox():
     if find_spec("art") is None:
         raise LNCLIPError(
             "attacks need the Adversarial Robustness Toolbox: pip install 'lnclip-df[robustness]', or test without "
-            "attacks (--attacks none)"
+            "attacks"
         )
 
 

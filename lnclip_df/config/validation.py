@@ -80,8 +80,8 @@ def overridden(raw: Mapping[str, Any], changes: Mapping[str, Any] | Iterable[str
 def _parsed(override):
     key, separator, text = override.partition("=")
     if not separator or not all(key.strip().split(".")):
-        raise LNCLIPError(f"--set {override!r}: expected key=value, for example lnclip.slerp.enabled=false")
+        raise LNCLIPError(f"setting {override!r}: expected key=value, for example lnclip.slerp.enabled=false")
     try:
         return key.strip(), yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
-        raise LNCLIPError(f"--set {override!r}: the value is not YAML: {one_line(error)}") from error
+        raise LNCLIPError(f"setting {override!r}: the value is not YAML: {one_line(error)}") from error

@@ -195,7 +195,7 @@ def _draw(dataset, parts, location) -> list[Item]:
         except NotOnDisk as error:
             if not location.allow_missing:
                 raise NotOnDisk(
-                    f"{dataset.name}: part {part.dataset} is missing: {error}; or leave it out: --allow-missing"
+                    f"{dataset.name}: part {part.dataset} is missing: {error}; or leave it out (allow_missing)"
                 ) from error
             logger.warning("%s: made without %s: %s", dataset.name, part.dataset, error)
     if not items:

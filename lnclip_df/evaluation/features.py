@@ -45,7 +45,7 @@ def read_features(path, provenance: Provenance, rows: int) -> np.ndarray:
     except (OSError, SafetensorError, ValueError) as error:
         raise LNCLIPError(f"cannot read the features {path}: {one_line(error)}; test again with them") from error
     if made != _identity(provenance) or features.ndim != 2 or len(features) != rows:
-        raise LNCLIPError(f"{path} is of another test than the predictions; test again with --save-features")
+        raise LNCLIPError(f"{path} is of another test than the predictions; test again with save_features")
     return features
 
 

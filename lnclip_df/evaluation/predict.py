@@ -1,6 +1,5 @@
 """One probability of fake per frame: shared by validation, tests and studies."""
 
-import os
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lnclip_df.config.schema import Config
-from lnclip_df.core.devices import choose_device
+from lnclip_df.core.devices import choose_device, usable_cores
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.provenance import Provenance, WeightsRecord, digest
 from lnclip_df.datasets.dataset_json import Video
@@ -107,7 +106,7 @@ def make_loader(dataset, sampler, *, batch_size: int, workers: int) -> DataLoade
 
     At most one of the ``workers``, processes that read frames, is started per CPU core; 0 reads in this process.
     """
-    workers = min(workers, os.cpu_count() or 1)
+    workers = min(workers, usable_cores())
     return DataLoader(
         dataset,
         batch_size=batch_size,

@@ -115,7 +115,7 @@ def _refuse_other_crops(source, out, recipe):
         return  # an interrupted run's
     difference = found.differences(recipe) if found else f"they are {FOREIGN}: made by another tool"
     raise LNCLIPError(
-        f"{min(crops).parent} has crops of another recipe ({difference}); give another --out, or remove them"
+        f"{min(crops).parent} has crops of another recipe ({difference}); give another output folder, or remove them"
     )
 
 

@@ -116,7 +116,7 @@ def _source(item, root, out):
         try:
             folder = folder.relative_to(root).as_posix()
         except ValueError as error:
-            raise LNCLIPError(f"{folder} is mapped from outside {root}: give --out for its faces") from error
+            raise LNCLIPError(f"{folder} is mapped from outside {root}: name an output folder for its faces") from error
     return Source(item.path, str(item.file), folder, name, mask)
 
 

@@ -21,8 +21,8 @@ from lnclip_df.studies.trials import MEASURES, Result, Trial, check_data, run_tr
 
 YAMLS = ("training/ffpp.yaml", "training/ffiw.yaml", "training/dsv2.yaml")
 DEMO_NOTE = (
-    "Made with --demo: synthetic videos of one photograph, and a small backbone of random weights. These figures show "
-    "that the study works. They say nothing about real deepfakes, and nothing about what the paper found."
+    "Made of the demo's data: synthetic videos of one photograph, and a small backbone of random weights. These "
+    "figures show that the study works. They say nothing about real deepfakes, and nothing about what the paper found."
 )
 
 logger = logging.getLogger(__name__)

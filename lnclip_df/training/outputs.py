@@ -71,7 +71,7 @@ class Outputs(Checkpoint):
         self.interrupted = isinstance(exception, KeyboardInterrupt)
         if self.interrupted and trainer.is_global_zero:
             done = len(module.history)
-            logger.info("stopped after %d finished epochs; the same command with --resume continues", done)
+            logger.info("stopped after %d finished epochs, which are kept; resume the training to continue", done)
 
 
 def _summary(history):
@@ -103,11 +103,11 @@ def read_last(out, config: Config) -> dict | None:
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise LNCLIPError(
             f"{path} is damaged or not a checkpoint of lnclip-df ({type(error).__name__}); "
-            f"train to another --out ({out}/best.safetensors, if present, is intact)"
+            f"train to another folder ({out}/best.safetensors, if present, is intact)"
         ) from error
     _check_state(state, path, config)
     if best_epoch(state["history"]) is not state["history"][-1] and not (Path(out) / "best.safetensors").is_file():
-        raise LNCLIPError(f"cannot resume: {out}/best.safetensors is missing; restore it, or train to another --out")
+        raise LNCLIPError(f"cannot resume: {out}/best.safetensors is missing; restore it, or train to another folder")
     return state
 
 
@@ -121,16 +121,16 @@ def _check_state(state, path, config):
         and [row.get("epoch") for row in state["history"]] == list(range(config.start_epoch, state["epoch"] + 1))
     )
     if not fits:
-        raise LNCLIPError(f"{path} is not a checkpoint of this training; train to another --out")
+        raise LNCLIPError(f"{path} is not a checkpoint of this training; train to another folder")
 
 
 def check_folder(out, *, unused: bool):
     """Create a folder for a training, which must be empty if ``unused``; LNCLIPError if it cannot be used."""
     out = Path(out)
     if out.exists() and not out.is_dir():
-        raise LNCLIPError(f"{out} is a file; give another --out")
+        raise LNCLIPError(f"{out} is a file; give another folder")
     if unused and out.is_dir() and any(out.iterdir()):
-        raise LNCLIPError(f"{out} is not empty; continue there with --resume, or give another --out")
+        raise LNCLIPError(f"{out} is not empty; resume the training there, or give another folder")
     with atomic_path(out / "config.yaml.writable") as path:
         path.write_bytes(b"\0" * 4096)
     (out / "config.yaml.writable").unlink()
@@ -144,5 +144,5 @@ def _check_same_config(path, config):
         if role_of(key).fixed and before.get(key) != now.get(key):
             raise LNCLIPError(
                 f"cannot resume: {key} is {now.get(key)!r} and was {before.get(key)!r} in {path}; "
-                "set it back, or train to another --out"
+                "set it back, or train to another folder"
             )

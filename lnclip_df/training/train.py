@@ -128,7 +128,9 @@ def _fit(trainer, module, epoch, outputs):
     try:
         trainer.fit(module)
     except OSError as error:  # TensorBoard's files
-        raise LNCLIPError(f"cannot write in {outputs.out}: {error.strerror or error}; --resume continues") from error
+        raise LNCLIPError(
+            f"cannot write in {outputs.out}: {error.strerror or error}; resume once that is fixed"
+        ) from error
     except torch.cuda.OutOfMemoryError as error:
         batch = module.config.train_batchSize
         raise LNCLIPError(

@@ -73,7 +73,7 @@ def _metrics_files(paths):
     for path in map(Path, paths):
         found = sorted(path.glob("*.json")) if path.is_dir() else [path]
         if not found:
-            raise LNCLIPError(f"--metrics {path}: the folder contains no .json file; name the metrics/ of a run")
+            raise LNCLIPError(f"{path} contains no .json file; name the metrics/ of a run")
         yield from found
 
 

@@ -40,7 +40,7 @@ def export_onnx(detector, path, facts: dict) -> float:
     size = sum(p.numel() * p.element_size() for p in detector.parameters())
     if size > 0.98 * _LIMIT:
         raise LNCLIPError(
-            f"{detector.settings.backbone.name} has {size / 1e9:.1f} GB, an ONNX file at most 2 GB; use --format full"
+            f"{detector.settings.backbone.name} has {size / 1e9:.1f} GB, an ONNX file at most 2; export the format full"
         )
     model = Logits(detector).eval()
     proto = _as_onnx(model, detector.backbone.image_size)

@@ -35,7 +35,7 @@ def export_transformers(detector, out, facts: dict, card: str):
     spec = detector.backbone.spec
     if spec.layer_scale or not spec.ln_pre:
         name = detector.settings.backbone.name
-        raise LNCLIPError(f"{name} has layer scale or no ln_pre, unlike transformers' CLIP; use --format full")
+        raise LNCLIPError(f"{name} has layer scale or no ln_pre, unlike transformers' CLIP; export the format full")
     tower = {
         f"feature_extractor.vision_model.{name}": tensor
         for name, tensor in to_transformers(detector.backbone.state_dict()).items()
@@ -80,7 +80,7 @@ def hub_name(spec: VisionSpec, name: str) -> str:
 def _whole_folder(out):
     """Yield a temporary folder beside ``out``, and move it there on success; leave nothing on any failure."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise LNCLIPError(f"{out} exists and is not an empty folder; give another --out")
+        raise LNCLIPError(f"{out} exists and is not an empty folder; give another folder")
     temporary = out.with_name(f".{out.name[:40]}-{secrets.token_hex(4)}")
     try:
         temporary.mkdir(parents=True)

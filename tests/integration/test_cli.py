@@ -238,4 +238,6 @@ def test_ctrl_c_says_how_to_go_on(toy_yaml, tmp_path):
     options = ["train", "--config", toy_yaml, "--out", tmp_path / "run", "--accelerator", "cpu", "--quiet"]
     result = subprocess.run([sys.executable, "-c", INTERRUPTED, *options], capture_output=True, text=True)
     assert result.returncode == 130
-    assert result.stderr.splitlines() == ["stopped after 0 finished epochs; the same command with --resume continues"]
+    assert result.stderr.splitlines() == [
+        "stopped after 0 finished epochs, which are kept; resume the training to continue"
+    ]

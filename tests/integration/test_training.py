@@ -219,7 +219,7 @@ def test_a_truncated_checkpoint_is_one_line(toy, tmp_path, trained):
 
 
 def test_a_used_folder_is_refused(toy, trained):
-    with pytest.raises(LNCLIPError, match="is not empty; continue there with --resume"):
+    with pytest.raises(LNCLIPError, match="is not empty; resume the training there, or give another folder"):
         train_toy(toy, trained[0])
 
 

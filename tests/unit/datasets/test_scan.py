@@ -405,7 +405,7 @@ def test_a_draw_depends_on_the_seed_and_the_video_alone(parts, tmp_path):
 
 def test_a_part_that_is_missing_is_named(parts, caplog):
     shutil.rmtree(parts / "DeepSpeak-v2.0")
-    with pytest.raises(LNCLIPError, match=r"LNCLIP-val: part DeepSpeak-v2\.0 is missing: .*--allow-missing"):
+    with pytest.raises(LNCLIPError, match=r"LNCLIP-val: part DeepSpeak-v2\.0 is missing: .*\(allow_missing\)"):
         scan_videos("LNCLIP-val", parts)
     caplog.set_level(logging.WARNING)
     items = scan_videos("LNCLIP-val", parts, allow_missing=True)

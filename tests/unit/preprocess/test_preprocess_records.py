@@ -61,7 +61,7 @@ def test_changed_settings_refuse_to_mix_with_old_crops(clip, tmp_path, setting, 
     before = contents(tmp_path)
     with pytest.raises(LNCLIPError, match="another recipe") as caught:
         run(clip, tmp_path, **setting)
-    assert said in str(caught.value) and "--out" in str(caught.value) and contents(tmp_path) == before
+    assert said in str(caught.value) and "another output folder" in str(caught.value) and contents(tmp_path) == before
 
 
 def test_crops_made_elsewhere_are_refused_and_kept(clip, tmp_path):
