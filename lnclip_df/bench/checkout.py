@@ -24,7 +24,10 @@ def open_checkout(path) -> Path:
     root = Path(path).expanduser().resolve()
     for name in ("training/train.py", "training/test.py", DETECTORS, TRAIN_CONFIG, TEST_CONFIG):
         if not (root / name).is_file():
-            raise LNCLIPError(f"{path} is not a DeepfakeBench checkout: it has no {name}. Give the checkout's root.")
+            raise LNCLIPError(
+                f"{path} is not a DeepfakeBench checkout of April 2024 or later: it has no {name}. "
+                "Give the root of such a checkout."
+            )
     return root
 
 

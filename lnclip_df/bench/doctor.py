@@ -18,7 +18,8 @@ from lnclip_df.bench.checkout import (
     train_settings,
 )
 from lnclip_df.bench.dataset_json import read_videos, steps_per_epoch
-from lnclip_df.bench.install import install, our_labels
+from lnclip_df.bench.edits import our_labels
+from lnclip_df.bench.install import install
 from lnclip_df.bench.probe import probe
 from lnclip_df.config.loading import bench_configs
 from lnclip_df.config.schema import Settings

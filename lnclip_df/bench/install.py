@@ -1,20 +1,17 @@
 """Install LNCLIP-DF into a DeepfakeBench checkout, and uninstall it byte for byte."""
 
+import ast
 import difflib
 import hashlib
 import os
-import re
 from dataclasses import dataclass
 
-import yaml
-
 from lnclip_df.bench.checkout import CONFIG_FOLDER, DETECTORS, SHIM, TEST_CONFIG, TRAIN_CONFIG, open_checkout
-from lnclip_df.config.loading import bench_configs, read_yaml, whole_yaml
-from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.bench.edits import label_dict, our_labels, with_import, with_labels, without_import, without_labels
+from lnclip_df.config.loading import bench_configs, whole_yaml
+from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_bytes
 
-MARK = "  # lnclip-df"
-IMPORT_LINE = "from .lnclip_detector import LNCLIPDetector"
 SEAL = "# Placed by lnclip-df install, seal "
 
 SHIM_SOURCE = '''\
@@ -30,10 +27,6 @@ from .base_detector import AbstractDetector
 class LNCLIPDetector(BenchDetector, AbstractDetector):
     """LNCLIP-DF as DeepfakeBench's scripts build it."""
 '''
-
-_IMPORT_ANCHOR = re.compile(r"from metrics\.registry import DETECTOR\s*\n")
-_LABEL_ANCHOR = re.compile(r"label_dict:\s*(#.*)?\n")
-_ENTRY = re.compile(r"( +)[^\s#:][^:]*:\s*\d")
 
 
 @dataclass(frozen=True)
@@ -59,32 +52,41 @@ def install(checkout, *, dry_run: bool = False, force: bool = False) -> str:
         is nothing to do.
 
     Raises:
-        LNCLIPError: not a checkout, a line to insert after is missing, a label already has another value, or the
+        LNCLIPError: not a checkout, a place to insert a line is missing, a label already has another value, or the
             checkout cannot be written.
     """
     root = open_checkout(checkout)
     edits, kept = _new_files(root, force)
-    edits.append(_edit(root, DETECTORS, _with_import))
-    edits += [_edit(root, name, _with_labels) for name in (TRAIN_CONFIG, TEST_CONFIG)]
-    return _apply(root, edits, kept, dry_run)
+    edits.append(_edit(root, DETECTORS, with_import))
+    edits += [_edit(root, name, _on_text(with_labels)) for name in (TRAIN_CONFIG, TEST_CONFIG)]
+    return _apply(root, edits, _notes(kept), dry_run)
 
 
 def uninstall(checkout, *, dry_run: bool = False, force: bool = False) -> str:
     """Remove from a checkout what ``install`` added. Everything else keeps its bytes.
 
     Arguments, result and errors as for ``install``; ``force`` also deletes installed files that were edited since.
+    The import goes however it is written by now. Labels whose mark was lost stay, and a line of the result names them.
     """
     root = open_checkout(checkout)
-    edits = [_edit(root, name, _without_marked_lines) for name in (DETECTORS, TRAIN_CONFIG, TEST_CONFIG)]
+    edits = [_edit(root, DETECTORS, without_import)]
+    edits += [_edit(root, name, _on_text(without_labels)) for name in (TRAIN_CONFIG, TEST_CONFIG)]
+    notes = [note for edit in edits[1:] for note in _labels_left(edit)]
     ours, installed = our_files(), _installed_files(root)
     removed = [name for name, data in installed.items() if _is_unedited(name, data) or (force and name in ours)]
     edits += [_Edit(name, installed[name], None) for name in removed]
-    return _apply(root, edits, [name for name in installed if name not in removed], dry_run)
+    kept = [name for name in installed if name not in removed]
+    return _apply(root, edits, notes + _notes(kept), dry_run)
 
 
-def our_labels() -> dict[str, int]:
-    """The labels that DeepfakeBench's own ``label_dict`` does not have: ``{name: 0 (real) or 1 (fake)}``."""
-    return read_yaml(bench_configs() / "labels.yaml")["lnclip"]
+def _labels_left(edit):
+    """A note on labels that may be ours, but have lost the mark: a program that drops comments has written the file."""
+    left = our_labels().keys() & label_dict(edit.after.decode("utf-8", "replace"))
+    if left:
+        yield (
+            f"kept {len(left)} labels in {edit.name} that lnclip-df did not mark, such as {min(left)}: "
+            "delete them unless they are yours\n"
+        )
 
 
 def our_files() -> dict[str, str]:
@@ -103,9 +105,18 @@ def _sealed(name, text):
 
 
 def _is_unedited(name, data):
-    """Whether a file is as ``install`` wrote it under this name, apart from line ends."""
+    """Whether a file is as ``install`` wrote it under this name, apart from line ends; the shim apart from its form."""
     data = data.replace(b"\r\n", b"\n")
-    return data == _sealed(name, data.partition(b"\n")[2].decode("utf-8", "replace"))
+    text = data.partition(b"\n")[2].decode("utf-8", "replace")
+    return data == _sealed(name, text) or (name == SHIM and _has_seal(data) and _statements(text) == _statements())
+
+
+def _statements(text=SHIM_SOURCE):
+    """What the shim does, whatever a formatter did to it: sorted imports, quotes, comments."""
+    try:
+        return sorted(ast.dump(statement) for statement in ast.parse(text).body)
+    except (SyntaxError, ValueError):
+        return None
 
 
 def _has_seal(data):
@@ -142,87 +153,37 @@ def _new_files(root, force):
 def _edit(root, name, change):
     before = (root / name).read_bytes()
     try:
-        text = before.decode("utf-8", "surrogateescape")
-        return _Edit(name, before, change(text).encode("utf-8", "surrogateescape"))
+        return _Edit(name, before, change(before))
     except LNCLIPError as error:
         raise LNCLIPError(f"{root / name}: {error}. Nothing was changed.") from error
 
 
-def _lines(text):
-    return re.findall(r"[^\n]*\n|[^\n]+", text)
+def _on_text(change):
+    """A change of text as one of bytes; those that are not UTF-8 stay."""
+    return lambda data: change(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
 
-def _without_marked_lines(text):
-    return "".join(line for line in _lines(text) if not line.rstrip("\r\n").endswith(MARK))
+def _notes(kept):
+    return [f"kept {name}: it was edited, or is not lnclip-df's (--force overrides)\n" for name in kept]
 
 
-def _insert_after(lines, position, new):
-    """Insert lines after ``position``, with the line end of that line."""
-    end = "\r\n" if lines[position].endswith("\r\n") else "\n"
-    return lines[: position + 1] + [f"{line}{MARK}{end}" for line in new] + lines[position + 1 :]
-
-
-def _anchor(lines, pattern, description):
-    for position, line in enumerate(lines):
-        if pattern.fullmatch(line):
-            return position
-    raise LNCLIPError(f"no line {description!r} to insert after")
-
-
-def _with_import(text):
-    lines = _lines(text)
-    if any(line.split("#")[0].strip() == IMPORT_LINE for line in lines):
-        return text
-    position = _anchor(lines, _IMPORT_ANCHOR, "from metrics.registry import DETECTOR")
-    return "".join(_insert_after(lines, position, [IMPORT_LINE]))
-
-
-def _with_labels(text):
-    lines = _lines(text)
-    position = _anchor(lines, _LABEL_ANCHOR, "label_dict:")
-    indent = _indentation(lines[position + 1 :])
-    present = _label_dict(text)
-    missing = []
-    for label, value in our_labels().items():
-        if label not in present:
-            missing.append(f"{indent}{label}: {value}")
-        elif present[label] != value:
-            raise LNCLIPError(f"label_dict.{label} is {present[label]!r}, but lnclip-df needs {value}; rename it")
-    return "".join(_insert_after(lines, position, missing))
-
-
-def _label_dict(text):
-    try:
-        return dict(yaml.safe_load(text)["label_dict"])
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise LNCLIPError(f"not YAML with a label_dict: {one_line(error)}") from error
-
-
-def _indentation(lines):
-    """Indentation of the first entry of the mapping in ``lines``."""
-    for line in lines:
-        match = _ENTRY.match(line)
-        if match:
-            return match[1]
-        if line.strip() and not line.strip().startswith("#"):
-            break
-    raise LNCLIPError("label_dict is not followed by indented 'label: number' lines")
-
-
-def _apply(root, edits, kept, dry_run):
+def _apply(root, edits, notes, dry_run):
     edits = [edit for edit in edits if edit.before != edit.after]
     if not dry_run:
         _check_writable(root, edits)
         _write_all(root, edits)
-    notes = [f"kept {name}: it was edited, or is not lnclip-df's (--force overrides)\n" for name in kept]
     return "".join([_describe(edit) for edit in edits] + notes)
 
 
 def _check_writable(root, edits):
     for edit in edits:
         path = (root / edit.name).resolve()
-        if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-            raise LNCLIPError(f"cannot write {path}: the checkout is read-only. Nothing was changed.")
+        folder = next(parent for parent in path.parents if parent.exists())
+        for target in (folder, path):
+            if target.exists() and not os.access(target, os.W_OK):
+                raise LNCLIPError(f"cannot write {path}: {target} is read-only. Nothing was changed.")
+        if not folder.is_dir():
+            raise LNCLIPError(f"cannot write {path}: {folder} is not a folder. Nothing was changed.")
 
 
 def _write_all(root, edits):
@@ -240,7 +201,7 @@ def _write_all(root, edits):
 
 
 def _write(path, data):
-    """Write a whole file, through links, keeping its mode; None deletes it."""
+    """Write a whole file, through links, keeping its mode; None deletes it, and its folder if it was the last one."""
     path = path.resolve()
     if data is not None:
         mode = path.stat().st_mode if path.exists() else None
@@ -250,6 +211,8 @@ def _write(path, data):
         return
     try:
         path.unlink()
+        if not any(path.parent.iterdir()):
+            path.parent.rmdir()
     except OSError as error:
         raise LNCLIPError(f"cannot delete {path}: {error.strerror or error}") from error
 

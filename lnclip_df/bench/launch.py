@@ -1,4 +1,4 @@
-"""Run a DeepfakeBench script unchanged on a machine without a GPU, or without the 81-point predictor.
+"""Run a DeepfakeBench script unchanged on a machine without a GPU, or where the 81-point predictor is not found.
 
 ``python -m lnclip_df.bench.launch training/train.py …`` in the root of a checkout. With a GPU, PyTorch is not changed.
 """
@@ -27,8 +27,7 @@ def prepare():
 
     if not torch.cuda.is_available():
         run_on_cpu(torch)
-    if not os.path.exists(PREDICTOR):
-        do_without_predictor()
+    find_predictor()
 
 
 def with_local_rank(arguments) -> list:
@@ -71,18 +70,21 @@ def _distribute_over_cpus(torch):
     DistributedDataParallel.__init__ = init
 
 
-def do_without_predictor():
-    """Let ``dlib.shape_predictor`` return for the missing file a function that fails only when it is called."""
+def find_predictor():
+    """Let ``dlib.shape_predictor`` find the checkout's predictor, which some versions name by a path of their own.
+
+    Where the checkout has none, it returns a function that fails only when it is called.
+    """
     try:
         import dlib
     except ImportError:
         return
     load = dlib.shape_predictor
 
-    def shape_predictor(*args):
-        if args and os.path.normpath(str(args[0])) == os.path.normpath(PREDICTOR):
-            return _missing_predictor
-        return load(*args)
+    def shape_predictor(path, *args):
+        if os.path.exists(path) or os.path.basename(path) != os.path.basename(PREDICTOR):
+            return load(path, *args)
+        return load(PREDICTOR, *args) if os.path.exists(PREDICTOR) else _missing_predictor
 
     dlib.shape_predictor = shape_predictor
 

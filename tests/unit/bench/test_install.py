@@ -10,8 +10,9 @@ import pytest
 import yaml
 from checkouts import CONFIGS, DETECTORS, make_checkout
 
-from lnclip_df.bench.install import MARK, install, our_files, our_labels, uninstall
-from lnclip_df.config.loading import bench_configs, read_config
+from lnclip_df.bench.edits import MARK, our_labels
+from lnclip_df.bench.install import install, our_files, uninstall
+from lnclip_df.config.loading import bench_configs, labels, read_config
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 
@@ -208,6 +209,148 @@ def test_missing_labels_are_completed(checkout):
     assert our_labels().items() <= yaml.safe_load(path.read_text())["label_dict"].items()
 
 
+def in_detectors(checkout, old, new):
+    path = checkout / DETECTORS
+    data = path.read_bytes()
+    end = b"\r\n" if b"\r\n" in data else b"\n"
+    assert data.count(old.encode()) == 1
+    path.write_bytes(data.replace(old.encode(), new.encode().replace(b"\n", end)))
+
+
+PLAIN = "from .lnclip_detector import LNCLIPDetector"
+LINE = f"{PLAIN}{MARK}"
+
+
+@pytest.mark.parametrize(
+    ("dress", "left"),
+    [
+        (PLAIN, None),
+        (f"{PLAIN} # lnclip-df", None),
+        (f"{PLAIN}  # noqa: F401", None),
+        ("from .lnclip_detector import (\n    LNCLIPDetector,  # lnclip-df\n)", None),
+        ("from detectors.lnclip_detector import LNCLIPDetector as Ours", None),
+        ("from . import lnclip_detector", None),
+        (f"{PLAIN}\n{PLAIN}", None),
+        ("from . import lnclip_detector, other", "from . import other"),
+        (f"{PLAIN}; import os", "pass; import os"),
+        (f"try:\n    {PLAIN}\nexcept ImportError:\n    x = 1", "try:\n    pass\nexcept ImportError:\n    x = 1"),
+    ],
+)
+def test_our_import_goes_in_whatever_dress(checkout, dress, left):
+    """The shim goes too: an import that stayed would stop every detector."""
+    before = (checkout / DETECTORS).read_bytes()
+    install(checkout)
+    in_detectors(checkout, LINE, dress)
+    assert install(checkout) == ""  # recognised as installed
+    uninstall(checkout)
+    after = (checkout / DETECTORS).read_bytes()
+    if left is None:
+        assert after == before
+    else:
+        assert left in (checkout / DETECTORS).read_text() and b"lnclip_detector" not in after
+    compile(after, DETECTORS, "exec")
+
+
+def test_another_reference_to_our_module_is_named_before_anything_goes(checkout):
+    install(checkout)
+    in_detectors(checkout, LINE, "import importlib; importlib.import_module('.lnclip_detector', __package__)")
+    before = snapshot(checkout)
+    with pytest.raises(LNCLIPError, match=r"line \d+ still refers to lnclip_detector"):
+        uninstall(checkout)
+    assert snapshot(checkout) == before
+
+
+@pytest.mark.parametrize(
+    "anchor",
+    [
+        "from metrics.registry import DETECTOR  # the registry",
+        "from metrics.registry import (\n    BACKBONE,\n    DETECTOR,\n)",
+        "from metrics.registry import DETECTOR; import os",
+    ],
+)
+def test_the_registrys_import_is_found_as_python_reads_it(checkout, anchor):
+    in_detectors(checkout, "from metrics.registry import DETECTOR", anchor)
+    before = snapshot(checkout)
+    install(checkout)
+    assert f"{anchor}\n{LINE}\n" in (checkout / DETECTORS).read_text()
+    uninstall(checkout)
+    assert snapshot(checkout) == before
+
+
+def test_a_formatted_shim_is_still_ours(checkout):
+    before = snapshot(checkout)
+    install(checkout)
+    shim = checkout / "training/detectors/lnclip_detector.py"
+    lines = shim.read_text().replace('"lnclip"', "'lnclip'").splitlines()
+    imports = sorted(line for line in lines if line.startswith("from "))
+    others = [line for line in lines if not line.startswith("from ")]
+    shim.write_text("\n".join([*others[:3], *imports, *others[3:]]) + "\n\n")
+    assert shim.read_text().splitlines() != lines
+    uninstall(checkout)
+    assert snapshot(checkout) == before
+
+
+def test_an_edited_shim_stays(checkout):
+    install(checkout)
+    shim = checkout / "training/detectors/lnclip_detector.py"
+    shim.write_text(shim.read_text() + "print('mine')\n")
+    assert "kept training/detectors/lnclip_detector.py" in uninstall(checkout)
+
+
+def test_a_yaml_round_trip_leaves_labels_behind_and_names_them(checkout):
+    install(checkout)
+    path = checkout / CONFIGS[0]
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text())))
+    (note,) = [line for line in uninstall(checkout).splitlines() if line.startswith("kept")]
+    assert CONFIGS[0] in note and f"{len(our_labels())} labels" in note and "CelebDFv3_fake" in note
+
+
+def test_marks_that_a_formatter_moved_are_still_marks(checkout):
+    before = snapshot(checkout)
+    install(checkout)
+    path = checkout / CONFIGS[0]
+    path.write_bytes(path.read_bytes().replace(MARK.encode(), b" #lnclip-df"))
+    assert "kept" not in uninstall(checkout)
+    assert snapshot(checkout) == before
+
+
+def test_a_missing_label_dict_is_added_and_removed(checkout):
+    """``test_config.yaml`` had none until July 2024; ``test.py`` then needs the labels of DeepfakeBench's sets too."""
+    path = checkout / CONFIGS[1]
+    path.write_bytes(b"# of 2024\r\nmode: test\r\nlmdb: True")
+    before = snapshot(checkout)
+    install(checkout)
+    config = yaml.safe_load(path.read_text())
+    assert config["label_dict"] == labels() and config["lmdb"] is True
+    assert install(checkout) == ""
+    uninstall(checkout)
+    assert snapshot(checkout) == before
+
+
+def test_a_label_of_the_users_keeps_our_label_dict(checkout):
+    path = checkout / CONFIGS[1]
+    path.write_bytes(b"mode: test\n")
+    install(checkout)
+    path.write_bytes(path.read_bytes().replace(b"mode", b"  mine: 1\nmode"))
+    uninstall(checkout)
+    assert yaml.safe_load(path.read_text()) == {"label_dict": {"mine": 1}, "mode": "test"}
+
+
+def test_a_missing_config_folder_is_made_and_removed(checkout):
+    shutil.rmtree(checkout / "training/config/detector")
+    install(checkout)
+    assert (checkout / "training/config/detector/lnclip.yaml").is_file()
+    uninstall(checkout)
+    assert not (checkout / "training/config/detector").exists()
+
+
+def test_a_file_in_place_of_a_folder_is_named(checkout):
+    shutil.rmtree(checkout / "training/config/detector")
+    (checkout / "training/config/detector").touch()
+    with pytest.raises(LNCLIPError, match=r"config/detector is not a folder"):
+        install(checkout)
+
+
 def spoil(checkout, fault):
     if fault == "label means something else":
         path = checkout / CONFIGS[1]
@@ -217,11 +360,19 @@ def spoil(checkout, fault):
     else:
         name, old = {
             "no import anchor": (DETECTORS, b"metrics.registry"),
-            "no label_dict": (CONFIGS[0], b"label_dict"),
+            "the registry's name in a docstring": (DETECTORS, b"from metrics.registry import DETECTOR"),
+            "not Python": (DETECTORS, b"import sys"),
             "label_dict without entries": (CONFIGS[1], b"  FF-real: 0"),
+            "label_dict on one line": (CONFIGS[1], b"label_dict:"),
             "not YAML": (CONFIGS[1], b"mode: train"),
         }[fault]
-        new = {"label_dict without entries": b"other: 1", "not YAML": b"mode: ["}.get(fault, b"something")
+        new = {
+            "the registry's name in a docstring": b'"""\nfrom metrics.registry import DETECTOR\n"""',
+            "not Python": b"import",
+            "label_dict without entries": b"other: 1",
+            "label_dict on one line": b"label_dict: {FF-real: 0}\nother:",
+            "not YAML": b"mode: [",
+        }.get(fault, b"something")
         path = checkout / name
         path.write_bytes(path.read_bytes().replace(old, new))
 
@@ -230,8 +381,10 @@ def spoil(checkout, fault):
     "fault",
     [
         "no import anchor",
-        "no label_dict",
+        "the registry's name in a docstring",
+        "not Python",
         "label_dict without entries",
+        "label_dict on one line",
         "not YAML",
         "label means something else",
         "foreign shim",

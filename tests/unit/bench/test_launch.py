@@ -1,5 +1,6 @@
 """DeepfakeBench's scripts run unchanged on a machine without a GPU, as ``python script`` would run them."""
 
+import os
 import textwrap
 
 import pytest
@@ -103,17 +104,18 @@ def fake_dlib(tmp_path, monkeypatch):
     folder = tmp_path / "modules"
     folder.mkdir()
     (folder / "dlib.py").write_text("def shape_predictor(path):\n    raise RuntimeError('Unable to open ' + path)\n")
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", str(folder))]))
 
 
+@pytest.mark.parametrize("folder", ["preprocessing/dlib_tools/", "/home/developer/preprocess/"])
 @pytest.mark.slow
-def test_the_absent_predictor_fails_only_when_called(checkout, tmp_path, monkeypatch, capfd):
+def test_the_absent_predictor_fails_only_when_called(checkout, tmp_path, monkeypatch, capfd, folder):
     fake_dlib(tmp_path, monkeypatch)
     name = script(
         checkout,
-        """
+        f"""
         import dlib
-        predictor = dlib.shape_predictor("preprocessing/dlib_tools/shape_predictor_81_face_landmarks.dat")
+        predictor = dlib.shape_predictor("{folder}shape_predictor_81_face_landmarks.dat")
         try:
             dlib.shape_predictor("another.dat")
         except RuntimeError:
@@ -125,22 +127,15 @@ def test_the_absent_predictor_fails_only_when_called(checkout, tmp_path, monkeyp
 
 
 @pytest.mark.slow
-def test_a_present_predictor_is_loaded(checkout, tmp_path, monkeypatch):
+def test_the_checkouts_predictor_is_loaded_by_the_path_of_mid_2024(checkout, tmp_path, monkeypatch, capfd):
     fake_dlib(tmp_path, monkeypatch)
     path = checkout / "preprocessing/dlib_tools/shape_predictor_81_face_landmarks.dat"
     path.parent.mkdir(parents=True)
     path.touch()
-    name = script(
-        checkout,
-        """
-        import dlib
-        try:
-            dlib.shape_predictor("preprocessing/dlib_tools/shape_predictor_81_face_landmarks.dat")
-        except RuntimeError:
-            raise SystemExit(7)
-        """,
-    )
-    assert bench_run(checkout, [name]) == 7
+    theirs = "../preprocessing/dlib_tools/shape_predictor_81_face_landmarks.dat"
+    name = script(checkout, f'import dlib\ndlib.shape_predictor("{theirs}")\n')
+    assert bench_run(checkout, [name]) == 1
+    assert "Unable to open preprocessing/dlib_tools/" in capfd.readouterr().err.splitlines()[-1]
 
 
 @without_gpu
