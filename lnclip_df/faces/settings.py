@@ -69,6 +69,14 @@ class CropSettings:
         cutting = {"face": self.face, "alignment": ALIGNMENT, "size": self.size, "scale": self.scale}
         return Recipe({"detector": detector.recipe, **cutting, "sampling": {"mode": self.sampling, **amount}})
 
+    @property
+    def as_shown(self) -> bool:
+        """Whether frames are those that a player shows; with ``second_detection``, those of DeepfakeBench's OpenCV.
+
+        OpenCV turns frames, but it does not mirror them, and it takes every pixel for a square.
+        """
+        return not self.second_detection
+
     def to_dict(self) -> dict:
         """The settings as JSON values."""
         return asdict(self)

@@ -18,12 +18,16 @@ from lnclip_df.media.video import VideoFrames
 T = TypeVar("T")
 
 
-def open_frames(path, threads: int = 1, *, max_seconds: float | None = None) -> VideoFrames | Animation | ImageFrames:
+def open_frames(
+    path, threads: int = 1, *, max_seconds: float | None = None, as_shown: bool = True
+) -> VideoFrames | Animation | ImageFrames:
     """The frames of a video file, of an image, or of the images in a folder. What a file is, its first bytes say.
 
     Args:
         path: the file or folder.
         threads: threads of a video's decoder.
+        as_shown: whether a video's frames are mirrored and their pixels made square as its container says, and as
+            players show them; they are turned upright in any case.
         max_seconds: length that a video may have, by its container or its packets (:class:`~.video.LengthLimit`).
 
     Returns:
@@ -42,7 +46,9 @@ def open_frames(path, threads: int = 1, *, max_seconds: float | None = None) -> 
         kind = kind_of(path)
     except OSError as error:
         raise UnreadableVideo(f"cannot be opened: {error.strerror or error}") from error
-    return open_pictures(path, max_seconds) if kind == "picture" else VideoFrames(path, threads, max_seconds)
+    if kind == "picture":
+        return open_pictures(path, max_seconds)
+    return VideoFrames(path, threads, max_seconds, as_shown)
 
 
 def read_twice(frames: VideoFrames | Animation | ImageFrames, read: Callable[[], T]) -> T:

@@ -11,6 +11,7 @@ from functools import cache
 from io import BytesIO
 from itertools import accumulate
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -38,6 +39,7 @@ class ImageFrames:
     """Images as the frames of a video, indexed from 0 in the order given."""
 
     seconds = None
+    changes: ClassVar[dict[str, str]] = {}
 
     def __init__(self, paths):
         self.paths = list(paths)
@@ -81,6 +83,7 @@ class Animation:
     """
 
     rate, tick, start = None, Fraction(1, 1000), Fraction(0)
+    changes: ClassVar[dict[str, str]] = {}
 
     def __init__(self, path, max_seconds: float | None = None):
         self.path, self.max_seconds = path, max_seconds
@@ -209,7 +212,7 @@ def to_rgb(image) -> np.ndarray:
 
 @cache
 def pillow():
-    """Pillow's module ImageOps, with every reader that there is, and without its warning of sizes accepted here."""
+    """Pillow's module ImageOps, with every reader that there is, and without its warnings of what is accepted here."""
     from PIL import Image, ImageOps
 
     Image.init()
@@ -220,4 +223,5 @@ def pillow():
     else:
         register_heif_opener()
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of faulty EXIF
     return ImageOps

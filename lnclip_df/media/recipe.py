@@ -22,9 +22,11 @@ class Recipe:
     """How a crop was made.
 
     Attributes:
-        facts: JSON values: ``detector``, ``face``, ``alignment``, ``size``, ``scale``, ``sampling``. Crops of another
-            version may say more or less.
-        fingerprint: ten hexadecimal digits of the facts' SHA-256, computed where it is not given.
+        facts: JSON values: ``detector``, ``face``, ``alignment``, ``size``, ``scale``, ``sampling``, and ``frames``,
+            what was done to the frames of this video (see :meth:`of_video`). Crops of another version may say more or
+            less.
+        fingerprint: ten hexadecimal digits of the SHA-256 of the facts without ``frames``, computed where it is not
+            given.
 
     >>> Recipe({"size": 256, "scale": 1.3}) == Recipe({"scale": 1.3, "size": 256})
     True
@@ -37,7 +39,15 @@ class Recipe:
         facts = {key: value for key, value in self.facts.items() if key != "fingerprint"}
         object.__setattr__(self, "facts", facts)
         if not self.fingerprint:
-            object.__setattr__(self, "fingerprint", digest(facts)[:10])
+            of_the_run = {key: value for key, value in facts.items() if key != "frames"}
+            object.__setattr__(self, "fingerprint", digest(of_the_run)[:10])
+
+    def of_video(self, changes: dict[str, str]) -> "Recipe":
+        """The recipe of one video's crops: with what was done to its frames before faces were searched, if anything.
+
+        Its fingerprint is the same, for it names how the run cuts faces.
+        """
+        return Recipe({**self.facts, "frames": changes}, self.fingerprint) if changes else self
 
     def to_dict(self) -> dict:
         """The facts and their fingerprint as JSON values."""

@@ -3,6 +3,7 @@
 import errno
 import math
 import os
+import struct
 from bisect import bisect_right
 from collections.abc import Iterator
 from fractions import Fraction
@@ -14,8 +15,10 @@ from lnclip_df.core.errors import one_line
 from lnclip_df.media import limits
 from lnclip_df.media.limits import MAX_RATE, Miscounted, UnreadableVideo, check_pixels
 
-CONTAINERS = ("mov", "matroska", "avi")  # FFmpeg's names: mp4 is mov, webm is matroska
+CONTAINERS = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf")  # FFmpeg's names: mp4 is mov, webm matroska
 FRAME_PER_PACKET = ("h264", "hevc", "vp9", "mjpeg")  # decoders whose every packet gives a frame
+SQUARE = Fraction(1)
+UNTIMED = ("avi", "mpegts", "mpeg")  # avi knows no order but that of decoding, the others no key frames to seek
 MAX_REPEAT = 19  # bytes of an MPEG-4 packet that may only say: the last frame again
 
 
@@ -28,16 +31,17 @@ class VideoFrames:
     :class:`Miscounted`. After :meth:`recount`, frames are counted as they decode.
 
     Args:
-        path, threads, max_seconds: see :func:`~lnclip_df.media.frames.open_frames`.
+        path, threads, max_seconds, as_shown: see :func:`~lnclip_df.media.frames.open_frames`.
 
     Attributes:
         count: how many frames there are.
         tick: the unit of the container's times, in seconds.
         rate: frames per second on average, as the container says; None where it does not.
+        pixel_aspect: width of a pixel divided by its height; 1 where pixels are square, or used as if they were.
     """
 
-    def __init__(self, path, threads: int = 1, max_seconds: float | None = None):
-        self.path, self.threads = path, threads
+    def __init__(self, path, threads: int = 1, max_seconds: float | None = None, as_shown: bool = True):
+        self.path, self.threads, self.as_shown, self._mirrored = path, threads, as_shown, False
         times, keys = self._read_packets(max_seconds)
         self.count = len(times)
         ordered = None not in times and len(set(times)) == len(times)
@@ -51,14 +55,15 @@ class VideoFrames:
 
         times, keys = [], []
         with open_container(self.path) as container:
-            stream = container.streams.video[0]
+            stream = video_stream(container)
             self.tick, self.rate = stream.time_base, stream.average_rate or None
+            self.pixel_aspect = (self.as_shown and stream.sample_aspect_ratio) or SQUARE
             self._claimed = container.duration / av.time_base if (container.duration or 0) > 0 else None
             limit = None if max_seconds is None else LengthLimit(max_seconds, self.tick, self._claimed)
             decoder = stream.codec_context.name
-            timed = container.format.name != "avi"  # which knows no order but that of decoding
+            timed = container.format.name not in UNTIMED
             try:
-                for packet in container.demux(video=0):
+                for packet in container.demux(stream):
                     if limit:
                         limit.add(packet)
                     if packet.size > 0 and not packet.is_discard:
@@ -94,6 +99,13 @@ class VideoFrames:
         moment = self.moment(index)
         return None if moment is None else float(moment)
 
+    @property
+    def changes(self) -> dict[str, str]:
+        """What was done to the frames read so far besides turning them; empty for usual videos."""
+        aspect = self.pixel_aspect
+        changes = {} if aspect == 1 else {"square_pixels": f"from {aspect.numerator}:{aspect.denominator}"}
+        return changes | ({"mirrored": "by its display matrix"} if self._mirrored else {})
+
     def recount(self):
         """Decode everything once, to count what really decodes: by one thread, for several lose frames by chance."""
         self.threads, self.times = 1, None
@@ -102,9 +114,10 @@ class VideoFrames:
         self._shown = times if None not in times and all(a < b for a, b in pairwise(times)) else None
 
     def read(self, indices) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield ``(index, uint8 RGB H×W×3)``, upright as the container's rotation says, for rising ``indices``."""
+        """Yield ``(index, uint8 RGB H×W×3)`` as a player shows them, see :func:`to_rgb`, for rising ``indices``."""
         for index, frame in self._in_turn(indices) if self.times is None else self._by_time(indices):
-            yield index, to_rgb(frame)
+            self._mirrored = self.as_shown and is_mirrored(frame)
+            yield index, to_rgb(frame, self.pixel_aspect, mirrored=self._mirrored)
 
     def _in_turn(self, indices):
         wanted = set(indices)
@@ -137,16 +150,64 @@ class VideoFrames:
             yield from decode_packets(container)
 
     def _stream(self, container):
-        stream = container.streams.video[0]
+        stream = video_stream(container)
         stream.codec_context.thread_count = self.threads
         stream.thread_type = "AUTO"
         return stream
 
 
-def to_rgb(frame) -> np.ndarray:
-    """Pixels of an ``av.VideoFrame``: uint8 RGB, H×W×3, turned upright as the container's rotation says."""
-    rgb = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(rgb, round(getattr(frame, "rotation", 0) / 90)))
+def to_rgb(frame, pixel_aspect: Fraction = SQUARE, *, mirrored: bool = True) -> np.ndarray:
+    """Pixels of an ``av.VideoFrame`` as a player shows them: uint8 RGB, H×W×3.
+
+    Args:
+        frame: what is transparent in it is shown on black.
+        pixel_aspect: width of a pixel divided by its height; the smaller side is enlarged until pixels are square.
+        mirrored: whether its display matrix mirrors it (see :func:`is_mirrored`) and is to be followed in that.
+
+    Raises:
+        UnreadableVideo: square pixels would be too many.
+    """
+    width, height = square_size(frame.width, frame.height, pixel_aspect)
+    format = "rgba" if any(component.is_alpha for component in frame.format.components) else "rgb24"
+    size = {} if (width, height) == (frame.width, frame.height) else {"width": width, "height": height}
+    rgb = frame.to_ndarray(format=format, **size)
+    if format == "rgba":
+        rgb = np.rint(rgb[..., :3] * (rgb[..., 3:] / np.float32(255))).astype(np.uint8)
+    turned = mirror(rgb, frame) if mirrored else np.rot90(rgb, quarters(frame))
+    return np.ascontiguousarray(turned)
+
+
+def square_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
+    """The size in square pixels of a frame whose pixels have this aspect; no side becomes smaller."""
+    size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+    check_pixels(*size)
+    return size
+
+
+def display_matrix(frame) -> tuple[int, int, int, int]:
+    """(a, b, c, d) of a frame: a stored point (x, y) is shown at (a·x + c·y, b·x + d·y) (ISO/IEC 14496-12, 6.2.2)."""
+    data = next((bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    a, b, _, c, d = struct.unpack("=5i", data[:20]) if data else (1, 0, 0, 0, 1)
+    return a, b, c, d
+
+
+def is_mirrored(frame) -> bool:
+    """Whether a frame's display matrix mirrors it, besides turning it."""
+    a, b, c, d = display_matrix(frame)
+    return a * d - b * c < 0
+
+
+def quarters(frame) -> int:
+    """By how many quarters of a turn, counterclockwise, a frame has to be turned to be upright."""
+    return round(frame.rotation / 90) if any(display_matrix(frame)) else 0
+
+
+def mirror(rgb: np.ndarray, frame) -> np.ndarray:
+    """An image under a display matrix that mirrors it: the nearest of the four such matrices of 0, 1 and −1."""
+    a, b, c, d = display_matrix(frame)
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        rgb, a, d = rgb.transpose(1, 0, 2), c, b
+    return rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def open_container(path):
@@ -157,16 +218,25 @@ def open_container(path):
     """
     container = _opened(path, max_pixels=str(limits.MAX_PIXELS))
     try:
-        streams = container.streams.video
-        if not streams or streams[0].codec_context is None:
-            raise UnreadableVideo("no decoder for its video stream" if streams else "no video stream")
-        context = streams[0].codec_context
+        stream = video_stream(container)
+        if stream is None or stream.codec_context is None:
+            raise UnreadableVideo("no decoder for its video stream" if stream else "no video stream")
+        context = stream.codec_context
         context.options = {"max_pixels": str(limits.MAX_PIXELS)}
         check_pixels(*((context.width, context.height) if context.width else _claimed_size(path)))
     except UnreadableVideo:
         container.close()
         raise
     return container
+
+
+def video_stream(container):
+    """The video stream that FFmpeg calls the best, never an attached picture; None where there is none."""
+    best = container.streams.best("video")
+    if best is None or not best.disposition & best.disposition.attached_pic:
+        return best
+    films = (stream for stream in container.streams.video if not stream.disposition & stream.disposition.attached_pic)
+    return max(films, key=lambda stream: stream.frames, default=None)
 
 
 def _opened(path, **options):
@@ -179,14 +249,15 @@ def _opened(path, **options):
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or one_line(error)
         if getattr(error, "errno", None) == errno.EINVAL:
-            reason = "damaged, or another container than mp4, mov, mkv, webm, avi (ffmpeg -c copy changes it)"
+            accepted = "mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv"
+            reason = f"damaged, or another container than {accepted} (ffmpeg -c copy changes it)"
         raise UnreadableVideo(f"cannot be opened: {reason}") from error
 
 
 def _claimed_size(path):
     """Width and height that the container claims, where FFmpeg forgot them: it does so beyond a limit."""
     with _opened(path, codec_whitelist="none") as container:
-        context = container.streams.video[0].codec_context
+        context = video_stream(container).codec_context
         return context.width, context.height
 
 
@@ -248,15 +319,15 @@ def _at(frames, time):
 
 
 def decode_packets(container, wanted=None):
-    """Yield every frame of the first video stream from here on, passing over packets that do not decode.
+    """Yield every frame of the video stream from here on, passing over packets that do not decode.
 
     With ``wanted`` times, frames of other times that no frame depends on are left out, and a packet that does not
     decode is :class:`Miscounted`.
     """
     import av
 
-    context = container.streams.video[0].codec_context
-    packets = container.demux(video=0)
+    stream = video_stream(container)
+    context, packets = stream.codec_context, container.demux(stream)
     while True:
         try:
             packet = next(packets, None)

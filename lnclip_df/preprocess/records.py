@@ -28,6 +28,7 @@ class Record:
         size: width and height of the frames, in pixels.
         seconds: time it took.
         recipe: fingerprint of the crops' recipe.
+        changes: what was done to its frames before faces were searched, as the crops' recipe has it.
         bytes, modified_ns: of the source when it was read.
         resumed: whether an earlier run had finished it (not in the file).
     """
@@ -46,6 +47,7 @@ class Record:
     recipe: str = ""
     bytes: int = 0
     modified_ns: int = 0
+    changes: dict[str, str] = field(default_factory=dict)
     resumed: bool = False
 
 

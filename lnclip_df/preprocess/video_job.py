@@ -81,7 +81,7 @@ def process_video(job: Job) -> Record:
     except OSError:
         size, modified_ns = 0, 0
     try:
-        frames = open_frames(job.source.path, job.threads)
+        frames = open_frames(job.source.path, job.threads, as_shown=job.settings.as_shown)
         written = read_twice(frames, lambda: _write_crops(job, frames, detector, recipe))
     except LNCLIPError:
         raise
@@ -103,6 +103,7 @@ def process_video(job: Job) -> Record:
         recipe=job.recipe,
         bytes=size,
         modified_ns=modified_ns,
+        changes=frames.changes,
     )
     write_record(job.record_path, record)
     return record
@@ -130,7 +131,9 @@ def _write_crops(job, frames, detector, recipe) -> _Written:
     for crop in find_and_cut(frames, detector, job.settings, choose, written.counts, whole_video=whole_video):
         index, faces = crop.frame.index, crop.frame.faces
         write_bytes(job.folder("landmarks") / face_name(index, ".npy"), _npy(crop.landmarks))
-        write_bytes(job.folder("frames") / face_name(index), add_recipe(_png(crop.image), recipe))
+        write_bytes(
+            job.folder("frames") / face_name(index), add_recipe(_png(crop.image), recipe.of_video(frames.changes))
+        )
         written.matrices[index] = crop.matrix
         written.saved.append(index)
         written.scores.append(float(faces.scores[crop.face]))
@@ -166,7 +169,7 @@ def _write_masks(job, written):
 def _read_mask(job, indices, written):
     """Yield ``(index, grey levels)`` of the mask's frames, of those indices that it has."""
     try:
-        mask = open_frames(job.source.mask, job.threads)
+        mask = open_frames(job.source.mask, job.threads, as_shown=job.settings.as_shown)
         try:
             yield from _grey(mask, indices)
         except Miscounted:

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import atomic_path, inside
 from lnclip_df.core.plots import new_figure, save_figure
-from lnclip_df.media.frames import ImageFrames, UnreadableVideo, open_frames, read_twice
+from lnclip_df.media.frames import Animation, ImageFrames, UnreadableVideo, open_frames, read_twice
 from lnclip_df.media.video import open_container
 from lnclip_df.preprocess.paths import face_name
 from lnclip_df.scoring.draw import Trail, colour_of, draw, marks_at, max_gap
@@ -117,7 +118,7 @@ def _copy_video(result, frames, temporary, path, on_progress):
     import av
 
     painter = _Painter(result, frames)
-    with open_container(frames.path) as source:
+    with nullcontext() if isinstance(frames, Animation) else open_container(frames.path) as source:
         sound = SourceSound(source, frames.start)
         try:
             with VideoWriter(temporary, frames, sound) as writer:

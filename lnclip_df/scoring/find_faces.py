@@ -89,7 +89,7 @@ def _read(file, options, threads, read: Callable[..., Iterator[Face]], recipe: C
         return FoundFaces(result, faces)
 
     try:
-        frames = open_frames(file.path, threads, max_seconds=options.max_seconds)
+        frames = open_frames(file.path, threads, max_seconds=options.max_seconds, as_shown=options.as_shown)
         return read_twice(frames, attempt)
     except LNCLIPError:
         raise

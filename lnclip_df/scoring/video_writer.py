@@ -78,7 +78,7 @@ class VideoWriter:
 
 
 class SourceSound:
-    """The packets of a container's first sound stream, with times counted from the first frame.
+    """The packets of the first sound stream of a container, if there is one; times are counted from the first frame.
 
     Attributes:
         problem: why the copy has no sound; empty where it has, or where the source has none either.
@@ -86,7 +86,7 @@ class SourceSound:
 
     def __init__(self, source, start: Fraction):
         self.problem, self.packets, self.next, self.output = "", iter(()), None, None
-        self.stream = source.streams.audio[0] if source.streams.audio else None
+        self.stream = source.streams.audio[0] if source and source.streams.audio else None
         if self.stream is None:
             return
         context = self.stream.codec_context

@@ -14,13 +14,18 @@ cv2 = pytest.importorskip("cv2")
 astronaut = pytest.importorskip("skimage.data").astronaut
 
 
-def write_clip(path, frames, codec="libx264", times=None, options=None, pix_fmt="yuv420p", format=None):
-    """Write frames (uint8 RGB H×W×3) as a video; ``times`` are their presentation times in 1/25 s."""
+def write_clip(path, frames, codec="libx264", times=None, options=None, pix_fmt="yuv420p", format=None, aspect=None):
+    """Write frames (uint8 RGB H×W×3) as a video; ``times`` are their presentation times in 1/25 s.
+
+    ``aspect``, if given, is the width of a pixel divided by its height.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", format=format) as container:
         stream = container.add_stream(codec, rate=25, options=options or {})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pix_fmt
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
         for at, frame in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
             if times is not None:

@@ -40,6 +40,14 @@ def test_pillow_reads_the_recipe_and_the_same_pixels():
     np.testing.assert_array_equal(decoded[..., ::-1], pixels)
 
 
+def test_what_was_done_to_a_videos_frames_is_in_its_recipe_and_not_in_the_fingerprint():
+    changed = RECIPE.of_video({"square_pixels": "from 2:1"})
+    found = read_recipe(add_recipe(png()[0], changed))
+    assert found.facts == FACTS | {"frames": {"square_pixels": "from 2:1"}}
+    assert found.fingerprint == RECIPE.fingerprint == Recipe(changed.facts).fingerprint
+    assert RECIPE.of_video({}) == RECIPE
+
+
 def test_the_first_bytes_are_enough_and_others_have_none():
     data, _ = png()
     assert read_recipe(add_recipe(data, RECIPE)[:4096]) == read_recipe(add_recipe(data, RECIPE))

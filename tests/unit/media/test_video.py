@@ -2,14 +2,16 @@
 
 import os
 import struct
+from fractions import Fraction
+from itertools import product
 
+import cv2
 import numpy as np
 import pytest
 from clips import av, every_frame, noise, write_clip, write_sound
 
-from lnclip_df.media import video
+from lnclip_df.media import limits, video
 from lnclip_df.media.frames import Miscounted, UnreadableVideo, open_frames
-from lnclip_df.media.video import to_rgb
 
 FRAMES = noise(48)
 
@@ -297,23 +299,153 @@ def test_a_name_with_a_colon_and_a_title_that_is_not_utf8_are_read(made, tmp_pat
     assert len(list(open_frames(path.name).read([0, 5]))) == 2
 
 
-@pytest.mark.parametrize("quarter", [1, 2, 3])
-def test_rotated_videos_are_turned_upright(tmp_path, quarter):
-    ramp = np.zeros((48, 64, 3), np.uint8)
-    ramp[:24, :32] = 255
-    path = write_clip(tmp_path / "turned.mp4", [ramp] * 2)
-    cosine, sine = [(1, 0), (0, 1), (-1, 0), (0, -1)][quarter]
-    matrix = struct.pack(">9i", cosine << 16, sine << 16, 0, -sine << 16, cosine << 16, 0, 0, 0, 1 << 30)
+RAMP = np.zeros((48, 64, 3), np.uint8)
+RAMP[:24, :32] = 255
+RAMP[:24, 32:] = 90  # no two of its eight orientations are alike
+
+
+def with_display_matrix(path, a, b, c, d):
+    """Set a video's display matrix: a stored point (x, y) is shown at (a·x + c·y, b·x + d·y)."""
     data = bytearray(path.read_bytes())
     place = data.index(b"tkhd") + 4 + 40
-    data[place : place + 36] = matrix
+    data[place : place + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
-    with av.open(str(path)) as container:
-        frame = next(container.decode(video=0))
-    if not hasattr(frame, "rotation"):
-        pytest.skip("this PyAV does not say a frame's rotation")
-    upright = np.rot90(ramp, -quarter)  # the matrix turns clockwise
+    return path
+
+
+def shown(stored, a, b, c, d):
+    """The same by the definition, point by point."""
+    high, wide = stored.shape[:2]
+    y, x = np.mgrid[:high, :wide]
+    new_x, new_y = a * x + c * y, b * x + d * y
+    image = np.zeros((np.ptp(new_y) + 1, np.ptp(new_x) + 1, 3), np.uint8)
+    image[new_y - new_y.min(), new_x - new_x.min()] = stored
+    return image
+
+
+ORIENTATIONS = [
+    matrix
+    for matrix in product((-1, 0, 1), repeat=4)
+    if abs(matrix[0] * matrix[3]) + abs(matrix[1] * matrix[2]) == 1 and sum(map(abs, matrix)) == 2
+]
+
+
+@pytest.mark.parametrize("matrix", ORIENTATIONS, ids=str)
+def test_videos_are_turned_and_mirrored_as_their_display_matrix_says(tmp_path, matrix):
+    path = with_display_matrix(write_clip(tmp_path / "a.mp4", [RAMP] * 2), *matrix)
+    mirrored = matrix[0] * matrix[3] - matrix[1] * matrix[2] < 0
+    frames = open_frames(path)
+    [(_, pixels)] = frames.read([0])
+    expected = shown(RAMP, *matrix)
+    assert pixels.shape == expected.shape
+    assert np.abs(pixels.astype(int) - expected).mean() < 10
+    assert frames.changes == ({"mirrored": "by its display matrix"} if mirrored else {})
+    plain = open_frames(path, as_shown=False)
+    [(_, unmirrored)] = plain.read([0])
+    assert plain.changes == {} and (np.array_equal(unmirrored, pixels) is not mirrored)
+
+
+def test_there_are_eight_orientations():
+    assert len(ORIENTATIONS) == 8 and len({shown(RAMP, *matrix).tobytes() for matrix in ORIENTATIONS}) == 8
+
+
+def test_a_display_matrix_of_zeros_changes_nothing(tmp_path):
+    path = with_display_matrix(write_clip(tmp_path / "a.mp4", [RAMP] * 2), 0, 0, 0, 0)
     [(_, pixels)] = open_frames(path).read([0])
-    np.testing.assert_array_equal(pixels, to_rgb(frame))
-    assert pixels.shape == upright.shape
-    assert np.abs(pixels.astype(int) - upright).mean() < 10
+    assert np.abs(pixels.astype(int) - RAMP).mean() < 10
+
+
+@pytest.mark.parametrize(("aspect", "size"), [((2, 1), (48, 128)), ((1, 2), (96, 64)), ((128, 117), (48, 70))])
+def test_pixels_that_are_not_square_are_made_so(tmp_path, aspect, size):
+    path = write_clip(tmp_path / "a.mp4", [RAMP] * 2, aspect=Fraction(*aspect))
+    frames = open_frames(path)
+    [(_, pixels)] = frames.read([0])
+    assert pixels.shape[:2] == size
+    assert np.abs(pixels.astype(int) - cv2.resize(RAMP, size[::-1], interpolation=cv2.INTER_CUBIC)).mean() < 10
+    assert frames.changes == {"square_pixels": f"from {aspect[0]}:{aspect[1]}"}
+    stored = open_frames(path, as_shown=False)
+    [(_, pixels)] = stored.read([0])
+    assert pixels.shape[:2] == (48, 64) and stored.changes == {}
+
+
+def test_pixels_are_made_square_before_the_frame_is_turned(tmp_path):
+    path = with_display_matrix(write_clip(tmp_path / "a.mp4", [RAMP] * 2, aspect=Fraction(2)), 0, 1, -1, 0)
+    [(_, pixels)] = open_frames(path).read([0])
+    assert pixels.shape == (128, 48, 3)
+
+
+def test_square_pixels_beyond_the_limit_are_refused(tmp_path, monkeypatch):
+    path = write_clip(tmp_path / "a.mp4", [RAMP] * 2, aspect=Fraction(5))
+    monkeypatch.setattr(limits, "MAX_PIXELS", 4 * 48 * 64)
+    with pytest.raises(UnreadableVideo, match="a picture of 320 × 48 pixels"):
+        list(open_frames(path).read([0]))
+
+
+def test_transparent_parts_of_a_video_are_black(tmp_path):
+    path = tmp_path / "a.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("qtrle", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "argb"
+        rgba = np.dstack([np.full((48, 64, 3), 200, np.uint8), np.full((48, 64), 255, np.uint8)])
+        rgba[:, :20, 3] = 0
+        rgba[:, 20:40, 3] = 128
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(rgba, format="rgba")))
+        container.mux(stream.encode(None))
+    [(_, pixels)] = open_frames(path).read([0])
+    assert pixels[5, [5, 30, 50]].tolist() == [[0] * 3, [100] * 3, [200] * 3]
+
+
+def two_streams(path, first, second, cover=None):
+    """An mkv or mp4 with two video streams of frames; ``cover`` is the stream that is an attached picture."""
+    with av.open(str(path), "w") as container:
+        streams = []
+        for number, frames in enumerate((first, second)):
+            stream = container.add_stream("mjpeg" if number == cover else "libx264", rate=25)
+            stream.height, stream.width = frames[0].shape[:2]
+            stream.pix_fmt = "yuvj420p" if number == cover else "yuv420p"
+            if number == cover:
+                stream.disposition = av.stream.Disposition.attached_pic
+            elif number == 1:
+                stream.disposition = av.stream.Disposition.default
+            streams.append((stream, frames))
+        for stream, frames in streams:
+            for frame in frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("cover", [0, 1])
+def test_a_cover_picture_is_never_taken_for_the_video(tmp_path, cover):
+    clip, picture = noise(12), noise(1, 480, 640)
+    path = two_streams(tmp_path / "a.mp4", *((picture, clip) if cover == 0 else (clip, picture)), cover=cover)
+    with av.open(str(path)) as container:
+        assert any(stream.disposition & av.stream.Disposition.attached_pic for stream in container.streams.video)
+    frames = open_frames(path)
+    assert frames.count == 12
+    assert dict(frames.read([3]))[3].shape == (48, 64, 3)
+
+
+def test_of_several_videos_in_a_file_the_one_is_read_that_ffmpeg_calls_the_best(tmp_path):
+    path = two_streams(tmp_path / "a.mkv", noise(2, 480, 640), noise(30))
+    with av.open(str(path)) as container:
+        assert container.streams.best("video").index == 1
+    frames = open_frames(path)
+    assert frames.count == 30
+    frames.recount()
+    assert frames.count == 30 and dict(frames.read([7]))[7].shape == (48, 64, 3)
+
+
+def test_a_song_with_a_cover_is_no_video(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        sound, cover = container.add_stream("aac", rate=16000, layout="mono"), container.add_stream("mjpeg", rate=25)
+        cover.height, cover.width, cover.pix_fmt = 48, 64, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(RAMP, format="rgb24")))
+        container.mux(cover.encode(None))
+    with pytest.raises(UnreadableVideo, match="no video stream"):
+        open_frames(tmp_path / "a.mp4")

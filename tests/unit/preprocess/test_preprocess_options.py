@@ -5,6 +5,7 @@ import pytest
 from clips import run
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.preprocess import CropSettings
 
 retinaface = pytest.importorskip("retinaface")
 
@@ -35,3 +36,8 @@ def test_settings_at_their_bounds_are_taken(clip, tmp_path, setting):
 def test_a_shard_that_is_none_is_named(clip, tmp_path, shard):
     with pytest.raises(LNCLIPError, match=f"shard: {shard!r} received; accepted is i/n"):
         run(clip, tmp_path / "out", shard=shard)
+
+
+def test_deepfakebenchs_protocol_takes_frames_as_its_opencv_does():
+    assert CropSettings().as_shown and CropSettings(detector="dlib").as_shown
+    assert not CropSettings(detector="dlib", second_detection=True).as_shown

@@ -96,9 +96,9 @@ def test_a_file_that_changes_while_it_is_read_is_done_again(clip, tmp_path, monk
     source.write_bytes(clip.read_bytes())
     original = video_job.open_frames
 
-    def touched(*args):
+    def touched(*args, **options):
         os.utime(source, (1, 1))
-        return original(*args)
+        return original(*args, **options)
 
     with monkeypatch.context() as patched:
         patched.setattr(video_job, "open_frames", touched)

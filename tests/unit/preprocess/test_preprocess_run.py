@@ -13,6 +13,8 @@ from clips import av, contents, cv2, faceless, options, portrait, run, write_cli
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.faces import pipeline
 from lnclip_df.faces.align import template
+from lnclip_df.media.images import read_image
+from lnclip_df.media.recipe import read_recipe
 from lnclip_df.media.sampling import evenly_spaced_floor
 from lnclip_df.preprocess import preprocess_sources
 from lnclip_df.preprocess.paths import Source
@@ -256,3 +258,22 @@ def test_sources_may_be_relative_and_go_where_they_say(clip, tmp_path, monkeypat
     for folder, name in (("../elsewhere", "x"), ("Set", "../../x"), ("/etc", "x")):
         with pytest.raises(LNCLIPError, match="is no folder name; rename"):
             preprocess_sources([Source("y", "in/x.mp4", folder, name)], "out", *options())
+
+
+def test_an_anamorphic_video_gives_the_crops_of_the_video_that_a_player_shows(tmp_path):
+    frames = [portrait(shift) for shift in range(4)]
+    write_clip(tmp_path / "in" / "plain.mp4", frames)
+    narrow = [cv2.resize(frame, (160, 240), interpolation=cv2.INTER_AREA) for frame in frames]
+    write_clip(tmp_path / "in" / "narrow.mp4", narrow, aspect=2)
+    summary = run(tmp_path / "in", tmp_path / "out")
+    narrow, plain = summary.results
+    assert (narrow.size, plain.size) == ([320, 240], [320, 240]) and narrow.recipe == plain.recipe
+    assert (narrow.changes, plain.changes) == ({"square_pixels": "from 2:1"}, {})
+    recipes = {}
+    for record in summary.results:
+        data = (tmp_path / "out" / "frames" / record.key / "000.png").read_bytes()
+        recipes[record.key] = read_recipe(data).facts
+    assert recipes["narrow"] == recipes["plain"] | {"frames": {"square_pixels": "from 2:1"}}
+    crops = [read_image(tmp_path / "out" / "frames" / record.key / "000.png") for record in summary.results]
+    assert np.abs(crops[0].astype(int) - crops[1]).mean() < 8
+    assert run(tmp_path / "in", tmp_path / "out").resumed == 2

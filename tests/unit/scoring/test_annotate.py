@@ -256,6 +256,14 @@ def test_a_turned_video_is_upright_in_the_copy(tmp_path, quarter):
     assert box_in(image, 100, 150) == (pytest.approx(80, abs=1.6), pytest.approx(140, abs=1.6))
 
 
+def test_the_copy_of_an_animation_is_a_video_at_its_times(tmp_path):
+    first, *others = map(Image.fromarray, scene(6))
+    first.save(tmp_path / "a.gif", save_all=True, append_images=others, duration=[100, 300, 100, 100, 200, 100])
+    result = scored(tmp_path / "a.gif", [{0: (moving(0), 0.9), 5: (moving(5), 0.9)}], frames=2, decoded=6)
+    copy, _ = annotate(result, tmp_path / "out", name="a")
+    assert [float(time) for time, _ in decoded(copy)] == pytest.approx([0, 0.1, 0.4, 0.5, 0.6, 0.8], abs=1e-3)
+
+
 def test_odd_sizes_become_even_by_repeating_the_edge(tmp_path):
     path = write_clip(tmp_path / "a.mkv", scene(5, 61, 83), options={"crf": "5"}, pix_fmt="yuv444p")
     copy, _ = annotate(scored(path, [{0: ((20, 20, 40, 40), 0.9)}], frames=1, decoded=5), tmp_path, name="b")
