@@ -45,6 +45,9 @@ Set = Annotated[
     ),
 ]  # fmt: skip
 Weights = Annotated[str, detector("Weights: a file, a run's folder, or a Hub repository (yermandy/GenD_CLIP_L_14).")]
+WeightsOfTest = Annotated[
+    str | None, detector("Weights: a file, a run's folder, or a Hub repository (yermandy/GenD_CLIP_L_14).")
+]
 WeightsOrDefault = Annotated[
     str | None,
     detector(

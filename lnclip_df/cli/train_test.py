@@ -1,13 +1,16 @@
 """The commands around one detector: train, test, configs, export."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from lnclip_df.cli import options as opt
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.tables import aligned_lines, percent
+
+if TYPE_CHECKING:
+    from lnclip_df.evaluation.predict import LoadedDetector
 
 
 def train(
@@ -50,7 +53,16 @@ def train(
 
 
 def test(
-    weights: opt.Weights,
+    weights: opt.WeightsOfTest = None,
+    external: Annotated[
+        str | None,
+        opt.detector(
+            "Python file of another detector: FILE.py, or FILE.py:NAME, where NAME is a function or class. See the "
+            "documentation, evaluate. It may take --weights.",
+            "--detector",
+            metavar="FILE.py",
+        ),
+    ] = None,
     config: opt.ConfigOfWeights = None,
     overrides: opt.Set = opt.NONE,
     datasets: opt.TestSets = opt.NONE,
@@ -65,17 +77,29 @@ def test(
 
     Example: lnclip-df test --weights runs/first/best.safetensors --datasets Celeb-DF-v2,DFDC
 
+    Example: lnclip-df test --detector xception.py --datasets Celeb-DF-v2,DFDC --out runs/xception
+
     Each data set gives predictions/NAME.parquet, with one row per frame, and metrics/NAME.json. Data sets that were
     tested before with the same weights, configuration and frames are not tested again.
     """
+    from lnclip_df.config.loading import load_config
+    from lnclip_df.evaluation.external import load_external
     from lnclip_df.evaluation.test import test
     from lnclip_df.weights import Checkpoint
 
-    checkpoint = Checkpoint.open(weights)
-    loaded = checkpoint.config_for(config, overrides)
-    out = out or folder_of(weights)
+    detector: Checkpoint | LoadedDetector
+    if external is not None:
+        loaded = load_config(config or "lnclip.yaml", overrides)
+        detector = load_external(external, loaded, weights, device)
+        out = out or Path("runs") / detector.weights.path.stem
+    elif weights is None:
+        raise LNCLIPError("name the detector: --weights, or --detector for another project's")
+    else:
+        detector = Checkpoint.open(weights)
+        loaded = detector.config_for(config, overrides)
+        out = out or folder_of(weights)
     results = test(
-        loaded, checkpoint, out, datasets=datasets, device=device, progress=not quiet, save_features=save_features
+        loaded, detector, out, datasets=datasets, device=device, progress=not quiet, save_features=save_features
     )
     rows = [["data set", "videos", "frames", "AUROC", "AP", "EER", "accuracy", "crops"]]
     for name, result in results.items():

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ class FrameDataset(Dataset):
         videos: see ``lnclip_df.datasets.dataset_json.read_videos``.
         frames_per_video: number of frames of each video; all frames of a video with fewer.
         transform: (uint8 H×W×3 frame, int seed) → float32 3×R×R; ``lnclip_df.models.input.model_input`` by default.
+            Images that are no tensors are not stacked into a batch, and may differ in size.
         seed: an item's seed follows from this one, the epoch and the index; worker and process do not matter.
     """
 
@@ -103,13 +105,18 @@ def collate(batch: list[dict]) -> dict:
     """Stack items of ``FrameDataset`` into a batch, broken frames aside.
 
     Returns:
-        ``image`` float32 B×3×R×R, ``label``, ``video`` and ``index`` int64 B, ``frame`` a list of B paths, ``skipped``
-        a list of the broken frames' paths. B may be 0.
+        ``image`` float32 B×3×R×R (a list of B images where they are no tensors), ``label``, ``video`` and ``index``
+        int64 B, ``frame`` a list of B paths, ``skipped`` a list of the broken frames' paths. B may be 0.
     """
     items = [item for item in batch if "skipped" not in item]
-    size = batch[0]["size"] if "skipped" in batch[0] else batch[0]["image"].shape[-1]
+    images: Any = [item["image"] for item in items]
+    if not images:
+        size = batch[0]["size"]
+        images = torch.empty(0, 3, size, size)
+    elif isinstance(images[0], torch.Tensor):
+        images = torch.stack(images)
     return {
-        "image": torch.stack([item["image"] for item in items]) if items else torch.empty(0, 3, size, size),
+        "image": images,
         **{key: torch.tensor([item[key] for item in items], dtype=torch.int64) for key in ("label", "video", "index")},
         "frame": [item["frame"] for item in items],
         "skipped": [item["skipped"] for item in batch if "skipped" in item],

@@ -24,12 +24,13 @@ COLUMNS = ("index", "video", "frame", "label", "prob")
 
 @dataclass(frozen=True)
 class LoadedDetector:
-    """A detector on its device, its configuration and its weights."""
+    """A detector on its device, its configuration, its weights, and the ``transform`` of its ``FrameDataset``."""
 
     detector: torch.nn.Module
     config: Config
     device: torch.device
     weights: Checkpoint
+    transform: Callable | None = None
 
     @property
     def record(self) -> WeightsRecord:
@@ -158,16 +159,17 @@ def score(
 
 def _score_batch(detector, batch, device, features):
     columns = {name: batch[name].tolist() for name in ("index", "video", "label")}
-    prob = batch["image"].new_empty(0)
+    prob = torch.empty(0)
     if len(batch["frame"]):
-        batch = batch | {"image": batch["image"].to(device, non_blocking=True)}
+        if isinstance(batch["image"], torch.Tensor):
+            batch = batch | {"image": batch["image"].to(device, non_blocking=True)}
         predicted = detector(batch)
         prob = predicted["prob"].cpu().double()
         if features:
             columns["features"] = predicted["feat"].half().cpu().numpy()
     for frame, value in zip(batch["frame"], prob.tolist(), strict=True):
         if not 0 <= value <= 1:
-            raise LNCLIPError(f"{frame}: the detector's probability is {value}; the weights are damaged")
+            raise LNCLIPError(f"{frame}: the detector's probability is {value}, which is not within 0..1")
     return columns | {"frame": batch["frame"], "prob": prob.tolist(), "skipped": batch["skipped"]}
 
 

@@ -16,7 +16,14 @@ from lnclip_df.datasets.frame_dataset import FrameDataset
 from lnclip_df.datasets.frames import crop_recipes
 from lnclip_df.evaluation.features import features_file, has_features, write_features
 from lnclip_df.evaluation.metrics import VIDEO_SCORE, deepfakebench_video_metrics, frame_metrics, video_metrics
-from lnclip_df.evaluation.predict import config_digest, load_detector, predict_frames, score, write_table
+from lnclip_df.evaluation.predict import (
+    LoadedDetector,
+    config_digest,
+    load_detector,
+    predict_frames,
+    score,
+    write_table,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +37,8 @@ def test(
 
     Args:
         config: see ``lnclip_df.config.loading.load_config``.
-        weights: the detector's weights, as ``lnclip_df.weights.load_weights`` takes them.
+        weights: the detector's weights, as ``lnclip_df.weights.load_weights`` takes them; or a ``LoadedDetector``, as
+            ``lnclip_df.evaluation.external.load_external`` returns it, with its configuration.
         out: folder for ``predictions/<dataset>.parquet`` and ``metrics/<dataset>.json``.
         datasets: names; else the configuration's ``lnclip.benchmarks``, else its ``test_dataset``.
         device: torch's name of a device; else the GPU, or the CPU where there is none.
@@ -47,7 +55,7 @@ def test(
     """
     names = _dataset_names(config, datasets)
     videos = {name: read_videos(config, [name], "test") for name in names}
-    loaded = load_detector(config, weights, device)
+    loaded = weights if isinstance(weights, LoadedDetector) else load_detector(config, weights, device)
     _warn_of_other_preprocessing(config, loaded.weights.facts)
     common = _provenance(loaded)
     results = {}
@@ -71,7 +79,8 @@ def test(
 def _test_one(loaded, videos, out, provenance, progress, save_features):
     started = time.monotonic()
     name = provenance.dataset
-    frames = FrameDataset(loaded.config, videos, frames_per_video=loaded.config.frame_num.test)
+    count = loaded.config.frame_num.test
+    frames = FrameDataset(loaded.config, videos, frames_per_video=count, transform=loaded.transform)
     scoring = partial(score, features=save_features)
     table = predict_frames(loaded, frames, title=name, progress=progress, scoring=scoring)
     result = provenance.to_json() | {
