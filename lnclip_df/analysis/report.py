@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import write_text
+from lnclip_df.core.files import check_writable, write_text
 from lnclip_df.core.plots import save_figure
 from lnclip_df.core.tables import Rows, write_csv
 from lnclip_df.evaluation.estimates import Estimate
@@ -27,13 +27,13 @@ def study_folder(run, out, name: str) -> Path:
     """The folder for an analysis of a run: ``out``, else ``<run>/studies/<name>``.
 
     Raises:
-        LNCLIPError: the run is a file and ``out`` is None.
+        LNCLIPError: the run is a file and ``out`` is None, or the folder cannot be written.
     """
-    if out is not None:
-        return Path(out)
-    if not Path(run).is_dir():
+    if out is None and not Path(run).is_dir():
         raise LNCLIPError(f"{run} is not a folder: give a folder for the results (out)")
-    return Path(run) / "studies" / name
+    folder = Path(run) / "studies" / name if out is None else Path(out)
+    check_writable(folder, folder=True)
+    return folder
 
 
 def write_report(folder, name: str, rows: Rows, text: str, figure, picture: str | None = None):

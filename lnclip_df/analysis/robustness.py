@@ -14,6 +14,7 @@ from lnclip_df.analysis.corruptions import CORRUPTIONS, Corruption, corrupt
 from lnclip_df.analysis.report import write_report
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import check_writable
 from lnclip_df.core.plots import new_figure, new_panels
 from lnclip_df.core.tables import aligned_markdown, percent
 from lnclip_df.datasets.dataset_json import read_videos
@@ -158,6 +159,7 @@ def robustness(
     for name, value in (("frames", frames), ("videos", videos)):
         if value is not None and value < 1:
             raise LNCLIPError(f"{name} is {value}; expected at least 1")
+    check_writable(out, folder=True)
     chosen = {name: _evenly_per_class(read_videos(config, [name], "test"), videos) for name in datasets}
     loaded = load_detector(config, weights, device)
     for name, of_set in chosen.items():

@@ -4,9 +4,7 @@ import asyncio
 import errno
 import logging
 import os
-import signal
 import socket
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,7 +42,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(scorer: Scorer, where: socket.socket, *, max_mb: float = 200, max_seconds: float = 300):
-    """Serve the page until Ctrl-C or SIGTERM, and leave no file; must be called in the main thread.
+    """Serve the page until Ctrl-C, or SIGTERM where the program handles that; leave no file. For the main thread.
 
     Args:
         scorer: see :func:`lnclip_df.load`.
@@ -62,7 +60,7 @@ def serve(scorer: Scorer, where: socket.socket, *, max_mb: float = 200, max_seco
             raise LNCLIPError(f"{name}: {limit:g} received; accepted is a number above 0")
     host, port = where.getsockname()[:2]
     max_bytes = int(max_mb * (1 << 20))
-    with where, _exit_on_sigterm(), upload_folder(MAX_UPLOADS * max_bytes) as uploads:
+    with where, upload_folder(MAX_UPLOADS * max_bytes) as uploads:
         app = make_app(scorer, uploads, max_bytes=max_bytes, max_seconds=max_seconds)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_TIMEOUT)
         if host not in LOCAL_HOSTS:
@@ -99,17 +97,3 @@ def make_app(scorer: Scorer, uploads: Uploads, *, max_bytes: int, max_seconds: f
 def _is_not_cancelled_request(record):
     """False for the log records of pages that are open when the server ends."""
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
-
-
-@contextmanager
-def _exit_on_sigterm():
-    """SIGTERM ends the program like ``sys.exit``, so that resources are released."""
-
-    def exit(number, frame):
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, exit)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -11,7 +11,8 @@ import typer
 
 from lnclip_df import __version__
 from lnclip_df.cli import compare, data, deepfakebench, demo, own_files, studies, train_test
-from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.cli.ending import end_on_signals, one_line_and_a_status
+from lnclip_df.core.errors import printable
 
 COMMANDS: dict[str, list[Callable[..., Any]]] = {
     "Start": [demo.demo, train_test.configs],
@@ -32,19 +33,18 @@ COMMANDS: dict[str, list[Callable[..., Any]]] = {
 
 
 class _Group(typer.core.TyperGroup):
-    """Turns errors that the user can fix, Ctrl-C and a closed pipe into an exit status without a traceback."""
+    """Ends every command as ``lnclip_df.cli.ending`` says, whether its arguments, its help or its work end it."""
+
+    def main(self, *args, **kwargs):
+        try:
+            with one_line_and_a_status():
+                return super().main(*args, **kwargs)
+        except typer.Exit as ended:
+            sys.exit(ended.exit_code)
 
     def invoke(self, ctx):
-        try:
+        with one_line_and_a_status(ctx):
             return super().invoke(ctx)
-        except LNCLIPError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(141) from None
 
 
 class _AboveBars(logging.Handler):
@@ -53,7 +53,7 @@ class _AboveBars(logging.Handler):
     def emit(self, record):
         from tqdm import tqdm
 
-        tqdm.write(self.format(record), file=sys.stderr)
+        tqdm.write(printable(self.format(record)), file=sys.stderr)
 
 
 app = typer.Typer(
@@ -86,7 +86,8 @@ app.add_typer(study, name="study", help=_help(studies), rich_help_panel="Compare
 
 def main():
     """Entry point of ``lnclip-df`` and ``python -m lnclip_df``."""
-    app()
+    with end_on_signals():
+        app()
 
 
 def _print_version(wanted: bool):

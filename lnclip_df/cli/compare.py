@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from lnclip_df.cli import options as opt
+from lnclip_df.cli.output import say
 from lnclip_df.cli.train_test import folder_of
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import check_writable
 
 RESAMPLES = 10_000
 
@@ -32,9 +34,10 @@ def leaderboard(
     from lnclip_df.leaderboard import make_board, write_board
     from lnclip_df.leaderboard.text import terminal
 
+    check_writable(out, folder=True)
     board = make_board(runs, metrics=metrics, against=against, resamples=resamples, seed=seed)
     write_board(board, out)
-    typer.echo(f"{terminal(board)}\nPage: {out / 'leaderboard.html'}")
+    say(f"{terminal(board)}\nPage: {out / 'leaderboard.html'}")
 
 
 def compare(
@@ -49,7 +52,7 @@ def compare(
     """
     from lnclip_df.leaderboard import compare
 
-    typer.echo(compare(first, second))
+    say(compare(first, second))
 
 
 def calibrate(
@@ -216,7 +219,7 @@ def robustness(
         attacks=_chosen(attacks, ATTACKS), frames=frames, videos=videos, resamples=resamples, seed=seed, device=device,
         progress=not quiet,
     )  # fmt: skip
-    typer.echo(f"{text}\nPlot: {out / 'robustness.png'}")
+    say(f"{text}\nPlot: {out / 'robustness.png'}")
 
 
 def _chosen(names, known):
@@ -228,4 +231,4 @@ def _show(run, out, name, plot):
     from lnclip_df.analysis.report import study_folder
 
     folder = study_folder(run, out, name)
-    typer.echo((folder / f"{name}.md").read_text(encoding="utf-8") + f"\nPlot: {folder / plot}")
+    say((folder / f"{name}.md").read_text(encoding="utf-8") + f"\nPlot: {folder / plot}")

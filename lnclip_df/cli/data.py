@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from lnclip_df.cli import options as opt
+from lnclip_df.cli.output import say
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import check_writable
 from lnclip_df.core.tables import aligned_lines, show
 
 Size = Annotated[int, opt.faces("Side of a face crop, in pixels.")]
@@ -69,7 +71,7 @@ def preprocess(
         summary = preprocess_dataset(dataset, _needed(root, "--root"), out, settings, run, **parts)
     else:
         summary = preprocess(source, _needed(out, "--out"), settings, run)
-    typer.echo(summary.report())
+    say(summary.report())
     raise typer.Exit(0 if summary.faces else 1)
 
 
@@ -105,9 +107,9 @@ def rearrange(
         allow_missing=allow_missing,
     )  # fmt: skip
     for path in written:
-        typer.echo(path)
+        say(path)
     for path in written if lmdb is not None else ():
-        typer.echo(write_lmdb(path, lmdb, data_root=relative_to, progress=not quiet))
+        say(write_lmdb(path, lmdb, data_root=relative_to, progress=not quiet))
 
 
 def lmdb(
@@ -128,7 +130,7 @@ def lmdb(
     from lnclip_df.datasets.lmdb import write_lmdb
 
     for path in dataset_json:
-        typer.echo(write_lmdb(path, lmdb_dir, data_root=data_root, rgb_dir=rgb_dir, progress=not quiet))
+        say(write_lmdb(path, lmdb_dir, data_root=data_root, rgb_dir=rgb_dir, progress=not quiet))
 
 
 def audit(
@@ -155,11 +157,13 @@ def audit(
     """
     from lnclip_df.datasets.audit import AuditOptions, audit_dataset
 
+    if out is not None:
+        check_writable(out)
     options = AuditOptions(frames, size, quick, workers, progress=not quiet)
     report = audit_dataset(
         dataset, root, options, faces=faces, folders=opt.folders(folder), level=level, allow_missing=allow_missing
     )
-    typer.echo(report)
+    say(report)
     if out is not None:
         report.write(out)
     raise typer.Exit(0 if report.fit else 1)
@@ -189,7 +193,7 @@ def pairs(
     from lnclip_df.datasets.scan import scan_faces
 
     items = scan_faces(dataset_json.stem, root, faces=faces, folders=opt.folders(folder))
-    typer.echo(write_pairs(dataset_json, items, out=out, seed=seed, strict=strict, compression=compression))
+    say(write_pairs(dataset_json, items, out=out, seed=seed, strict=strict, compression=compression))
 
 
 def datasets(root: opt.RootOrNone = None, faces: opt.FacesRoot = None):
@@ -204,7 +208,7 @@ def datasets(root: opt.RootOrNone = None, faces: opt.FacesRoot = None):
         rows.append([row.name, *map(show, row[2:6]), row.access])
         if row.fault:
             rows.append(["", "", "", "", "", row.fault])
-    typer.echo("\n".join(aligned_lines(rows)))
+    say("\n".join(aligned_lines(rows)))
 
 
 def _needed(value, flag):

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from lnclip_df.cli import options as opt
+from lnclip_df.cli.output import say
 
 
 def install(checkout: opt.Checkout, dry_run: opt.DryRun = False, force: opt.Force = False):
@@ -14,7 +15,7 @@ def install(checkout: opt.Checkout, dry_run: opt.DryRun = False, force: opt.Forc
     """
     from lnclip_df.bench.install import install
 
-    typer.echo(install(checkout, dry_run=dry_run, force=force) or "nothing to do: it is installed")
+    say(install(checkout, dry_run=dry_run, force=force) or "nothing to do: it is installed")
 
 
 def uninstall(checkout: opt.Checkout, dry_run: opt.DryRun = False, force: opt.Force = False):
@@ -24,7 +25,7 @@ def uninstall(checkout: opt.Checkout, dry_run: opt.DryRun = False, force: opt.Fo
     """
     from lnclip_df.bench.install import uninstall
 
-    typer.echo(uninstall(checkout, dry_run=dry_run, force=force) or "nothing to do: it is not installed")
+    say(uninstall(checkout, dry_run=dry_run, force=force) or "nothing to do: it is not installed")
 
 
 def doctor(checkout: opt.Checkout):
@@ -36,7 +37,7 @@ def doctor(checkout: opt.Checkout):
 
     findings = doctor(checkout)
     for finding in findings:
-        typer.echo(finding)
+        say(finding)
     raise typer.Exit(any(finding.status == "problem" for finding in findings))
 
 

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lnclip_df.cli import options as opt
+from lnclip_df.cli.output import say
 
 
 def demo(
@@ -22,8 +21,8 @@ def demo(
     from lnclip_df.demo.run import NOTE, run_demo
 
     summary = run_demo(out, seed=seed, progress=not quiet)
-    typer.echo((out / "leaderboard" / "leaderboard.md").read_text(encoding="utf-8"))
-    typer.echo(
+    say((out / "leaderboard" / "leaderboard.md").read_text(encoding="utf-8"))
+    say(
         f"held-out video AUROC {100 * summary['video_auroc']:.1f} % (frames {100 * summary['frame_auroc']:.1f} %), "
         f"untrained {100 * summary['untrained_video_auroc']:.1f} %, {summary['seconds']:.0f} s\n\n{NOTE}"
     )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from lnclip_df.cli import options as opt
+from lnclip_df.cli.output import say
 
 
 def predict(
@@ -63,7 +64,7 @@ def predict(
         load_scorer, paths, options, out=out, format=format, annotate_to=annotate, explain_to=explain, bank=bank,
         progress=not quiet,
     )  # fmt: skip
-    typer.echo(text if out is None else f"{out}: {len(rows)} files", nl=out is not None)
+    say(text if out is None else f"{out}: {len(rows)} files", newline=out is not None)
     raise typer.Exit(0 if all(row["score"] is not None for row in rows) else 1)
 
 
@@ -89,7 +90,7 @@ def bank(
 
     scorer = load(weights, config=config, overrides=overrides, device=device)
     made = make_bank(scorer, out, datasets=datasets, split=split, frames=frames, progress=not quiet)
-    typer.echo(f"{out}: {len(made.frames)} frames of {len(set(made.video.tolist()))} videos")
+    say(f"{out}: {len(made.frames)} frames of {len(set(made.video.tolist()))} videos")
 
 
 def app(

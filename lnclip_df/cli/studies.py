@@ -9,9 +9,8 @@ Example: lnclip-df study ablation --demo --out runs/ablation-demo
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lnclip_df.cli import options as opt
+from lnclip_df.cli.output import say
 
 DEMO = Path("runs/demo")
 
@@ -127,4 +126,4 @@ def _run(study, out, seeds, overrides, datasets, demo, demo_folder, accelerator,
         demo=demo_data(demo_folder, out, progress=not quiet) if demo else None, accelerator=accelerator,
         progress=not quiet, **own,
     ).run()  # fmt: skip
-    typer.echo((out / "summary.md").read_text(encoding="utf-8") + f"\nResults: {out}")
+    say((out / "summary.md").read_text(encoding="utf-8") + f"\nResults: {out}")

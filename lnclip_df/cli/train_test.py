@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lnclip_df.cli import options as opt
+from lnclip_df.cli.output import say
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.tables import aligned_lines, percent
 
@@ -107,7 +108,7 @@ def test(
         video = [percent(result["video"][key]) for key in ("auroc", "ap", "eer", "accuracy")]
         crops = ", ".join(result["crops"]) + skipped
         rows.append([name, str(result["videos"]), str(result["frames"]), *video, crops])
-    typer.echo("\n".join(aligned_lines(rows)))
+    say("\n".join(aligned_lines(rows)))
 
 
 def configs():
@@ -118,7 +119,7 @@ def configs():
     from lnclip_df.config.loading import detector_yamls
 
     for name in detector_yamls():
-        typer.echo(name)
+        say(name)
 
 
 def export(
@@ -144,7 +145,7 @@ def export(
     from lnclip_df.weights.export import export
 
     checkpoint = Checkpoint.open(weights)
-    typer.echo(export(checkpoint, out, format, checkpoint.config_for(config, overrides), card=card, metrics=metrics))
+    say(export(checkpoint, out, format, checkpoint.config_for(config, overrides), card=card, metrics=metrics))
 
 
 def folder_of(weights: str) -> Path:

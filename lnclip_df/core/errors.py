@@ -1,5 +1,14 @@
 """The one error that users see: what is wrong, what was expected and how to fix it, in one line."""
 
+import re
+
+MAX_LENGTH = 600  # characters of a message: a name or a value from a file may have any length
+OUT_OF_MEMORY = re.compile(
+    r"not enough memory|cannot allocate memory|can't allocate memory|bad.?alloc|insufficient memory|out of memory"
+    r"|failed to map segment|can't start new thread|resource temporarily unavailable",
+    re.IGNORECASE,
+)
+
 
 def printable(text: str) -> str:
     """Text as one line that a terminal can show: line breaks, control and broken characters are escaped.
@@ -13,6 +22,21 @@ def printable(text: str) -> str:
 def one_line(error: Exception) -> str:
     """The message of another package's exception as one line; its type if the message is empty."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def shorten(text: str, length: int) -> str:
+    """Text of at most ``length`` characters: two thirds of them from its start, one from its end, and … between.
+
+    >>> shorten("abcdefghij", 7)
+    'abcd…ij'
+    """
+    tail = (length - 1) // 3
+    return text if len(text) <= length else f"{text[: length - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception, of Python or of a library, says that memory or processes are used up."""
+    return isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def shown(value) -> str:
@@ -29,4 +53,4 @@ class LNCLIPError(Exception):
     """
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        return shorten(printable(super().__str__()), MAX_LENGTH)

@@ -3,29 +3,62 @@
 import hashlib
 import json
 import os
-import secrets
+import re
+import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from lnclip_df.core.errors import LNCLIPError
+
+HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:2]
+LEFTOVER = re.compile(rf"\..*-{HOST}([0-9a-f]{{6}})(\.[^.]*)?")  # a temporary file of a process, by its number
+
+
+def check_writable(path: str | Path, *, folder: bool = False) -> None:
+    """Check, before the work, that its results can be written; nothing is created.
+
+    Args:
+        path: the file to be written, or the folder to write in; neither need exist.
+        folder: whether it is a folder.
+
+    Raises:
+        LNCLIPError: ``path`` is something else, its folder cannot be written, or the disk is full.
+    """
+    path = Path(path)
+    try:
+        if path.exists() and not (path.is_dir() if folder else path.is_file()):
+            kind = "a folder" if path.is_dir() else "a file" if path.is_file() else "no regular file"
+            raise LNCLIPError(f"cannot write {path}: it is {kind}; name another {'folder' if folder else 'file'}")
+        nearest = path if folder else path.parent
+        while not os.path.lexists(nearest):
+            nearest = nearest.parent
+        with NamedTemporaryFile(dir=nearest, prefix=".lnclip-") as file:
+            file.write(bytes(4096))
+            file.flush()
+    except (OSError, ValueError) as error:
+        raise LNCLIPError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; move it there on success, delete it on any failure.
 
-    The folder is created. The temporary file does not exist yet; it has the suffix of ``path``.
+    The folder is created. The temporary file does not exist yet, see :func:`temporary_beside`.
 
     Raises:
-        LNCLIPError: the folder cannot be written or the disk is full.
+        LNCLIPError: the folder cannot be written, the disk is full, or ``path`` is a device or a pipe.
     """
     path = Path(path)
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise LNCLIPError(f"cannot write {path}: it is no regular file; name another file")
+        temporary = temporary_beside(path)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
@@ -33,6 +66,33 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A hidden path beside ``path`` with its suffix; what killed processes left under such a path is removed."""
+    start = f".{path.stem[:40]}-"
+    for left in map(path.parent.joinpath, os.listdir(path.parent)):
+        if left.name.startswith(start) and left.suffix == path.suffix and is_leftover(left.name):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    return path.with_name(f"{start}{HOST}{os.getpid() & 0xFFFFFF:06x}{path.suffix}")
+
+
+def is_leftover(name: str) -> bool:
+    """Whether this is the name of a temporary file that a process of this machine left when it was killed."""
+    match = LEFTOVER.fullmatch(name)
+    return match is not None and not _is_alive(int(match[1], 16))
+
+
+def _is_alive(process):
+    if os.name != "posix" or process == os.getpid():
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

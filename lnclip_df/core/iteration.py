@@ -16,9 +16,15 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def prefetch(items: Iterator[T]) -> Iterator[T]:
-    """The same items (none of them None), each made in another thread while the one before it is used."""
-    with ThreadPoolExecutor(1) as pool:
+    """The same items (none of them None), each made in another thread while the one before it is used.
+
+    Where the user of the items ends early, the item in progress is not waited for.
+    """
+    pool = ThreadPoolExecutor(1)
+    try:
         waiting = pool.submit(next, items, None)
         while (item := waiting.result()) is not None:
             waiting = pool.submit(next, items, None)
             yield item
+    finally:
+        pool.shutdown(wait=False)

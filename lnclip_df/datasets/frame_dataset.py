@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
@@ -106,7 +106,9 @@ def collate(batch: list[dict]) -> dict:
 
     Returns:
         ``image`` float32 B×3×R×R (a list of B images where they are no tensors), ``label``, ``video`` and ``index``
-        int64 B, ``frame`` a list of B paths, ``skipped`` a list of the broken frames' paths. B may be 0.
+        int64 B, ``frame`` a list of B paths, ``skipped`` a list of the broken frames' paths. B may be 0. A loader's
+        worker puts tensors into shared memory here, where an error reaches the loader: torch would do it in a thread
+        whose errors leave the loader waiting forever.
     """
     items = [item for item in batch if "skipped" not in item]
     images: Any = [item["image"] for item in items]
@@ -115,9 +117,16 @@ def collate(batch: list[dict]) -> dict:
         images = torch.empty(0, 3, size, size)
     elif isinstance(images[0], torch.Tensor):
         images = torch.stack(images)
-    return {
+    columns = {
         "image": images,
         **{key: torch.tensor([item[key] for item in items], dtype=torch.int64) for key in ("label", "video", "index")},
+    }
+    if get_worker_info() is not None:
+        for column in columns.values():
+            if isinstance(column, torch.Tensor):
+                column.share_memory_()
+    return {
+        **columns,
         "frame": [item["frame"] for item in items],
         "skipped": [item["skipped"] for item in batch if "skipped" in item],
     }

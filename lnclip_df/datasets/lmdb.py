@@ -13,6 +13,7 @@ import lmdb
 import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.files import check_writable
 from lnclip_df.core.iteration import batched
 from lnclip_df.datasets.dataset_json import COMPRESSED, frame_path, read_frame_paths, with_slashes
 from lnclip_df.media.png_check import check_png
@@ -143,9 +144,10 @@ def write_lmdb(json_file, lmdb_dir, *, data_root=".", rgb_dir="./datasets/rgb", 
         LNCLIPError: the JSON is invalid; a file is missing or damaged (nothing is then written); the database cannot be
             written (what it had before stays readable).
     """
+    path = database_path(lmdb_dir, Path(json_file).stem)
+    check_writable(path, folder=True)
     found = _values(json_file, data_root, rgb_dir)
     values = _check(json_file, found, progress)
-    path = database_path(lmdb_dir, Path(json_file).stem)
     written = 0
     with _open_to_write(path) as database:
         for batch in _in_batches(_read_again, values, progress, "write"):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError, shown
-from lnclip_df.core.files import write_json
+from lnclip_df.core.files import check_writable, write_json
 from lnclip_df.datasets.dataset_json import SPLITS, read_classes, records_of_level
 from lnclip_df.datasets.items import Item
 
@@ -70,6 +70,7 @@ def write_pairs(
         LNCLIPError: the JSON is invalid, it has videos that ``items`` lacks, or it is too small for both subsets.
     """
     json_file = Path(json_file)
+    check_writable(out or json_file.parent, folder=True)
     name = json_file.stem
     classes = _classes_of_level(json_file, compression)
     chosen = _training_items(json_file, classes, items, compression)

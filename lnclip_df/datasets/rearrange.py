@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import check_writable
 from lnclip_df.datasets.dataset_json import SPLITS, Entry, write_dataset_json
 from lnclip_df.datasets.items import Item
 from lnclip_df.datasets.scan import scan_faces
@@ -51,6 +52,7 @@ def rearrange(
     """
     if paths not in ("relative", "absolute"):
         raise LNCLIPError(f"paths: {paths!r} received; accepted is relative or absolute")
+    check_writable(out, folder=True)
     dataset = load_dataset(dataset)
     items = scan_faces(dataset, root, faces=faces, folders=folders, level=level, allow_missing=allow_missing)
     below = _root_of_paths(root if faces is None else faces, relative_to) if paths == "relative" else None

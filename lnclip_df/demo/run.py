@@ -7,7 +7,7 @@ from pathlib import Path
 from lnclip_df.config.loading import load_config
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import read_json, write_json
+from lnclip_df.core.files import check_writable, read_json, write_json
 
 DATASET = "LNCLIP-demo"
 FRAMES = 8  # face crops per video
@@ -45,6 +45,7 @@ def run_demo(out="runs/demo", seed: int = 0, *, workers: int | None = None, prog
     from lnclip_df.training.train import train
 
     started, out = time.monotonic(), Path(out)
+    check_writable(out, folder=True)
     faces = make_data(out, seed, workers, progress)
     config = demo_config(out, seed)
 

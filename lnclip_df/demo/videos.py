@@ -1,9 +1,7 @@
 """The demo's videos: short clips of synthetic people, and forgeries of them."""
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +11,7 @@ from tqdm import tqdm
 from lnclip_df.core.devices import usable_cores
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import atomic_path, inside
+from lnclip_df.core.processes import worker_pool
 from lnclip_df.demo.forgeries import reenact, swap
 from lnclip_df.demo.people import make_person
 from lnclip_df.demo.scenes import film, make_scene
@@ -87,7 +86,7 @@ def make_videos(out, *, seed=0, identities=None, frames=24, size=288, workers=No
     if workers <= 1:
         made = list(bar(map(make_videos_of, jobs)))
     else:
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        with worker_pool(workers) as pool:
             made = list(bar(pool.map(make_videos_of, jobs, chunksize=2)))
     return [video for videos in made for video in videos]
 

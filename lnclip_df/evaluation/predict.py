@@ -1,5 +1,7 @@
 """One probability of fake per frame: shared by validation, tests and studies."""
 
+import logging
+import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,14 +14,19 @@ from torch.utils.data import DataLoader
 
 from lnclip_df.config.schema import Config
 from lnclip_df.core.devices import choose_device, usable_cores
-from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.provenance import Provenance, WeightsRecord, digest
 from lnclip_df.datasets.dataset_json import Video
 from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset, collate
 from lnclip_df.evaluation.predictions import read_coded, write_predictions
 from lnclip_df.weights import Checkpoint, build_detector
 
+SHARED_MEMORY = Path("/dev/shm")  # through which a loader's workers give their batches
+BATCHES_PER_WORKER = 3  # one in use, two prefetched
+
 COLUMNS = ("index", "video", "frame", "label", "prob")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -105,9 +112,17 @@ def write_table(path, table: dict[str, Any], videos: list[Video], provenance: Pr
 def make_loader(dataset, sampler, *, batch_size: int, workers: int) -> DataLoader:
     """A loader of ``collate``'s batches of a ``FrameDataset``; it leaves torch's random numbers alone.
 
-    At most one of the ``workers``, processes that read frames, is started per CPU core; 0 reads in this process.
+    At most one of the ``workers``, processes that read frames, is started per CPU core; 0 reads in this process. So
+    does a machine whose shared memory has no room for the batches that workers prefetch.
     """
     workers = min(workers, usable_cores())
+    needed = 12 * dataset.config.resolution**2 * batch_size * BATCHES_PER_WORKER * workers
+    if SHARED_MEMORY.is_dir() and (free := shutil.disk_usage(SHARED_MEMORY).free) < needed:
+        logger.warning(
+            "frames are read without worker processes: %s has %d MB free, and %d workers need %d MB for batches of %d "
+            "frames (Docker: --shm-size)", SHARED_MEMORY, free >> 20, workers, -(-needed >> 20), batch_size,
+        )  # fmt: skip
+        workers = 0
     return DataLoader(
         dataset,
         batch_size=batch_size,
@@ -182,11 +197,20 @@ def join(tables: list[dict]) -> dict[str, Any]:
 
 @contextmanager
 def one_line_errors():
-    """Reduce the errors of a loader's worker processes to one line again: torch wraps them in a traceback."""
+    """Reduce the errors of a loader's worker processes to one line: torch wraps them in a traceback."""
     try:
         yield
     except LNCLIPError as error:
         lines = str(error.args[0]).strip().splitlines()
         if len(lines) > 1:
             raise LNCLIPError(lines[-1].partition("LNCLIPError: ")[2] or lines[-1]) from None
+        raise
+    except (RuntimeError, OSError, MemoryError) as error:
+        text = str(error)
+        if "shared memory" in text or "shm" in text:
+            raise LNCLIPError(f"{SHARED_MEMORY} is full: set workers to 0, or give it more room") from error
+        if "DataLoader worker" in text and "worker process" not in text:
+            raise LNCLIPError(
+                f"a worker that reads frames was lost: {one_line(error)[:120]}; set workers to 0 to see where"
+            ) from error
         raise

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lnclip_df.config.schema import Config, entries, role_of
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import read_json, write_json
+from lnclip_df.core.files import check_writable, read_json, write_json
 from lnclip_df.core.provenance import Provenance, TrainingRecord, digest, versions
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset
@@ -54,6 +54,7 @@ def test(
             stay so.
     """
     names = _dataset_names(config, datasets)
+    check_writable(out, folder=True)
     videos = {name: read_videos(config, [name], "test") for name in names}
     loaded = weights if isinstance(weights, LoadedDetector) else load_detector(config, weights, device)
     _warn_of_other_preprocessing(config, loaded.weights.facts)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lnclip_df.core.files import write_text
+from lnclip_df.core.files import check_writable, write_text
 from lnclip_df.evaluation.runs import columns_of
 from lnclip_df.leaderboard import text
 from lnclip_df.leaderboard.board import AGAINST, Board, make_board
@@ -37,6 +37,7 @@ def leaderboard(
         LNCLIPError: an option is unknown, a run has no predictions or invalid ones (``lnclip_df.evaluation.runs``),
             two runs share a name, or matplotlib is absent.
     """
+    check_writable(out, folder=True)
     board = make_board(runs, metrics=metrics, against=against, resamples=resamples, seed=seed)
     write_board(board, out)
     shown = [name for name in board.datasets if any(name in row.cells for row in board.rows)]

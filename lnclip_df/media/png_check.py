@@ -4,16 +4,14 @@ import hashlib
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
-from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.errors import one_line
+from lnclip_df.core.processes import worker_pool
 from lnclip_df.media.images import read_image
 from lnclip_df.media.limits import UnreadableVideo
 from lnclip_df.media.recipe import SIGNATURE, recipe_name
@@ -59,11 +57,8 @@ def check_images(videos: Sequence[Sequence[Path]], size: int, *, workers: int, p
     check = partial(_check, size=size)
     if workers == 1:
         return list(bar(map(check, videos)))
-    try:
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-            return list(bar(pool.map(check, videos, chunksize=CHUNK)))
-    except BrokenProcessPool as error:
-        raise LNCLIPError("a process died while it decoded images; run again with one worker to see which") from error
+    with worker_pool(workers) as pool:
+        return list(bar(pool.map(check, videos, chunksize=CHUNK)))
 
 
 def check_png(data: bytes):

@@ -1,7 +1,6 @@
 """Preprocess many videos: resumable, in parallel or on a cluster; a broken video never stops the others."""
 
 import os
-import stat
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from lnclip_df.core.devices import usable_cores
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import check_writable
 from lnclip_df.faces.detectors import shared_detector
 from lnclip_df.faces.settings import CropSettings
 from lnclip_df.media.discover import find_videos
@@ -132,7 +132,8 @@ def preprocess_sources(
     started, out = time.monotonic(), Path(out).resolve()
     settings, run = (settings or CropSettings()).with_default_face(), run or RunOptions()
     sources = sorted(map(_absolute, sources), key=lambda source: source.key)
-    _check_output(out)
+    for folder in (out, *(out / name for name in ("frames", "landmarks", "records", "manifests"))):
+        check_writable(folder, folder=True)
     cores = usable_cores()
     recipe = settings.recipe(shared_detector(settings, cores))
     results = {key: Record(key, UNREADABLE, reason) for key, reason in invalid_names(sources, out).items()}
@@ -171,15 +172,3 @@ def _absolute(source):
     """The same source with absolute paths: a cluster's workers run in other folders."""
     mask = source.mask and os.path.abspath(source.mask)
     return replace(source, path=os.path.abspath(source.path), mask=mask)
-
-
-def _check_output(out):
-    for folder in (out, *(out / name for name in ("frames", "landmarks", "records", "manifests"))):
-        try:
-            mode = os.stat(folder).st_mode
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError) as error:
-            raise LNCLIPError(f"out: cannot write {folder}: {getattr(error, 'strerror', None) or error}") from error
-        if not stat.S_ISDIR(mode):
-            raise LNCLIPError(f"out: {folder} is a file; accepted is a folder, or a path where nothing is yet")

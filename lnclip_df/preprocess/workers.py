@@ -1,14 +1,12 @@
 """Carry out the jobs of a run: in this process, in several, or on a Dask cluster."""
 
-import os
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
-from threading import Thread
 
 from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.processes import worker_pool
 from lnclip_df.preprocess.records import Record
 from lnclip_df.preprocess.video_job import Job, give_up, process_video
 
@@ -36,7 +34,7 @@ def _in_processes(jobs, workers):
     while jobs:
         lost = yield from _until_a_process_dies(jobs, workers)
         for job in lost:
-            with _pool(1) as pool:
+            with worker_pool(1) as pool:
                 try:
                     yield pool.submit(process_video, job).result()
                 except BrokenProcessPool:
@@ -46,41 +44,23 @@ def _in_processes(jobs, workers):
 def _until_a_process_dies(jobs, workers):
     """Work jobs off from the left; return those that were in progress when a process died, if one did."""
     lost = []
-    with _pool(workers) as pool:
+    with worker_pool(workers) as pool:
         in_progress = {}
-        try:
-            while (jobs and not lost) or in_progress:
-                while jobs and not lost and len(in_progress) < 2 * workers:
-                    try:
-                        future = pool.submit(process_video, jobs[0])
-                    except BrokenProcessPool:
-                        lost.append(jobs.popleft())
-                    else:
-                        in_progress[future] = jobs.popleft()
-                for future in wait(in_progress, return_when=FIRST_COMPLETED).done:
-                    job = in_progress.pop(future)
-                    try:
-                        yield future.result()
-                    except BrokenProcessPool:
-                        lost.append(job)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        while (jobs and not lost) or in_progress:
+            while jobs and not lost and len(in_progress) < 2 * workers:
+                try:
+                    future = pool.submit(process_video, jobs[0])
+                except BrokenProcessPool:
+                    lost.append(jobs.popleft())
+                else:
+                    in_progress[future] = jobs.popleft()
+            for future in wait(in_progress, return_when=FIRST_COMPLETED).done:
+                job = in_progress.pop(future)
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    lost.append(job)
     return lost
-
-
-def _pool(workers):
-    return ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with_the_parent)
-
-
-def _end_with_the_parent():
-    """Let a worker end as soon as the process that started it is gone, however that ended."""
-
-    def watch():
-        parent_process().join()
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
 
 
 def _on_cluster(jobs, scheduler):

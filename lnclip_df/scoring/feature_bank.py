@@ -9,6 +9,7 @@ import numpy as np
 
 from lnclip_df import __version__
 from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.files import check_writable
 
 FORMAT = "feature bank"
 BLOCK_ROWS = 8192  # compared at once
@@ -58,6 +59,7 @@ def make_bank(scorer, out, *, datasets=(), split: str = "train", frames: int = 8
         raise LNCLIPError("datasets: the bank needs one; name it here, or as train_dataset in the configuration")
     if frames < 1:
         raise LNCLIPError(f"frames: {frames} received; accepted is an integer, 1 or more")
+    check_writable(out)
     videos = read_videos(scorer.config, names, split)
     table = _scored(scorer, FrameDataset(scorer.config, videos, frames_per_video=frames), names, progress)
     rows = [

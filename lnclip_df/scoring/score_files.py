@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import sha256
+from lnclip_df.core.files import check_writable, sha256
 from lnclip_df.core.plots import new_figure
 from lnclip_df.scoring.annotate import annotate
 from lnclip_df.scoring.explanations import explain
@@ -47,6 +47,9 @@ def score_files(
         raise LNCLIPError("bank: it names the nearest examples of the faces that explain_to shows; set explain_to too")
     if annotate_to is not None or explain_to is not None:
         new_figure(1, 1)  # if matplotlib is missing, fail before anything is scored
+    for path, folder in ((out, False), (annotate_to, True), (explain_to, True)):
+        if path is not None:
+            check_writable(path, folder=folder)
     inputs, scorer = find_inputs(paths), load()
     examples = None if bank is None else read_bank(bank, weights_sha256=scorer.weights.sha256)
     log = None

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 from lnclip_df.config.loading import load_config
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import write_json, write_text
+from lnclip_df.core.files import check_writable, write_json, write_text
 from lnclip_df.core.names import split_names
 from lnclip_df.core.plots import new_figure, save_figure
 from lnclip_df.core.tables import Rows, write_csv
@@ -108,6 +108,7 @@ class Study(ABC):
                 same name was made with another configuration, other data or other starting weights.
         """
         new_figure(1, 1)  # fail before the work where matplotlib is absent
+        check_writable(self.out, folder=True)
         trials = list(self.trials())
         check_data(trials)
         accelerator = self.accelerator if self.demo is None else "cpu"

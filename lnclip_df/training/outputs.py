@@ -1,8 +1,11 @@
 """The output folder of a training: write it after every epoch, and check it before training or resuming."""
 
 import logging
+import os
 import pickle
+import signal
 from pathlib import Path
+from threading import current_thread, main_thread
 
 import torch
 import yaml
@@ -11,7 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lnclip_df.config.loading import load_config
 from lnclip_df.config.schema import Config, role_of
 from lnclip_df.core.errors import LNCLIPError, one_line
-from lnclip_df.core.files import atomic_path, write_json, write_text
+from lnclip_df.core.files import atomic_path, check_writable, is_leftover, write_json, write_text
 from lnclip_df.core.nested import flatten
 from lnclip_df.training.module import best_epoch
 from lnclip_df.weights import save_weights
@@ -30,8 +33,11 @@ class Outputs(Checkpoint):
     def __init__(self, out, config: Config, crops: dict[str, int]):
         self.out, self.config, self.crops = Path(out), config, crops
         self.interrupted = False
+        self.on_sigterm = signal.getsignal(signal.SIGTERM)
 
     def on_fit_start(self, trainer, module):
+        if current_thread() is main_thread():  # Lightning's own handler would end the training as if it were finished
+            signal.signal(signal.SIGTERM, self.on_sigterm)
         if trainer.is_global_zero:
             config = self.config.replace({"manualSeed": module.seed}).to_dict()
             write_text(self.out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
@@ -69,9 +75,9 @@ class Outputs(Checkpoint):
 
     def on_exception(self, trainer, module, exception):
         self.interrupted = isinstance(exception, KeyboardInterrupt)
-        if self.interrupted and trainer.is_global_zero:
-            done = len(module.history)
-            logger.info("stopped after %d finished epochs, which are kept; resume the training to continue", done)
+        launcher = trainer.strategy.launcher
+        if launcher is not None and not isinstance(exception, Exception):  # this process is ended from outside
+            launcher.kill(signal.SIGTERM)
 
 
 def _summary(history):
@@ -125,15 +131,10 @@ def _check_state(state, path, config):
 
 
 def check_folder(out, *, unused: bool):
-    """Create a folder for a training, which must be empty if ``unused``; LNCLIPError if it cannot be used."""
-    out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise LNCLIPError(f"{out} is a file; give another folder")
-    if unused and out.is_dir() and any(out.iterdir()):
+    """Check the folder of a training, which must be empty or absent if ``unused``; LNCLIPError if it cannot be used."""
+    check_writable(out, folder=True)
+    if unused and Path(out).is_dir() and not all(map(is_leftover, os.listdir(out))):
         raise LNCLIPError(f"{out} is not empty; resume the training there, or give another folder")
-    with atomic_path(out / "config.yaml.writable") as path:
-        path.write_bytes(b"\0" * 4096)
-    (out / "config.yaml.writable").unlink()
 
 
 def _check_same_config(path, config):

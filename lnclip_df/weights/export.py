@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import write_text
+from lnclip_df.core.files import check_writable, write_text
 from lnclip_df.core.registry import Registry
 from lnclip_df.weights.checkpoint import Checkpoint
 from lnclip_df.weights.facts import Facts, facts_of
@@ -43,6 +43,9 @@ def export(weights, out, format: str, config: Config, *, card=None, metrics=()) 
     """
     out = Path(out)
     _check(out, format, card, metrics)
+    check_writable(out, folder=format == "transformers")
+    if card is not None:
+        check_writable(card)
     checkpoint = Checkpoint.open(weights)
     tests = read_metrics(metrics, checkpoint)
     if format == "delta":
@@ -90,8 +93,6 @@ def _check(out, format, card, metrics):
     suffix = SUFFIXES.choose(format)
     if suffix and out.suffix != suffix:
         raise LNCLIPError(f"{out}: the format {format} is written to a file whose name ends in {suffix}")
-    if suffix and out.is_dir():
-        raise LNCLIPError(f"{out} is a folder; name a file")
     if card is not None and format == "transformers":
         raise LNCLIPError(f"{card}: transformers writes its model card to README.md; leave the file out")
     if metrics and card is None and format != "transformers":

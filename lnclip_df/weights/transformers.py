@@ -2,13 +2,12 @@
 
 import logging
 import os
-import secrets
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import write_json, write_text
+from lnclip_df.core.files import temporary_beside, write_json, write_text
 from lnclip_df.models.backbones.clip import VisionSpec, open_clip_spec
 from lnclip_df.weights.formats import HEADS, HUB_BACKBONES, VISION_CONFIG, spec_claims
 from lnclip_df.weights.save import write_safetensors
@@ -81,9 +80,11 @@ def _whole_folder(out):
     """Yield a temporary folder beside ``out``, and move it there on success; leave nothing on any failure."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LNCLIPError(f"{out} exists and is not an empty folder; give another folder")
-    temporary = out.with_name(f".{out.name[:40]}-{secrets.token_hex(4)}")
+    temporary = out
     try:
-        temporary.mkdir(parents=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_beside(out)
+        temporary.mkdir()
         yield temporary
         os.replace(temporary, out)
     except OSError as error:
@@ -91,4 +92,5 @@ def _whole_folder(out):
     except LNCLIPError as error:
         raise LNCLIPError(str(error).replace(str(temporary), str(out))) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary != out:
+            shutil.rmtree(temporary, ignore_errors=True)

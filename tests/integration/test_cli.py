@@ -13,7 +13,6 @@ from tiny import configured, make_toy
 
 import lnclip_df
 from lnclip_df import cli
-from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.weights import save_weights
 
 COMMANDS = [
@@ -200,44 +199,3 @@ def test_bench_run_passes_arguments_and_status_through(tmp_path, monkeypatch):
     result = call("bench-run", tmp_path, "--", "training/train.py", "--detector_path", "x.yaml", "--no-save_ckpt")
     assert result.exit_code == 7
     assert calls == [(tmp_path, ["training/train.py", "--detector_path", "x.yaml", "--no-save_ckpt"])]
-
-
-@pytest.mark.parametrize(
-    ("raised", "status", "shown"),
-    [(LNCLIPError("x is 3, not 4"), 1, "error: x is 3, not 4\n"), (KeyboardInterrupt(), 130, "")],
-)
-def test_errors_become_a_status_and_no_traceback(monkeypatch, raised, status, shown):
-    import lnclip_df.config.loading as config
-
-    def fail():
-        raise raised
-
-    monkeypatch.setattr(config, "bench_configs", fail)
-    result = call("configs")
-    assert (result.exit_code, result.stderr) == (status, shown)
-
-
-def test_a_closed_pipe_is_quiet():
-    command = f"{{ sleep 0.2; {sys.executable} -m lnclip_df configs; echo $? >&2; }} | true"
-    assert subprocess.run(["bash", "-c", command], capture_output=True, text=True).stderr == "141\n"
-
-
-INTERRUPTED = """
-import signal, sys
-from lnclip_df.training.module import LNCLIPModule
-def training_step(self, batch, batch_idx):
-    signal.raise_signal(signal.SIGINT)
-LNCLIPModule.training_step = training_step
-from lnclip_df.cli import main
-main()
-"""
-
-
-@pytest.mark.usefixtures("sigint")
-def test_ctrl_c_says_how_to_go_on(toy_yaml, tmp_path):
-    options = ["train", "--config", toy_yaml, "--out", tmp_path / "run", "--accelerator", "cpu", "--quiet"]
-    result = subprocess.run([sys.executable, "-c", INTERRUPTED, *options], capture_output=True, text=True)
-    assert result.returncode == 130
-    assert result.stderr.splitlines() == [
-        "stopped after 0 finished epochs, which are kept; resume the training to continue"
-    ]

@@ -2,11 +2,23 @@
 
 import hashlib
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import atomic_path, inside, read_json, sha256, write_json, write_text
+from lnclip_df.core.files import (
+    atomic_path,
+    check_writable,
+    inside,
+    is_leftover,
+    read_json,
+    sha256,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_appears_whole(tmp_path):
@@ -49,3 +61,38 @@ def test_a_path_does_not_leave_its_folder(tmp_path, parts):
     assert inside(root, "a", "b") == root.resolve() / "a" / "b"
     with pytest.raises(LNCLIPError, match="leaves its folder"):
         inside(root, *parts)
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_whether_an_output_can_be_written_is_checked_without_a_trace(tmp_path, folder):
+    check_writable(tmp_path / "new" / "deep" / "x", folder=folder)
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file" / "x", tmp_path / ("n" * 300), Path("/proc/1/x"), Path("/dev/full") / "x"):
+        with pytest.raises(LNCLIPError, match=f"cannot write {path}: "):
+            check_writable(path, folder=folder)
+    with pytest.raises(LNCLIPError, match=r"it is a f(ile|older); name another"):
+        check_writable(tmp_path / "file" if folder else tmp_path, folder=folder)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_device_or_a_pipe_is_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null")):
+        for write in (check_writable, lambda path: write_text(path, "x")):
+            with pytest.raises(LNCLIPError, match="it is no regular file"):
+                write(path)
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path):
+    code = (
+        "import os, sys; from lnclip_df.core.files import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as temporary: temporary.write_text('half'); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.txt")])
+    (left,) = os.listdir(tmp_path)
+    assert left.startswith(".a-") and is_leftover(left)
+    with atomic_path(tmp_path / "a.txt") as mine:
+        assert mine.name != left and not is_leftover(mine.name)
+        mine.write_text("whole")
+    assert os.listdir(tmp_path) == ["a.txt"] and (tmp_path / "a.txt").read_text() == "whole"

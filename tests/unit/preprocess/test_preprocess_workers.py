@@ -1,6 +1,7 @@
 """However a run is spread or ended: the same files, and a process that dies costs its video alone."""
 
 import json
+import multiprocessing.spawn
 import os
 import signal
 import subprocess
@@ -169,3 +170,35 @@ def test_a_process_that_dies_costs_its_video_alone(clip, tmp_path, monkeypatch, 
     monkeypatch.undo()
     again = run(source, tmp_path / "out", workers=2)
     assert again.counts == {"done": 7} and again.resumed == (7 if function is dies_once else 6)
+
+
+UNGUARDED = (
+    "import sys; from lnclip_df.preprocess import *\n"
+    "print(preprocess(*sys.argv[1:], CropSettings(frames=2), RunOptions(2, progress=False)))"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["file", "standard input"])
+def test_a_script_needs_no_main_guard(clip, tmp_path, how):
+    source = tmp_path / "videos"
+    source.mkdir()
+    for name in ("a", "b"):
+        (source / f"{name}.mp4").write_bytes(clip.read_bytes())
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    script, given = ("-", UNGUARDED) if how == "standard input" else (str(tmp_path / "script.py"), None)
+    command = [sys.executable, script, str(source), str(tmp_path / "out")]
+    result = subprocess.run(command, input=given, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0 and result.stdout.startswith("2 videos: 2 done"), result.stderr
+
+
+@pytest.mark.slow
+def test_workers_that_cannot_be_started_are_no_fault_of_the_videos(clip, tmp_path, monkeypatch):
+    source = tmp_path / "videos"
+    source.mkdir()
+    for name in ("a", "b"):
+        (source / f"{name}.mp4").write_bytes(clip.read_bytes())
+    monkeypatch.setattr(multiprocessing.spawn, "get_executable", lambda: b"/bin/false")
+    with pytest.raises(LNCLIPError, match="no worker process can be started"):
+        run(source, tmp_path / "out", workers=2)
+    assert not list((tmp_path / "out").glob("records/*"))

@@ -1,0 +1,74 @@
+"""Worker processes: alike everywhere, gone as soon as their parent is, and one line where they cannot be started."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from threading import Thread
+from types import ModuleType
+
+from lnclip_df.core.errors import LNCLIPError, one_line
+
+
+@contextmanager
+def worker_pool(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool of worker processes. They end with this process, however it ends, and at once where it is stopped.
+
+    The workers do not import the caller's script: it needs no ``if __name__ == "__main__"``, and may come from a
+    notebook or from standard input.
+
+    Args:
+        count: number of processes.
+
+    Raises:
+        LNCLIPError: no worker can be started, or one died and the caller does not handle ``BrokenProcessPool``.
+    """
+    context = get_context("spawn")
+    end, lifeline = context.Pipe(duplex=False)
+    with end, lifeline:
+        try:
+            pool = _Pool(count, context, initializer=_live_while, initargs=(end,))
+            pool.submit(os.getpid).result()
+        except (BrokenProcessPool, OSError, RuntimeError, ImportError) as error:
+            raise LNCLIPError(f"no worker process can be started ({one_line(error)}); use one worker") from error
+        try:
+            yield pool
+        except BaseException as error:
+            if not isinstance(error, Exception):  # the user stops the run, or somebody stops the process
+                lifeline.close()
+            pool.shutdown(cancel_futures=True)
+            if isinstance(error, BrokenProcessPool):
+                raise LNCLIPError(
+                    "a worker process died (ended from outside, a fault in a library, or no memory); "
+                    "run again with one worker to see where"
+                ) from error
+            raise
+        pool.shutdown()
+
+
+class _Pool(ProcessPoolExecutor):
+    """Hides ``__main__`` while processes are started: multiprocessing would run it again in each of them."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            sys.modules["__main__"] = main
+
+
+def _live_while(end):
+    """In a worker: leave Ctrl-C to the parent, and end when the other end of this pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch():
+        with suppress(EOFError, OSError):
+            end.recv()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
