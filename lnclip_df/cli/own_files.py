@@ -26,7 +26,7 @@ def predict(
     frames: opt.Frames = 32,
     face: Annotated[
         Literal["largest", "track"],
-        opt.faces("Face to score where there are several: the largest, or one person tracked."),
+        opt.faces("Face to score where there are several: the largest, or that of the person seen most."),
     ] = "largest",
     threshold: opt.Threshold = None,
     max_seconds: Annotated[float | None, opt.data("Refuse videos longer than this many seconds.")] = None,
@@ -65,6 +65,12 @@ def predict(
         progress=not quiet,
     )  # fmt: skip
     say(text if out is None else f"{out}: {len(rows)} files", newline=out is not None)
+    if mixed := sum(row["people"] > len(row["persons"]) for row in rows):
+        typer.echo(
+            f"{mixed} of {len(rows)} files mix the faces of several people: --face track follows the one seen most, "
+            "--all-faces scores everybody",
+            err=True,
+        )
     raise typer.Exit(0 if all(row["score"] is not None for row in rows) else 1)
 
 

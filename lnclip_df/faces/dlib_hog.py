@@ -12,7 +12,7 @@ from lnclip_df.core.files import sha256
 from lnclip_df.faces.base import INSTALL, Detector, Faces
 
 FIVE = [37, 44, 30, 49, 55]  # of 68 or 81: left eye, right eye, nose, corners of the mouth
-PACKAGED = "models/shape_predictor_68_face_landmarks.dat"
+PREDICTOR = "shape_predictor_68_face_landmarks.dat"
 
 
 class DlibHOG(Detector):
@@ -80,12 +80,17 @@ class DlibHOG(Detector):
 
 def predictor_file(predictor=None) -> Path:
     """The predictor's file: the one given, else that of the installed package face_recognition_models."""
-    package = find_spec("face_recognition_models") if predictor is None else None
-    if package and package.submodule_search_locations:
-        predictor = Path(package.submodule_search_locations[0], PACKAGED)
+    predictor = predictor or packaged_model(PREDICTOR)
     if predictor is None or not Path(predictor).is_file():
         raise LNCLIPError(
             f"predictor: {predictor or 'no file named'}; give a 68- or 81-point predictor file of dlib, "
             "or pip install face_recognition_models"
         )
     return Path(predictor)
+
+
+def packaged_model(name: str) -> Path | None:
+    """The path of a model in the package face_recognition_models, none of whose code runs; None without the package."""
+    package = find_spec("face_recognition_models")
+    folders = package.submodule_search_locations if package else None
+    return Path(folders[0], "models", name) if folders else None

@@ -14,8 +14,8 @@ import numpy as np
 from lnclip_df.core.iteration import batched, prefetch
 from lnclip_df.faces.align import align, move
 from lnclip_df.faces.base import Detector
-from lnclip_df.faces.selection import Frame, thumbnails
 from lnclip_df.faces.settings import CropSettings
+from lnclip_df.faces.tracking import Frame, link, people, shared_embedding, small_picture
 from lnclip_df.media.limits import Miscounted
 from lnclip_df.media.sampling import farthest_first, first_indices
 
@@ -40,6 +40,11 @@ class Crop(NamedTuple):
     image: np.ndarray
     matrix: np.ndarray
     landmarks: np.ndarray
+
+    @property
+    def track(self) -> int:
+        """The number of the track that the face belongs to, see :func:`~lnclip_df.faces.tracking.link`."""
+        return self.frame.tracks[self.face]
 
 
 @dataclass
@@ -70,38 +75,42 @@ def find_and_cut(
 
     Args:
         frames: see :func:`~lnclip_df.media.frames.open_frames`.
-        choose: takes some frames (``list[Frame]``); returns for each person, for each frame the index of the face that
-            is cut out, or None.
+        choose: takes some frames (``list[Frame]``), and a function that takes them and returns the faces of every
+            person (see :func:`~lnclip_df.faces.tracking.people`); returns for each person to be cut out, for each frame
+            the index of the face, or None.
         counts: updated while frames are searched.
-        whole_video: whether ``choose`` needs all frames at once, with the faces' thumbnails.
+        whole_video: whether ``choose`` needs all frames at once, as that function does.
 
     Raises:
         Miscounted: while reading; see :func:`~lnclip_df.media.frames.read_twice`.
     """
     indices = first_indices(frames.count, settings.sampling, settings.frames, settings.stride)
-    found = _counted(search(frames, indices, detector, compare=whole_video), counts)
+    found = _counted(search(frames, indices, detector), counts)
     batches: Iterable[list[Frame]]
     if settings.sampling == "at_least":
-        batches = [_search_on(frames, keep_some(found), detector, settings, counts, whole_video)]
+        batches = [list(link(_search_on(frames, keep_some(found), detector, settings, counts)))]
     else:
-        batches = [keep_some(found)] if whole_video else batched(found, BATCH)
+        batches = [keep_some(link(found))] if whole_video else batched(link(found), BATCH)
+
+    def follow(batch):
+        return people(batch, lambda faces: _embeddings(frames, [(batch[at], face) for at, face in faces]))
+
     for batch in batches:
         chosen = sorted(
             (position, face, person)
-            for person, faces in enumerate(choose(batch))
+            for person, faces in enumerate(choose(batch, follow))
             for position, face in enumerate(faces)
             if face is not None
         )
         yield from cut(frames, [(batch[at], face, person) for at, face, person in chosen], detector, settings)
 
 
-def search(frames, indices, detector: Detector, *, compare: bool) -> Iterator[Frame]:
-    """Decode frames of rising indices and find their faces; with ``compare``, also make the faces' thumbnails."""
+def search(frames, indices, detector: Detector) -> Iterator[Frame]:
+    """Decode frames of rising indices and find their faces."""
     decoded = prefetch(batched(frames.read(indices), BATCH))
     for batch, found in prefetch((batch, detector([image for _, image in batch])) for batch in decoded):
         for (index, image), faces in zip(batch, found, strict=True):
-            pictures = thumbnails(image, faces) if compare else np.empty(0)
-            yield Frame(faces, pictures, index, (image.shape[1], image.shape[0]), image)
+            yield Frame(faces, small_picture(image), index, (image.shape[1], image.shape[0]), image)
 
 
 def _counted(found, counts):
@@ -110,13 +119,13 @@ def _counted(found, counts):
         yield frame
 
 
-def _search_on(frames, first, detector, settings, counts, compare):
+def _search_on(frames, first, detector, settings, counts):
     """Add the frames farthest from those searched until enough show a face or none is left; frames with a face only."""
     found = [frame for frame in first if len(frame.faces.boxes)]
     others = farthest_first(frames.count, [frame.index for frame in first])
     at_once = settings.frames - len(found)
     while len(found) < settings.frames and (order := list(islice(others, at_once))):
-        more = {frame.index: frame for frame in keep_some(search(frames, sorted(order), detector, compare=compare))}
+        more = {frame.index: frame for frame in keep_some(search(frames, sorted(order), detector))}
         for index in order:
             if len(found) < settings.frames:
                 counts.add(more[index])
@@ -154,6 +163,15 @@ def cut(frames, chosen: list[tuple[Frame, int, int]], detector: Detector, settin
             points = frame.faces.points if frame.faces.landmarks is None else frame.faces.landmarks
             landmarks = move(points[face], matrix) if second is None else second
             yield Crop(frame, face, person, crop, matrix, landmarks)
+
+
+def _embeddings(frames, faces: list[tuple[Frame, int]]) -> np.ndarray:
+    """The embeddings of faces (frame, face; in any order), N×128."""
+    order = sorted(range(len(faces)), key=lambda at: faces[at][0].index)
+    embeddings = np.empty((len(faces), 128))
+    for frame, face, at, image in _with_images(frames, [(*faces[at], at) for at in order]):
+        embeddings[at] = shared_embedding()(image, frame.faces.points[face])
+    return embeddings
 
 
 def _with_images(frames, chosen):

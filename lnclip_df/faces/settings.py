@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.faces.base import Detector
 from lnclip_df.faces.selection import CHOICES
+from lnclip_df.faces.tracking import shared_embedding
 from lnclip_df.media.recipe import Recipe
 from lnclip_df.media.sampling import MODES
 
@@ -63,11 +64,17 @@ class CropSettings:
         """The same settings, with ``face`` where none was chosen."""
         return self if self.face else replace(self, face=face)
 
-    def recipe(self, detector: Detector) -> Recipe:
-        """The recipe of crops that are made with these settings and this detector."""
+    def recipe(self, detector: Detector, face: str | None = None) -> Recipe:
+        """The recipe of crops that are made with these settings and this detector; ``face`` replaces that setting.
+
+        Raises:
+            LNCLIPError: people are followed, and the face embedding is missing.
+        """
+        face = face or self.face
         amount = {"stride": self.stride} if self.sampling == "fixed_stride" else {"frames": self.frames}
-        cutting = {"face": self.face, "alignment": ALIGNMENT, "size": self.size, "scale": self.scale}
-        return Recipe({"detector": detector.recipe, **cutting, "sampling": {"mode": self.sampling, **amount}})
+        cutting = {"face": face, "alignment": ALIGNMENT, "size": self.size, "scale": self.scale}
+        facts = {"detector": detector.recipe, **cutting, "sampling": {"mode": self.sampling, **amount}}
+        return Recipe(facts if face in ("largest", None) else {**facts, "people": shared_embedding().recipe})
 
     @property
     def as_shown(self) -> bool:

@@ -28,6 +28,7 @@ class Record:
         size: width and height of the frames, in pixels.
         seconds: time it took.
         recipe: fingerprint of the crops' recipe.
+        people: how many people the faces written are of, at least: those seen in one frame are different.
         changes: what was done to its frames before faces were searched, as the crops' recipe has it.
         bytes, modified_ns: of the source when it was read.
         resumed: whether an earlier run had finished it (not in the file).
@@ -45,6 +46,7 @@ class Record:
     size: list[int] = field(default_factory=list)
     seconds: float = 0.0
     recipe: str = ""
+    people: int = 0
     bytes: int = 0
     modified_ns: int = 0
     changes: dict[str, str] = field(default_factory=dict)

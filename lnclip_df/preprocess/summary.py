@@ -54,6 +54,11 @@ class Summary:
         """``(key, reason)`` of every video without a face on disk."""
         return [(result.key, result.reason) for result in self.results if result.outcome != DONE]
 
+    @property
+    def mixed(self) -> list[str]:
+        """The keys of videos whose largest face is not always the same person's, as far as is seen in single frames."""
+        return [result.key for result in self.results if result.people > 1]
+
     def frame_paths(self) -> dict[str, list[Path]]:
         """``{key: paths of its faces, in time order}`` of every video that has any."""
         return {
@@ -77,6 +82,8 @@ class Summary:
         for record in fewest:
             found = f"{len(record.saved)} of {record.asked} frames, mean score {record.score:.2f}"
             lines.append(printable(f"  {record.key}: {found}"))
+        if self.mixed:
+            lines.append(printable(f"faces of several people in {len(self.mixed)} videos, such as {self.mixed[0]}"))
         lines.append(f"recipe {self.recipe.fingerprint}; every video: {self.manifest}")
         if self.sheet:
             lines.append(f"check by eye: {self.sheet}")

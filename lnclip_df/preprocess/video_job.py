@@ -15,6 +15,7 @@ from lnclip_df.faces.detectors import shared_detector
 from lnclip_df.faces.pipeline import SearchCounts, find_and_cut
 from lnclip_df.faces.selection import choose_face, mask_coverage, masked_person
 from lnclip_df.faces.settings import CropSettings
+from lnclip_df.faces.tracking import count_people
 from lnclip_df.media.frames import open_frames, read_twice
 from lnclip_df.media.limits import Miscounted, reason_of
 from lnclip_df.media.opencv import one_thread
@@ -55,6 +56,9 @@ class _Written:
     scores: list[float] = field(default_factory=list)
     sides: list[float] = field(default_factory=list)
     matrices: dict[int, np.ndarray] = field(default_factory=dict)  # from the frame to the crop
+    tracks: list[int] = field(default_factory=list)
+    together: list[list[int]] = field(default_factory=list)  # the tracks that the frame shows
+    people: int = 0
     note: str = ""
 
 
@@ -101,6 +105,7 @@ def process_video(job: Job) -> Record:
         size=[*(counts.size or ())],
         seconds=round(time.monotonic() - started, 3),
         recipe=job.recipe,
+        people=written.people,
         bytes=size,
         modified_ns=modified_ns,
         changes=frames.changes,
@@ -122,10 +127,10 @@ def _write_crops(job, frames, detector, recipe) -> _Written:
     _clear(job)
     written, face = _Written(), job.settings.face
 
-    def choose(batch):
+    def choose(batch, follow):
         if face == "mask" and job.source.mask is not None:
-            return [masked_person(batch, _covered(job, batch, written))]
-        return [choose_face(batch, face)]
+            return [masked_person(batch, _covered(job, batch, written), follow)]
+        return [choose_face(batch, face, follow)]
 
     whole_video = face != "largest"
     for crop in find_and_cut(frames, detector, job.settings, choose, written.counts, whole_video=whole_video):
@@ -138,6 +143,10 @@ def _write_crops(job, frames, detector, recipe) -> _Written:
         written.saved.append(index)
         written.scores.append(float(faces.scores[crop.face]))
         written.sides.append(float(np.sqrt(max(faces.areas[crop.face], 0))))
+        written.tracks.append(crop.track)
+        written.together.append(crop.frame.tracks)
+    tracks = {track: [] for track in written.tracks}
+    written.people = count_people(tracks, written.together, None) if face == "largest" else min(len(tracks), 1)
     if job.source.mask is not None:
         _write_masks(job, written)
     return written

@@ -11,6 +11,7 @@ import numpy as np
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import atomic_path, inside
 from lnclip_df.core.plots import new_figure, save_figure
+from lnclip_df.faces.tracking import same_shot, small_picture
 from lnclip_df.media.frames import Animation, ImageFrames, UnreadableVideo, open_frames, read_twice
 from lnclip_df.media.video import open_container
 from lnclip_df.preprocess.paths import face_name
@@ -28,8 +29,9 @@ def annotate(result: Result, folder, *, name: str, on_progress: Callable[[int, i
     A video becomes ``NAME.annotated.mp4`` (H.264, all frames at their times, upright, with its sound unchanged where an
     mp4 can contain it) and ``NAME.timeline.png``. An image becomes ``NAME.annotated.png``. Of a folder of images, those
     that were scored become ``NAME.annotated/012.png``, with a timeline. Each frame shows every person's box, which
-    moves linearly between scored frames; the probability of fake of the nearest scored frame, in the colour of its side
-    of the threshold; and at the top the score of the file. Memory does not grow with length.
+    moves linearly between scored frames of one track and ends with the shot; the probability of fake of the nearest
+    scored frame, in the colour of its side of the threshold; and at the top the score of the file. Memory does not grow
+    with length.
 
     Args:
         result: nothing is written if it has no score, or if its file can no longer be read.
@@ -89,14 +91,21 @@ class _Painter:
         self.seconds = frames.seconds / frames.count if timed and frames.seconds else None
         self.trails = [Trail(person, max_gap(result), self.seconds) for person in result.persons]
         self.colour = colour_of(result.score, result.threshold)
+        self.small, self.cut = None, 0  # of the frame before; the index of the first frame of the present shot
         kind = "video" if frames.count > 1 else "image"
-        self.headline = f"{kind}: {result.decision}, score {result.score:.2f} (threshold {result.threshold:.2f})"
+        over = f" over {result.used} of {result.frames} frames" if result.frames > 1 else ""
+        score = f"P(fake) {result.score:.2f}{over}"
+        self.headline = f"{kind}: {result.decision}, {score} (threshold {result.threshold:.2f})"
 
     def paint(self, index, image):
         """The frame with everything on it; ``image`` itself is changed where it is writable."""
         image = np.require(image, requirements=["C", "W"])
         time = index if self.seconds is None else self.frames.time(index)
-        draw(image, marks_at(self.result, self.trails, time), self.headline, self.colour)
+        small = small_picture(image)
+        if self.small is not None and not same_shot(self.small, small):
+            self.cut = index
+        self.small = small
+        draw(image, marks_at(self.result, self.trails, time, self.cut), self.headline, self.colour)
         return image
 
 

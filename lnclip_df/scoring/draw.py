@@ -1,6 +1,6 @@
-"""Draw boxes and scores into frames; between scored frames each person's position is interpolated."""
+"""Draw boxes and scores into frames; between scored frames of one track the position is interpolated."""
 
-from bisect import bisect_left
+from bisect import bisect_right
 from functools import lru_cache
 from math import ceil
 from typing import NamedTuple
@@ -34,8 +34,8 @@ def max_gap(result: Result) -> int:
 class Trail:
     """Where one person is at any time.
 
-    Between two scored frames that are at most ``gap`` frames apart the box moves linearly. Around a longer absence it
-    stays for half a gap on either side, and is not shown between.
+    Between two scored frames of one track that are at most ``gap`` frames apart the box moves linearly. After the last
+    one of a track it stays for half a gap. A cut ends both: no box goes from one shot into another.
 
     Args:
         person: with at least one frame.
@@ -48,33 +48,38 @@ class Trail:
         self.times = person.times(timed=seconds is not None)
         self.half = (gap / 2) * (seconds or 1)
 
-    def at(self, time: float) -> tuple[tuple | None, FrameScore] | None:
-        """The box at a time (seconds or index), and the nearest scored frame; None where the person is not shown."""
-        right = bisect_left(self.times, time)
-        if 0 < right < len(self.times) and self.frames[right].index - self.frames[right - 1].index <= self.gap:
-            return self._between(right, time)
-        neighbours = [index for index in (right - 1, right) if 0 <= index < len(self.times)]
-        index = min(neighbours, key=lambda index: abs(self.times[index] - time))
-        frame = self.frames[index]
-        return (frame.box, frame) if abs(self.times[index] - time) <= self.half else None
+    def at(self, time: float, cut: int = 0) -> tuple[tuple | None, FrameScore] | None:
+        """The box at a time (seconds or index), and the nearest scored frame; None where the person is not shown.
 
-    def _between(self, right, time):
-        before, after = self.frames[right - 1], self.frames[right]
-        t = (time - self.times[right - 1]) / (self.times[right] - self.times[right - 1])
+        ``cut`` is the index of the frame with which the present shot begins.
+        """
+        left = bisect_right(self.times, time) - 1
+        if left < 0 or self.frames[left].index < cut:
+            return None
+        before, after = self.frames[left], self.frames[left + 1] if left + 1 < len(self.frames) else None
+        if after is not None and after.track == before.track and after.index - before.index <= self.gap:
+            return self._between(before, after, (time - self.times[left]) / (self.times[left + 1] - self.times[left]))
+        return (before.box, before) if time - self.times[left] <= self.half else None
+
+    @staticmethod
+    def _between(before, after, t):
         nearest = before if t < 0.5 else after
         if before.box is None or after.box is None:
             return nearest.box, nearest
         return tuple((1 - t) * a + t * b for a, b in zip(before.box, after.box, strict=True)), nearest
 
 
-def marks_at(result: Result, trails: list[Trail], time: float) -> list[Mark]:
-    """The marks of all persons shown at a time, the most suspicious last, so that it is drawn on top."""
+def marks_at(result: Result, trails: list[Trail], time: float, cut: int = 0) -> list[Mark]:
+    """The marks of all persons shown at a time, the first person's last, so that it is drawn on top.
+
+    ``cut``: see :meth:`Trail.at`.
+    """
     marks = []
     for person, trail in zip(reversed(result.persons), reversed(trails), strict=True):
-        if (found := trail.at(time)) is not None:
+        if (found := trail.at(time, cut)) is not None:
             box, frame = found
             name = f"{person.number}: " if len(result.persons) > 1 else ""
-            marks.append(Mark(box, f"{name}fake {frame.prob:.2f}", colour_of(frame.prob, result.threshold)))
+            marks.append(Mark(box, f"{name}P(fake) {frame.prob:.2f}", colour_of(frame.prob, result.threshold)))
     return marks
 
 

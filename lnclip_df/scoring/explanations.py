@@ -66,13 +66,14 @@ def _draw(scorer, path, result, persons, rows):
     figure.suptitle(printable(Path(result.path).name), fontsize=10)
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
     for part, person, frames in zip(parts, persons, rows, strict=True):
-        part.suptitle(f"person {person.number}: {person.score:.3f}", fontsize=9)
+        seen = f"{len(person.frames)} of {result.frames} frames"
+        part.suptitle(f"person {person.number}: mean P(fake) {person.score:.3f}, {seen}", fontsize=9)
         axes = part.subplots(2, MAX_FACES, squeeze=False)
         for ax in axes.flat:
             ax.set_axis_off()
         for (above, below), frame in zip(axes.T[: len(frames)], frames, strict=True):
             when = f"frame {frame.index}" if frame.seconds is None else f"{frame.seconds:.2f} s"
             above.imshow(frame.crop)
-            above.set_title(f"{when}, fake {frame.prob:.3f}", fontsize=8)
+            above.set_title(f"{when}, P(fake) {frame.prob:.3f}", fontsize=8)
             below.imshow(overlay(frame.crop, heat_of(scorer, frame)))
     save_figure(figure, path, dpi=100)

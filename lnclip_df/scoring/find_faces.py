@@ -8,11 +8,12 @@ import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.iteration import batched
-from lnclip_df.faces.align import align
+from lnclip_df.faces.align import align, move
 from lnclip_df.faces.base import Detector
 from lnclip_df.faces.pipeline import BATCH, SearchCounts, find_and_cut
-from lnclip_df.faces.selection import all_persons, choose_face, largest_face
+from lnclip_df.faces.selection import choose_face, largest_face
 from lnclip_df.faces.settings import CropSettings
+from lnclip_df.faces.tracking import count_people, shared_embedding
 from lnclip_df.media.frames import ImageFrames, Miscounted, UnreadableVideo, open_frames, read_twice
 from lnclip_df.media.limits import reason_of
 from lnclip_df.media.opencv import one_thread
@@ -25,13 +26,19 @@ from lnclip_df.scoring.results import NO_FACE, SCORED, UNREADABLE, Result
 
 @dataclass(frozen=True)
 class Face:
-    """A face to be scored: its person (from 0), frame, time, box, and crop (uint8 RGB S×S×3)."""
+    """A face to be scored: its person (from 0), frame, time, box, and crop (uint8 RGB S×S×3).
+
+    ``points`` are its five in pixels of the crop, ``track`` its number, ``together`` the tracks that its frame shows.
+    """
 
     person: int
     index: int
     seconds: float | None
     box: tuple[float, float, float, float] | None
     crop: np.ndarray
+    points: np.ndarray | None = None
+    track: int = 0
+    together: tuple[int, ...] = ()
 
 
 class FoundFaces(NamedTuple):
@@ -44,17 +51,37 @@ class FoundFaces(NamedTuple):
 def find_faces(file: InputFile, detector: Detector, recipe: Recipe, options: ScoreOptions, threads: int) -> FoundFaces:
     """Find the faces of a file that ``options`` choose; the decoder has ``threads``."""
 
-    def choose(batch):
-        return all_persons(batch) if options.all_faces else [choose_face(batch, options.face)]
+    def choose(batch, follow):
+        return follow(batch) if options.all_faces else [choose_face(batch, options.face, follow)]
 
     def read(frames, counts):
         whole_video = options.all_faces or options.face != "largest"
         with one_thread():
             for crop in find_and_cut(frames, detector, options, choose, counts, whole_video=whole_video):
-                index, box = crop.frame.index, tuple(crop.frame.faces.boxes[crop.face].tolist())
-                yield Face(crop.person, index, frames.time(index), box, crop.image)
+                index, found = crop.frame.index, crop.frame.faces
+                yield Face(
+                    crop.person, index, frames.time(index), tuple(found.boxes[crop.face].tolist()), crop.image,
+                    move(found.points[crop.face], crop.matrix), crop.track, tuple(crop.frame.tracks),
+                )  # fmt: skip
 
     return _read(file, options, threads, read, lambda frames: recipe.fingerprint)
+
+
+def _people(faces: list[Face], options) -> int:
+    """How many people the faces are of; where the embedding is not installed, at least that many."""
+    if options.aligned or options.all_faces or options.face != "largest":
+        return len({face.person for face in faces})
+    tracks: dict[int, list[Face]] = {}
+    for face in faces:
+        tracks.setdefault(face.track, []).append(face)
+    try:
+        embedding = shared_embedding()
+    except LNCLIPError:
+        return count_people(tracks, [face.together for face in faces], None)
+    return count_people(
+        tracks, [face.together for face in faces],
+        lambda chosen: np.stack([embedding(face.crop, face.points) for face in chosen]),
+    )  # fmt: skip
 
 
 def read_aligned_faces(file: InputFile, options: ScoreOptions) -> FoundFaces:
@@ -85,6 +112,7 @@ def _read(file, options, threads, read: Callable[..., Iterator[Face]], recipe: C
         result = Result(
             str(file.path), outcome, reason, frames=counts.searched, found=counts.found, faces=counts.faces,
             decoded=frames.count, recipe=recipe(frames), size=counts.size, seconds=frames.seconds,
+            people=_people(faces, options),
         )  # fmt: skip
         return FoundFaces(result, faces)
 

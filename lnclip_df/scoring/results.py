@@ -7,6 +7,8 @@ import numpy as np
 from lnclip_df.evaluation.aggregation import mean
 
 SCORED, NO_FACE, UNREADABLE = "scored", "no face", "unreadable"
+FEW = 0.5  # a score that rests on less than this share of the frames is noted
+DARK = 32  # mean grey level of a crop, 0..255, below which a face is dark
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class FrameScore:
         prob: probability of fake, 0..1.
         crop: the aligned face, uint8 S×S×3 RGB, where crops are kept.
         feature: of the crop, float32 D, where crops are kept.
+        track: number of the track; where it changes, the face was not followed without interruption.
+        level: mean grey level of the crop, 0..255; None where it is unknown.
     """
 
     index: int
@@ -28,14 +32,20 @@ class FrameScore:
     prob: float
     crop: np.ndarray | None = field(default=None, repr=False, compare=False)
     feature: np.ndarray | None = field(default=None, repr=False, compare=False)
+    track: int = 0
+    level: float | None = None
 
 
 @dataclass(frozen=True)
 class Person:
-    """One person's face through a video: ``number`` from 1; ``frames`` in order of time, at least one."""
+    """One person's face through a video: ``number`` from 1; ``frames`` in order of time, at least one.
+
+    ``brief``: seen in too few frames to decide the video's score.
+    """
 
     number: int
     frames: list[FrameScore]
+    brief: bool = False
 
     @property
     def score(self) -> float:
@@ -55,14 +65,16 @@ class Result:
         path: as it was given or found.
         outcome: ``scored``, ``no face`` or ``unreadable`` (also for a file that exceeds a limit).
         reason: one line where the outcome is not ``scored``.
-        score: of the most suspicious of ``persons``, 0..1; None where nothing was scored.
+        score: of the first of ``persons``, 0..1; None where nothing was scored.
         calibrated: the score after temperature scaling, where the weights have a ``calibration.json``.
         threshold: a score above it is fake.
         frames: number of frames that were searched for faces.
         found: number of these frames that show a face.
         faces: number of faces in these frames.
         decoded: number of frames in the file.
-        persons: one, or with ``all_faces`` every person, the most suspicious first.
+        persons: one, or with ``all_faces`` every person, the highest score first, and after them those who are brief.
+        people: how many people the scored faces are of. More than ``persons`` if the largest face is not always the
+            same person's; without the extra ``track``, at least as many.
         recipe: fingerprint of the crops; of aligned faces that carry no recipe, ``foreign``.
         size: (width, height) of a frame in pixels.
         seconds: length of the video; None where it is unknown, and for images.
@@ -79,6 +91,7 @@ class Result:
     faces: int = 0
     decoded: int = 0
     persons: list[Person] = field(default_factory=list)
+    people: int = 0
     recipe: str = ""
     size: tuple[int, int] | None = None
     seconds: float | None = None
@@ -89,6 +102,30 @@ class Result:
         if self.score is None:
             return None
         return "fake" if self.score > self.threshold else "real"
+
+    @property
+    def used(self) -> int:
+        """Number of frames that the score is the mean of."""
+        return len(self.persons[0].frames) if self.persons else 0
+
+    @property
+    def notes(self) -> list[str]:
+        """What weakens the score: few or dark frames, faces of several people, a higher score that does not count."""
+        if self.score is None:
+            return []
+        notes = []
+        dark = sum(frame.level is not None and frame.level < DARK for frame in self.persons[0].frames)
+        if self.used < FEW * self.frames or dark > FEW * self.used:
+            rests = f"the score rests on {self.used} of {self.frames} frames"
+            faces = f", {dark} of them with a dark face (mean level below {DARK} of 255)" if dark else ""
+            notes.append(rests + faces)
+        if self.people > len(self.persons):
+            notes.append(f"the largest face is not always the same person's; the score mixes {self.people} people")
+        for person in self.persons:
+            if person.brief and person.score > self.score:
+                seen = f"is seen in only {len(person.frames)} of {self.frames} frames and does not count"
+                notes.append(f"person {person.number} has a higher score ({person.score:.2f}), but {seen}")
+        return notes
 
     @property
     def timed(self) -> bool:

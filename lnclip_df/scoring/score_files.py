@@ -7,12 +7,13 @@ from pathlib import Path
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable, sha256
 from lnclip_df.core.plots import new_figure
+from lnclip_df.faces.tracking import shared_embedding
 from lnclip_df.scoring.annotate import annotate
 from lnclip_df.scoring.explanations import explain
 from lnclip_df.scoring.feature_bank import read_bank
 from lnclip_df.scoring.inputs import find_inputs
 from lnclip_df.scoring.options import ScoreOptions
-from lnclip_df.scoring.output import FORMATS, as_json, as_text
+from lnclip_df.scoring.output import FIELDS, FORMATS, FRAME_FIELDS, as_json, as_text
 from lnclip_df.scoring.results_log import ResultsLog
 from lnclip_df.scoring.scorer import Scorer
 
@@ -85,6 +86,8 @@ def _provenance(scorer, options, annotate_to, explain_to, bank):
         **scorer.config.predicting(),
         **{name: value for name, value in asdict(options).items() if name != "batch_size"},
         **{name: None if folder is None else str(Path(folder).resolve()) for name, folder in folders.items()},
+        "people": shared_embedding().recipe if options.all_faces or options.face != "largest" else None,
+        "fields": [*FIELDS, *FRAME_FIELDS],
         "bank": None if bank is None else sha256(bank),
         "weights": scorer.weights.sha256,
         "threshold": scorer.threshold,

@@ -129,7 +129,8 @@ class Scorer:
             probs, features = self.probabilities([face.crop for _, face in batch])
             for (file, face), prob, feature in zip(batch, probs, features, strict=True):
                 kept = (face.crop, feature) if keep_crops else (None, None)
-                file.frames.append(FrameScore(face.index, face.seconds, face.box, float(prob), *kept))
+                row = FrameScore(face.index, face.seconds, face.box, float(prob), *kept, face.track)
+                file.frames.append(replace(row, level=round(float(face.crop.mean()), 1)))
             scored += len(batch)
             on_progress(scored, total)
 
@@ -153,7 +154,8 @@ class Scorer:
             return lambda file: read_aligned_faces(file, options)
         threads = usable_cores()
         detector = shared_detector(options.crops, threads)
-        recipe, trained = options.crops.recipe(detector), self.weights.facts.crops or {}
+        recipe = options.crops.recipe(detector, "all" if options.all_faces else None)
+        trained = self.weights.facts.crops or {}
         if trained and recipe.fingerprint not in trained:
             logger.warning(
                 "faces are cut by recipe %s here, and by %s in training; scores depend on it where more than the "
@@ -166,8 +168,8 @@ class Scorer:
         for face, frame in zip(file.found.faces, file.frames, strict=True):
             by_person.setdefault(face.person, []).append(frame)
         most = max(map(len, by_person.values()), default=0)
-        persons = [Person(number + 1, frames) for number, frames in by_person.items()]
-        persons.sort(key=lambda person: (len(person.frames) < MINOR * most, -person.score, person.number))
+        persons = [Person(number + 1, frames, len(frames) < MINOR * most) for number, frames in by_person.items()]
+        persons.sort(key=lambda person: (person.brief, -person.score, person.number))
         score = persons[0].score if persons else None
         calibrated = None
         if persons and self.temperature is not None:

@@ -29,8 +29,8 @@ def draw_timeline(result: Result):
     for person, colour in zip(shown, COLOURS, strict=False):
         _plot_person(axes, result, person, colour)
     if len(result.persons) > len(shown):
-        axes.plot([], [], " ", label=f"and {len(result.persons) - len(shown)} more, less suspicious")
-    axes.set(ylim=(-0.03, 1.03), xlabel="seconds" if result.timed else "frame", ylabel="probability of fake")
+        axes.plot([], [], " ", label=_rest(result.persons[len(shown) :]))
+    axes.set(ylim=(-0.03, 1.03), xlabel="seconds" if result.timed else "frame", ylabel="P(fake)")
     last = max(time for person in result.persons for time in person.times(result.timed))
     end = max(last, (result.seconds or 0) if result.timed else result.decoded - 1) or 1
     axes.set_xlim(-0.02 * end, 1.02 * end)
@@ -38,7 +38,7 @@ def draw_timeline(result: Result):
     name = printable(Path(result.path).name)
     if len(name) > MAX_NAME:
         name = f"{name[: MAX_NAME // 2]}…{name[-MAX_NAME // 2 :]}"
-    title = f"{name}: {result.decision}, {result.score:.2f}"
+    title = f"{name}: {result.decision}, P(fake) {result.score:.2f} over {result.used} of {result.frames} frames"
     axes.set_title(title, fontsize="medium", loc="left", parse_math=False)
     figure.legend(loc="outside right upper", fontsize="small", frameon=False)
     return figure
@@ -46,7 +46,8 @@ def draw_timeline(result: Result):
 
 def _plot_person(axes, result, person, colour):
     """One person's probabilities, with a line between neighbouring searched frames, and their mean."""
-    label = f"person {person.number}" if len(result.persons) > 1 else "frames"
+    brief = " (brief)" if person.brief else ""
+    label = f"person {person.number}{brief}" if len(result.persons) > 1 else "frames"
     x, y = person.times(result.timed), [frame.prob for frame in person.frames]
     for run in _runs(person.frames, max_gap(result)):
         axes.plot(x[run], y[run], color=colour, linewidth=1.3, label=label)
@@ -57,12 +58,20 @@ def _plot_person(axes, result, person, colour):
 
 
 def _runs(frames, gap):
-    """Slices of frames at most ``gap`` apart."""
+    """Slices of frames of one track, at most ``gap`` apart."""
     start = 0
     for end in range(1, len(frames) + 1):
-        if end == len(frames) or frames[end].index - frames[end - 1].index > gap:
+        apart = end == len(frames) or frames[end].index - frames[end - 1].index > gap
+        if apart or frames[end].track != frames[end - 1].track:
             yield slice(start, end)
             start = end
+
+
+def _rest(persons):
+    """What the legend says of the people who are not drawn."""
+    brief = sum(person.brief for person in persons)
+    kinds = [(len(persons) - brief, "with a lower score"), (brief, "seen too briefly")]
+    return "and " + ", ".join(f"{count} {text}" for count, text in kinds if count)
 
 
 def _hex(colour):

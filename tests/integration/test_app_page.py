@@ -222,8 +222,8 @@ def test_a_video_has_a_verdict_a_timeline_and_heat_maps(visitor, scorer, clips):
     wanted = expected(scorer, clips / "one.mp4")
     headline, *rest = card.text.splitlines()[1:]
     assert wanted["decision"] == "fake" and headline == "Signs of manipulation"
-    score = f"Score {wanted['score']:.3f}, above the threshold of 0.500."
-    assert rest[0] == f"{score} Not calibrated: it ranks files, and is not a probability."
+    score = f"P(fake) {wanted['score']:.3f}, above the threshold of 0.500."
+    assert rest[0] == f"{score} Not calibrated: it ranks files, and is no measured probability."
     assert until(lambda: visitor.shown("img.timeline")) == 1
     assert until(lambda: visitor.shown(".faces img")) == 8
     save_screenshot(visitor.driver)

@@ -96,35 +96,39 @@ def has(image, patch):
 # --- where, when and in what colour -----------------------------------------------------------------------------------
 
 
-def naive(frames, index, step):
+def naive(frames, index, step, cut):
     """The rule of ``Trail`` told frame by frame, for whole boxes of one number."""
-    before = [frame for frame in frames if frame.index <= index]
-    after = [frame for frame in frames if frame.index >= index]
-    if before and after and after[0].index - before[-1].index <= step:
-        low, high = before[-1], after[0]
-        part = (index - low.index) / max(high.index - low.index, 1)
-        return low.box[0] + part * (high.box[0] - low.box[0]), (low if part < 0.5 else high).index
-    near = [frame for frame in frames if abs(frame.index - index) <= step / 2]
-    if not near:
+    before = [frame for frame in frames if cut <= frame.index <= index]
+    after = [frame for frame in frames if frame.index > index]
+    if not before:
         return None
-    nearest = min(near, key=lambda frame: abs(frame.index - index))
-    return nearest.box[0], nearest.index
+    low = before[-1]
+    if after and after[0].track == low.track and after[0].index - low.index <= step:
+        part = (index - low.index) / (after[0].index - low.index)
+        return low.box[0] + part * (after[0].box[0] - low.box[0]), (low if part < 0.5 else after[0]).index
+    return (low.box[0], low.index) if index - low.index <= step / 2 else None
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_box_moves_between_neighbours_and_is_not_shown_where_nobody_was_seen(seed):
+def test_a_box_moves_within_a_track_and_is_not_shown_where_nobody_was_seen_or_after_a_cut(seed):
     rng = np.random.default_rng(seed)
     count, looked = int(rng.integers(40, 200)), int(rng.integers(2, 33))
     asked = evenly_spaced_floor(count, looked)
     kept = [index for index in asked if rng.random() < 0.7] or asked[:1]
-    frames = [FrameScore(index, index / 32, tuple(rng.uniform(0, 99, 4).tolist()), 0.5) for index in kept]
+    tracks = np.cumsum(rng.random(len(kept)) < 0.3)
+    frames = [
+        FrameScore(index, index / 32, tuple(rng.uniform(0, 99, 4).tolist()), 0.5, track=int(track))
+        for index, track in zip(kept, tracks, strict=True)
+    ]
     result = Result("x", SCORED, frames=len(asked), decoded=count, persons=[Person(1, frames)])
     step = max_gap(result)
     assert step == max(np.diff(asked))
+    cuts = [0, *sorted(rng.integers(0, count, 3).tolist())]
     for seconds in (None, 1 / 32):
         trail = Trail(result.persons[0], step, seconds)
         for index in range(count):
-            found, expected = trail.at(index * (seconds or 1)), naive(frames, index, step)
+            cut = max(start for start in cuts if start <= index)
+            found, expected = trail.at(index * (seconds or 1), cut), naive(frames, index, step, cut)
             assert (found is None) == (expected is None)
             if found is not None:
                 assert (found[0][0], found[1].index) == (pytest.approx(expected[0]), expected[1])
@@ -135,11 +139,11 @@ def test_labels_say_the_nearest_frames_probability_in_the_colour_of_its_side():
     result = Result("x", SCORED, threshold=0.3, frames=2, decoded=11, persons=[Person(1, rows)])
     trails = [Trail(person, max_gap(result)) for person in result.persons]
     shown = [marks_at(result, trails, at)[0] for at in range(11)]
-    assert [(mark.text, mark.colour) for mark in shown] == [("fake 0.87", FAKE)] * 5 + [("fake 0.30", REAL)] * 6
+    assert [(mark.text, mark.colour) for mark in shown] == [("P(fake) 0.87", FAKE)] * 5 + [("P(fake) 0.30", REAL)] * 6
     two = Result("x", SCORED, frames=2, decoded=11, persons=[Person(1, rows), Person(2, rows[1:])])
     trails = [Trail(person, max_gap(two)) for person in two.persons]
-    assert [mark.text for mark in marks_at(two, trails, 10)] == ["2: fake 0.30", "1: fake 0.30"]
-    assert [mark.text for mark in marks_at(two, trails, 0)] == ["1: fake 0.87"]
+    assert [mark.text for mark in marks_at(two, trails, 10)] == ["2: P(fake) 0.30", "1: P(fake) 0.30"]
+    assert [mark.text for mark in marks_at(two, trails, 0)] == ["1: P(fake) 0.87"]
 
 
 @pytest.mark.parametrize("height, width", [(180, 240), (720, 1280), (1280, 720), (1080, 1920)])
@@ -147,10 +151,10 @@ def test_text_grows_with_the_frame_and_labels_lie_inside_and_not_on_each_other(h
     image = np.full((height, width, 3), 128, np.uint8)
     over_the_edge = width * 0.6, height * -0.1, width * 1.2, height * 0.4
     corner = 0, 0, width * 0.3, height * 0.5
-    marks = [Mark(corner, "1: fake 0.90", FAKE), Mark(over_the_edge, "2: fake 0.10", REAL)]
+    marks = [Mark(corner, "1: P(fake) 0.90", FAKE), Mark(over_the_edge, "2: P(fake) 0.10", REAL)]
     draw(image, marks, "video: fake", FAKE)
     size = max(9, round(min(height, width) / 26))
-    for text, colour in (("1: fake 0.90", FAKE), ("2: fake 0.10", REAL), ("video: fake", FAKE)):
+    for text, colour in (("1: P(fake) 0.90", FAKE), ("2: P(fake) 0.10", REAL), ("video: fake", FAKE)):
         patch = text_patch(text, colour, size)
         assert patch.shape[0] == pytest.approx(1.5 * size, abs=4) and has(image, patch)
 
@@ -207,7 +211,19 @@ def test_the_colour_follows_the_nearest_frame_and_nothing_is_drawn_in_a_gap(tmp_
     for _, image in decoded(copy):
         middle = image[105:115, 40:140]
         seen.append("fake" if warmth(middle).max() > 80 else "real" if warmth(middle).min() < -80 else None)
-    assert seen == ["fake"] * 2 + ["real"] * 5 + [None] * 27 + ["fake"] * 7
+    assert seen == ["fake"] * 2 + ["real"] * 5 + [None] * 29 + ["fake"] * 5
+
+
+def test_no_box_goes_from_one_shot_into_another(tmp_path):
+    shots = [255 - frame for frame in scene(20)], scene(21)
+    path = write_clip(tmp_path / "a.mp4", [*shots[0], *shots[1]], options={"crf": "10"})
+    rows = [(at, 0) for at in (0, 8, 16)] + [(at, 1) for at in (24, 32, 40)]
+    clip = open_frames(path)
+    frames = [FrameScore(at, clip.time(at), (60, 80, 120, 140), 0.9, track=track) for at, track in rows]
+    result = Result(str(path), SCORED, score=0.9, frames=6, decoded=41, persons=[Person(1, frames)])
+    copy, _ = annotate(result, tmp_path / "out", name="a")
+    shown = [warmth(image[105:115, 40:140]).max() > 80 for _, image in decoded(copy)]
+    assert shown == [True] * 20 + [False] * 4 + [True] * 17
 
 
 @pytest.mark.parametrize("tags", [None, (1, 1)])
@@ -385,7 +401,7 @@ def test_an_image_becomes_a_png_with_the_box_the_score_and_nothing_else_changed(
     [copy] = annotate(result, tmp_path, name="a")
     assert copy == tmp_path / "a.annotated.png"
     after = np.asarray(Image.open(copy))
-    label, head = text_patch("fake 0.13", REAL, 9), text_patch("image: real, score 0.13 (threshold 0.50)", REAL, 9)
+    label, head = text_patch("P(fake) 0.13", REAL, 9), text_patch("image: real, P(fake) 0.13 (threshold 0.50)", REAL, 9)
     expected = before.copy()
     expected[67:143, 57:123], expected[68:142, 58:122] = 255, REAL
     expected[70:140, 60:120] = before[70:140, 60:120]
@@ -410,7 +426,7 @@ def test_crops_that_were_given_have_labels_and_no_box(tmp_path):
     Image.fromarray(before).save(tmp_path / "a.png")
     result = scored(tmp_path / "a.png", [{0: (None, 0.87)}], frames=1, decoded=1, timed=False)
     after = np.asarray(Image.open(annotate(result, tmp_path, name="a")[0]))
-    assert has(after, text_patch("fake 0.87", FAKE, 9))
+    assert has(after[16:], text_patch("P(fake) 0.87", FAKE, 9))  # below the headline, which says the same
     np.testing.assert_array_equal(after[40:], before[40:])
 
 
@@ -456,6 +472,18 @@ def test_the_timeline_shows_every_person_and_breaks_where_nobody_was_seen(tmp_pa
 
     broken, whole = (green([at for at in range(0, 100, 5) if at < 30 or at > gone]) for gone in (65, 0))
     assert 0 < broken < 0.85 * whole
+
+
+def test_the_legend_says_of_those_not_drawn_what_their_numbers_say():
+    def person(number, frames, prob):
+        return Person(number, [FrameScore(at, at / 25, None, prob) for at in range(frames)], brief=frames < 5)
+
+    persons = [*(person(number, 20, 0.9 - number / 20) for number in range(1, 8)), person(8, 2, 0.99)]
+    result = Result("a.mp4", SCORED, score=0.85, frames=20, decoded=20, persons=persons)
+    figure = draw_timeline(result)
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts[-1] == "and 1 with a lower score, 1 seen too briefly" and "person 1" in texts
+    assert figure.axes[0].get_title(loc="left") == "a.mp4: fake, P(fake) 0.85 over 20 of 20 frames"
 
 
 # --- what is refused, and what is left behind -------------------------------------------------------------------------

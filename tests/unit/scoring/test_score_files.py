@@ -41,7 +41,9 @@ def test_the_command_writes_jsonl_that_holds_every_frame(weights, scorer, clips,
 def test_the_table_and_the_csv_say_no_face_and_how_many_frames_count(weights, clips):
     paths = [clips / name for name in ("late.mp4", "none.mp4")]
     table = command(*paths, "--weights", weights).stdout
-    assert "3/8" in table.splitlines()[1] and table.splitlines()[2].endswith("no face: no face in 8 frames")
+    assert "P(fake)" in table.splitlines()[0] and "3/8" in table.splitlines()[1]
+    assert table.splitlines()[2] == "  note: the score rests on 3 of 8 frames"
+    assert table.splitlines()[3].endswith("no face: no face in 8 frames")
     rows = command(*paths, "--weights", weights, "--format", "csv").stdout.splitlines()
     assert rows[0].startswith("path,outcome,decision,score") and ",no face,,,," in rows[2]
     assert command(clips / "one.mp4", "--weights", weights).exit_code == 0
