@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from clips import faceless, portrait, write_clip
+from embedding import needs_embedding
 from released import saved_weights
 from typer.testing import CliRunner
 
@@ -343,6 +344,7 @@ def test_two_visitors_at_once_see_their_own_results(driver, served, scorer, clip
     assert [row["score"] for row in found] == pytest.approx(wanted, abs=1e-6)
 
 
+@needs_embedding
 def test_the_files_of_a_ticket_are_scored_and_deleted(scorer, clips, tmp_path):
     uploads, steps = Uploads(tmp_path, 1 << 20), []
     paths = [shutil.copy(clips / name, tmp_path) for name in ("still.jpg", "page.mp4")]

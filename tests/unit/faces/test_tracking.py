@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from embedding import needs_embedding
 from films import CUT, Film, room, seen
 from sklearn.cluster import AgglomerativeClustering
 
@@ -228,8 +229,10 @@ def portrait_of(identity, at=0):
 
 
 @pytest.mark.slow
+@needs_embedding
 def test_the_embedding_is_that_of_dlibs_own_detector_and_landmarks():
-    dlib = pytest.importorskip("dlib")
+    import dlib
+
     pytest.importorskip("retinaface")
     from lnclip_df.faces.detectors import make_detector
     from lnclip_df.faces.dlib_hog import packaged_model
@@ -260,8 +263,8 @@ def test_without_the_extra_one_line_names_it_before_anything_is_searched(monkeyp
     assert "people" not in CropSettings(face="largest").recipe(DETECTOR).facts
 
 
+@needs_embedding
 def test_a_damaged_model_is_one_line(monkeypatch, tmp_path):
-    pytest.importorskip("dlib")
     (tmp_path / "model.dat").write_bytes(b"no network")
     monkeypatch.setattr("lnclip_df.faces.tracking.packaged_model", lambda name: tmp_path / "model.dat")
     shared_embedding.cache_clear()
@@ -271,8 +274,8 @@ def test_a_damaged_model_is_one_line(monkeypatch, tmp_path):
         shared_embedding()
 
 
+@needs_embedding
 def test_crops_of_another_rule_are_another_recipe():
-    pytest.importorskip("dlib")
 
     largest, track, everybody = (
         CropSettings(face=face).recipe(DETECTOR, also)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from clips import faceless, portrait, run, write_clip
+from embedding import needs_embedding
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -83,7 +84,7 @@ def rare(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("face", ["largest", "track"])
+@pytest.mark.parametrize("face", ["largest", pytest.param("track", marks=needs_embedding)])
 @pytest.mark.parametrize("wanted", [2, 5, 7, 12])
 def test_at_least_looks_on_until_enough_frames_show_a_face(rare, tmp_path, wanted, face):
     looked = [*first_indices(40, "at_least", wanted, 0)]
@@ -117,6 +118,7 @@ def test_a_stride_and_a_number_choose_other_frames(rare, tmp_path):
 
 
 @pytest.mark.slow
+@needs_embedding
 def test_what_does_not_fit_into_memory_is_decoded_again(rare, tmp_path, monkeypatch):
     from lnclip_df.faces import pipeline
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from clips import contents, cv2, options, run, write_clip
+from embedding import needs_embedding
 
 from lnclip_df.faces.align import similarity, template
 from lnclip_df.faces.selection import (
@@ -13,7 +14,7 @@ from lnclip_df.faces.selection import (
 from lnclip_df.preprocess import preprocess_sources
 from lnclip_df.preprocess.paths import Source
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, needs_embedding]
 
 pytest.importorskip("retinaface")
 

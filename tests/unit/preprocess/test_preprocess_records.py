@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from clips import contents, cv2, portrait, run, write_clip
+from embedding import needs_embedding
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.preprocess import video_job
@@ -52,7 +53,7 @@ def test_faces_that_were_deleted_are_made_again(clip, tmp_path):
         ({"size": 128}, "size 256, now 128"),
         ({"frames": 2}, "sampling.frames 3, now 2"),
         ({"scale": 1.5}, "scale 1.3, now 1.5"),
-        ({"face": "track"}, "face largest, now track"),
+        pytest.param({"face": "track"}, "face largest, now track", marks=needs_embedding),
         ({"sampling": "fixed_stride"}, "sampling.mode fixed_num_frames, now fixed_stride"),
     ],
 )

@@ -6,6 +6,7 @@ import os
 import pytest
 from clips import run
 from commands import call
+from embedding import needs_embedding
 from scored_clips import FRAMES, of
 
 import lnclip_df
@@ -24,6 +25,7 @@ def command(*arguments):
     return call("predict", *arguments, "--frames", FRAMES, "--quiet")
 
 
+@needs_embedding
 def test_the_command_writes_jsonl_that_holds_every_frame(weights, scorer, clips, tmp_path):
     out = tmp_path / "scores.jsonl"
     done = command(clips, "--weights", weights, "--format", "jsonl", "--out", out, "--all-faces")
@@ -75,6 +77,7 @@ def test_a_run_that_was_broken_off_goes_on(weights, clips, tmp_path, monkeypatch
 
 
 @pytest.mark.slow
+@needs_embedding
 def test_copies_and_explanations_lie_where_they_were_asked_for_and_are_named(weights, clips, tmp_path):
     paths = [clips / name for name in ("two.mp4", "none.mp4", "still.png")]
     drawn = ["--annotate", tmp_path / "a", "--explain", tmp_path / "e", "--format", "jsonl", "--all-faces"]

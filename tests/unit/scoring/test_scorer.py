@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from clips import faceless, portrait, run
+from embedding import needs_embedding
 from released import Released, tiny_config
 from safetensors.torch import save_file
 from scored_clips import FRAMES, WIDE, of, results_of
@@ -32,7 +33,7 @@ def sides(result, person):
 # --- the numbers ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("face", ["largest", "track"])
+@pytest.mark.parametrize("face", ["largest", pytest.param("track", marks=needs_embedding)])
 def test_a_score_is_that_of_preprocess_and_test(weights, scorer, clips, tmp_path, monkeypatch, face):
     monkeypatch.chdir(tmp_path)
     names = ["one", "two", "late"]
@@ -59,7 +60,7 @@ def test_a_score_is_that_of_preprocess_and_test(weights, scorer, clips, tmp_path
         assert result.recipe == made.recipe.fingerprint
 
 
-@pytest.mark.parametrize("all_faces", [False, True])
+@pytest.mark.parametrize("all_faces", [False, pytest.param(True, marks=needs_embedding)])
 @pytest.mark.slow
 def test_scores_do_not_depend_on_the_batch_or_the_company(scorer, clips, all_faces):
     wanted = ["one.mp4", "two.mp4", "still.png", "late.mp4"]
@@ -114,6 +115,7 @@ def test_a_probability_that_is_not_a_number_is_no_score(weights, clips):
 # --- who --------------------------------------------------------------------------------------------------------------
 
 
+@needs_embedding
 def test_each_person_has_a_score_of_their_own(scorer, clips):
     result = of(scorer, clips / "two.mp4", all_faces=True)
     assert len(result.persons) == 2 and result.faces == 2 * FRAMES
@@ -131,6 +133,7 @@ def two_decoded(clips):
     return every_frame(clips / "two.mp4")
 
 
+@needs_embedding
 def test_a_person_is_one_over_a_cut_that_swaps_sides(scorer, clips):
     result = of(scorer, clips / "cut.mp4", all_faces=True)
     assert sorted("".join(sides(result, p).values()) for p in result.persons) == ["LLLLRRRR", "RRRRLLLL"]
@@ -142,6 +145,7 @@ def test_a_face_that_enters_late_counts_where_it_is_seen(scorer, clips):
     assert [frame.index for frame in result.persons[0].frames] == [5, 6, 7]
 
 
+@needs_embedding
 def test_who_passes_by_for_a_moment_does_not_decide(scorer, clips, monkeypatch):
     result = of(scorer, clips / "passing.mp4", all_faces=True)
     assert [len(p.frames) for p in result.persons] == [FRAMES, 1]
@@ -149,6 +153,7 @@ def test_who_passes_by_for_a_moment_does_not_decide(scorer, clips, monkeypatch):
 
 
 @pytest.mark.parametrize("options", [{}, {"all_faces": True}, {"face": "track"}])
+@needs_embedding
 def test_no_face_is_never_real(scorer, clips, options):
     result = of(scorer, clips / "none.mp4", **options)
     assert (result.outcome, result.score, result.decision, result.persons) == ("no face", None, None, [])

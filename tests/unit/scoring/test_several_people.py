@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from clips import cv2, run, write_clip
+from embedding import needs_embedding
 from scored_clips import FRAMES, NOBODY, beside, of, person
 
 from lnclip_df.faces.tracking import shared_embedding
@@ -56,8 +57,8 @@ def films(tmp_path_factory):
 
 
 @pytest.mark.slow
+@needs_embedding
 def test_the_largest_faces_of_two_people_are_noted_and_track_follows_who_is_seen_most(scorer, films, monkeypatch):
-    pytest.importorskip("dlib")
     mixed = of(scorer, films / "turns.mp4")
     assert mixed.people == 2 and len(mixed.persons) == 1 and len(mixed.persons[0].frames) == FRAMES
     assert mixed.notes == ["the largest face is not always the same person's; the score mixes 2 people"]
