@@ -14,7 +14,7 @@ from lnclip_df import __version__
 from lnclip_df.app.cards import message_card, result_card
 from lnclip_df.app.uploads import Uploads
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.media.discover import SUFFIXES
+from lnclip_df.media.kinds import SUFFIXES
 from lnclip_df.scoring.explanations import heat_of, most_suspicious
 from lnclip_df.scoring.options import ScoreOptions
 from lnclip_df.scoring.scorer import Scorer

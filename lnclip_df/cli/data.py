@@ -31,6 +31,7 @@ def preprocess(
         ),
     ] = "fixed_num_frames",
     stride: Annotated[int, opt.data("With fixed_stride: distance between two frames.")] = 10,
+    sequences: opt.Sequences = False,
     detector: opt.FaceDetector = "retinaface",
     predictor: opt.Predictor = None,
     second_detection: Annotated[
@@ -70,7 +71,7 @@ def preprocess(
         parts = {"splits": split, "level": level, "folders": opt.folders(folder)}
         summary = preprocess_dataset(dataset, _needed(root, "--root"), out, settings, run, **parts)
     else:
-        summary = preprocess(source, _needed(out, "--out"), settings, run)
+        summary = preprocess(source, _needed(out, "--out"), settings, run, sequences=sequences)
     say(summary.report())
     if summary.mixed:
         typer.echo("--face track cuts out the person seen most, instead of the largest face of each frame", err=True)

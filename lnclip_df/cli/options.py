@@ -71,6 +71,14 @@ Level = Annotated[str | None, data("Compression level to use, for example c23. B
 AllowMissing = Annotated[bool, data("For LNCLIP-val: leave out the parts that are not on disk.", "--allow-missing")]
 TestSets = Annotated[list[str], names("Data sets to test on. By default lnclip.benchmarks of the YAML.")]
 Frames = Annotated[int, data("Number of frames per video.")]
+Sequences = Annotated[
+    bool,
+    data(
+        "Read all numbered images of a folder (IMG_0001.jpg, …) as the frames of one video, not only those named by "
+        "frame numbers (000.png, frame_12.jpg).",
+        "--sequences",
+    ),
+]
 
 # --- faces ------------------------------------------------------------------------------------------------------------
 

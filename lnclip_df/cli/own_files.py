@@ -24,6 +24,7 @@ def predict(
     all_faces: Annotated[bool, opt.faces("Score every person; the highest score counts.", "--all-faces")] = False,
     aligned: Annotated[bool, opt.faces("The images are aligned face crops already.", "--aligned")] = False,
     frames: opt.Frames = 32,
+    sequences: opt.Sequences = False,
     face: Annotated[
         Literal["largest", "track"],
         opt.faces("Face to score where there are several: the largest, or that of the person seen most."),
@@ -62,7 +63,7 @@ def predict(
     )  # fmt: skip
     rows, text = score_files(
         load_scorer, paths, options, out=out, format=format, annotate_to=annotate, explain_to=explain, bank=bank,
-        progress=not quiet,
+        sequences=sequences, progress=not quiet,
     )  # fmt: skip
     say(text if out is None else f"{out}: {len(rows)} files", newline=out is not None)
     if mixed := sum(row["people"] > len(row["persons"]) for row in rows):

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class Listing:
     masks: dict[str, Path] = field(default_factory=dict)  # the folder of a video's mask images
     files: list[tuple[str, Path]] = field(default_factory=list)  # lists, with their logical path and suffix
     twice: dict[tuple[str, str], Path] = field(default_factory=dict)  # second paths, by kind and logical path
+    other: Counter[str] = field(default_factory=Counter)  # files that are neither videos nor lists, by suffix
     skipped: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # paths by reason
 
     def walk(self, folder, prefix: str, above: tuple = ()):
@@ -56,9 +57,12 @@ class Listing:
                 self.walk(entry.path, f"{prefix}/{entry.name}", (*above, inode))
 
     def log(self, name: str):
-        """Log one line per reason with the number of skipped entries and an example."""
+        """Log one line per reason with the number of skipped entries and an example, and the other files by suffix."""
         for reason, paths in self.skipped.items():
             logger.warning("%s: %d passed over: %s, for example %s", name, len(paths), reason, ascii(min(paths))[1:-1])
+        if self.other:
+            kinds = ", ".join(f"{count} {ascii(suffix)[1:-1]}" for suffix, count in self.other.most_common())
+            logger.info("%s: passed over files that are neither videos nor lists: %s", name, kinds)
 
     def _add(self, kind, logical, path):
         if getattr(self, kind).setdefault(logical, path) is not path:
@@ -70,6 +74,8 @@ class Listing:
             self._add("videos", f"{prefix}/{stem}", Path(entry.path))
         elif suffix.lower() in LISTS:
             self.files.append((f"{prefix}/{entry.name}", Path(entry.path)))
+        else:
+            self.other[suffix.lower() or "without a suffix"] += 1
 
     def _add_files(self, folder, prefix):
         """The files of a ``videos`` folder; its subfolders are not listed."""

@@ -11,7 +11,7 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable
 from lnclip_df.faces.detectors import shared_detector
 from lnclip_df.faces.settings import CropSettings
-from lnclip_df.media.discover import find_videos
+from lnclip_df.media.discover import Found, find_videos
 from lnclip_df.media.recipe import Recipe
 from lnclip_df.preprocess.manifest import write_contact_sheet, write_manifest
 from lnclip_df.preprocess.options import RunOptions
@@ -24,7 +24,9 @@ from lnclip_df.preprocess.workers import work_off
 WAITING = "waiting"  # for another shard
 
 
-def preprocess(source, out, settings: CropSettings | None = None, run: RunOptions | None = None) -> Summary:
+def preprocess(
+    source, out, settings: CropSettings | None = None, run: RunOptions | None = None, *, sequences: bool = False
+) -> Summary:
     """Cut aligned faces out of videos.
 
     Of every video, frames are chosen as ``settings.sampling`` says; a face of each goes to
@@ -38,6 +40,8 @@ def preprocess(source, out, settings: CropSettings | None = None, run: RunOption
         out: the output folder.
         settings: how faces are found and cut.
         run: where the run works, and on which part of the videos.
+        sequences: whether all numbered images of a folder are one video, see
+            :func:`~lnclip_df.media.discover.find_videos`.
 
     Returns:
         The summary; videos without a face, and those that cannot be read or must be renamed, are in its ``failures``.
@@ -46,9 +50,10 @@ def preprocess(source, out, settings: CropSettings | None = None, run: RunOption
         LNCLIPError: as :func:`preprocess_sources`, or there is no video.
     """
     source = Path(source)
-    sources = [Source(key, str(path)) for key, path in find_videos(source).items()]
+    found = find_videos(source, sequences=sequences)
+    sources = [Source(key, str(path)) for key, path in found.videos.items()]
     name = source.resolve().name if source.is_dir() else source.stem
-    return preprocess_sources(sources, out, settings, run, name=name or "videos")
+    return preprocess_sources(sources, out, settings, run, name=name or "videos", found=found)
 
 
 def preprocess_dataset(
@@ -122,9 +127,11 @@ def _source(item, root, out):
 
 def preprocess_sources(
     sources: Iterable[Source], out, settings: CropSettings | None = None, run: RunOptions | None = None, *,
-    name: str = "videos",
+    name: str = "videos", found: Found | None = None,
 ) -> Summary:  # fmt: skip
-    """Cut aligned faces out of the videos given, as :func:`preprocess` does; ``name`` is the manifest's.
+    """Cut aligned faces out of the videos given, as :func:`preprocess` does.
+
+    ``name`` is the manifest's, which also says what ``found`` has passed over.
 
     Raises:
         LNCLIPError: crops of another recipe are there already, or the output cannot be written.
@@ -150,7 +157,11 @@ def preprocess_sources(
     results |= _results(jobs, workers, run, len(mine) - len(todo))
     summary = Summary(out, recipe, [results[source.key] for source in sources[run.part()]], folders=folders)
     rows = [results.get(source.key) or read_record(source, out) or Record(source.key, WAITING) for source in sources]
-    summary.manifest = write_manifest(out, name, rows, {"settings": settings.to_dict(), "recipe": recipe.to_dict()})
+    facts: dict = {"settings": settings.to_dict(), "recipe": recipe.to_dict()}
+    if found is not None:
+        facts |= {"skipped": found.skipped, "image_sequences": found.sequences, "numbered_images": found.numbered}
+        summary.notes = found.notes()
+    summary.manifest = write_manifest(out, name, rows, facts)
     summary.sheet = write_contact_sheet(out, name, folders, rows)
     summary.seconds = time.monotonic() - started
     return summary

@@ -24,6 +24,7 @@ class Summary:
         folders: ``{key: folder of its crops}``.
         manifest: the CSV with one row per video.
         sheet: the PNG with random crops, None where there is none.
+        notes: what was passed over and how images were grouped, one line each.
     """
 
     out: Path
@@ -33,6 +34,7 @@ class Summary:
     folders: dict[str, Path] = field(default_factory=dict)
     manifest: Path | None = None
     sheet: Path | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -72,7 +74,7 @@ class Summary:
         head = f"{len(self.results)} videos: {counts} ({self.resumed} from before), {self.faces} faces"
         failures = [printable(f"  {key}: {reason}") for key, reason in self.failures[:SHOWN]]
         more = [f"  and {len(self.failures) - SHOWN} more: see {self.manifest}"] if self.failures[SHOWN:] else []
-        return "\n".join([f"{head}, {self.seconds:.1f} s", *failures, *more])
+        return "\n".join([f"{head}, {self.seconds:.1f} s", *map(printable, self.notes), *failures, *more])
 
     def report(self) -> str:
         """The text of the summary, and what to check: the worst videos, the table of all, the sheet of crops."""

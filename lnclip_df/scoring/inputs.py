@@ -1,12 +1,15 @@
 """Find the videos and images that paths, folders and patterns name, and give each a unique name."""
 
 import glob
+import logging
 import os
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.media.discover import find_videos
+from lnclip_df.media.discover import Found, find_videos
+
+logger = logging.getLogger(__name__)
 
 
 class InputFile(NamedTuple):
@@ -16,13 +19,14 @@ class InputFile(NamedTuple):
     path: Path
 
 
-def find_inputs(paths) -> list[InputFile]:
-    """Find the videos and images that paths name, each once, in the order given.
+def find_inputs(paths, *, sequences: bool = False) -> list[InputFile]:
+    """Find the videos and images that paths name, each once, in the order given. What is passed over is logged.
 
     Args:
         paths: one path or several. Each is a file, a folder (see :func:`lnclip_df.media.discover.find_videos`), or a
             pattern, ``*.mp4`` or ``clips/**/*.mp4``, unless a file has that very name. Inputs that were found before
             are returned as they are.
+        sequences: see :func:`lnclip_df.media.discover.find_videos`.
 
     Raises:
         LNCLIPError: no path is given, a path does not exist or is no video or image, or a pattern or folder has none.
@@ -30,14 +34,18 @@ def find_inputs(paths) -> list[InputFile]:
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if paths and all(isinstance(path, InputFile) for path in paths):
         return paths
-    found, known = [], set()
+    found, known, whole = [], set(), Found()
     for source in (match for path in paths for match in _matches(path)):
-        for name, path in find_videos(source).items():
+        part = find_videos(source, sequences=sequences)
+        whole.add(part)
+        for name, path in part.videos.items():
             if (real := os.path.realpath(path)) not in known:
                 known.add(real)
                 found.append(InputFile(name, path))
     if not found:
         raise LNCLIPError("nothing to score: name a video, an image, or a folder of them")
+    for note in whole.notes():
+        logger.warning("%s", note)
     return _with_unique_names(found)
 
 

@@ -20,13 +20,13 @@ from lnclip_df.scoring.scorer import Scorer
 
 def score_files(
     load: Callable[[], Scorer], paths, options: ScoreOptions, *, out=None, format: str = "table", annotate_to=None,
-    explain_to=None, bank=None, progress: bool = True,
+    explain_to=None, bank=None, sequences: bool = False, progress: bool = True,
 ) -> tuple[list[dict], str]:  # fmt: skip
     """Score videos and images, one row per file.
 
     Args:
         load: returns the scorer. It is called after all other arguments were checked, because loading is slow.
-        paths: see :func:`lnclip_df.scoring.inputs.find_inputs`.
+        paths, sequences: see :func:`lnclip_df.scoring.inputs.find_inputs`.
         out: file for the rows. An interrupted run with the same ``out`` resumes.
         format: of the text and of ``out``: ``table``, ``csv`` or ``jsonl``.
         annotate_to: folder for annotated copies, see :func:`~lnclip_df.scoring.annotate.annotate`.
@@ -51,7 +51,7 @@ def score_files(
     for path, folder in ((out, False), (annotate_to, True), (explain_to, True)):
         if path is not None:
             check_writable(path, folder=folder)
-    inputs, scorer = find_inputs(paths), load()
+    inputs, scorer = find_inputs(paths, sequences=sequences), load()
     examples = None if bank is None else read_bank(bank, weights_sha256=scorer.weights.sha256)
     log = None
     if out is not None:

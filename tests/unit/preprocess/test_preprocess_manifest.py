@@ -17,7 +17,7 @@ def test_the_manifest_says_what_is_on_disk(several, tmp_path):
     summary = run(several, tmp_path, frames=5)
     found = {row["video"]: row for row in rows(tmp_path)}
     assert summary.manifest == tmp_path.resolve() / "manifests" / "videos.v1.csv"
-    assert list(found) == sorted(find_videos(several)) and {*found["a"]} | {"seconds"} == {*COLUMNS}
+    assert list(found) == sorted(find_videos(several).videos) and {*found["a"]} | {"seconds"} == {*COLUMNS}
     for key in ("a", "b", "c d", "Ä 顔/e"):
         row, record = found[key], json.loads((tmp_path / "records" / f"{key}.json").read_text(encoding="utf-8"))
         faces = sorted(path.name for path in (tmp_path / "frames" / key).iterdir())

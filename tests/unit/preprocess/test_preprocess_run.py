@@ -1,6 +1,7 @@
 """Whole preprocessing runs: what is written, and every fault is a line in the summary."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -216,8 +217,8 @@ def test_an_image_folder_is_a_video(clip, tmp_path):
     folder = tmp_path / "videos" / "frames of a"
     folder.mkdir(parents=True)
     for number in range(6):
-        cv2.imwrite(str(folder / f"img_{number + 5}.png"), portrait(number)[..., ::-1])
-    (folder / "img_7.png").write_bytes(b"broken")
+        cv2.imwrite(str(folder / f"frame_{number + 5}.png"), portrait(number)[..., ::-1])
+    (folder / "frame_7.png").write_bytes(b"broken")
     summary = run(tmp_path / "videos", tmp_path / "out", frames=5)
     assert summary.counts == {"done": 1} and summary.results[0].decoded == 5
     assert [path.name for path in summary.frame_paths()["frames of a"]] == [f"{index:03d}.png" for index in range(5)]
@@ -277,3 +278,19 @@ def test_an_anamorphic_video_gives_the_crops_of_the_video_that_a_player_shows(tm
     crops = [read_image(tmp_path / "out" / "frames" / record.key / "000.png") for record in summary.results]
     assert np.abs(crops[0].astype(int) - crops[1]).mean() < 8
     assert run(tmp_path / "in", tmp_path / "out").resumed == 2
+
+
+def test_what_was_passed_over_is_in_the_summary_and_the_manifest(clip, tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a.mp4").write_bytes(clip.read_bytes())
+    for name in ("notes.txt", "more.txt", "talk.mp3", "x_1.png", "x_2.png"):
+        (source / name).touch()
+    summary = run(source, tmp_path / "out")
+    passed, numbered = summary.notes
+    assert passed == "passed over: 2 .txt, 1 .mp3" and "2 of them are one video each" in numbered
+    assert passed in str(summary) and numbered in str(summary)
+    manifest = json.loads((tmp_path / "out" / "manifests" / "in.json").read_text())
+    assert manifest["skipped"] == {".txt": 2, ".mp3": 1}
+    assert (manifest["image_sequences"], manifest["numbered_images"]) == (0, 2)
+    assert set(summary.counts) == {"done", "unreadable"} and len(summary.results) == 3

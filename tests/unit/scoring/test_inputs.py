@@ -31,3 +31,12 @@ def test_what_is_not_there_is_said_before_anything_is_scored(tmp_path, monkeypat
 def test_a_file_whose_name_is_a_pattern_is_that_file(tmp_path):
     (tmp_path / "a[1].mp4").write_bytes(b"")
     assert [file.path.name for file in find_inputs(str(tmp_path / "a[1].mp4"))] == ["a[1].mp4"]
+
+
+def test_what_a_folder_has_besides_is_said_and_images_are_grouped_on_request(tmp_path, caplog):
+    for name in ("IMG_1.jpg", "IMG_2.jpg", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [file.name for file in find_inputs(tmp_path)] == ["IMG_1", "IMG_2"]
+    assert "passed over: 1 .txt" in caplog.messages
+    assert any("2 of them are one video each" in message for message in caplog.messages)
+    assert [file.path for file in find_inputs(tmp_path, sequences=True)] == [tmp_path]
