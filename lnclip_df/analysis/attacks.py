@@ -58,7 +58,7 @@ ATTACKS = Registry("attack", {"fgsm": Attack("FGSM", fgsm), "pgd": Attack("PGD",
 
 
 class FromPixels(nn.Module):
-    """A detector's logits B×2 of pixels B×3×R×R in 0..1, before CLIP's normalisation.
+    """A detector's logits B×2 of pixels B×3×S×S in 0..1, of the backbone's size and before the normalisation.
 
     ``mean`` and ``std`` are those of the normalisation, one value per channel.
     """
@@ -74,9 +74,9 @@ class FromPixels(nn.Module):
 
 
 def make_attack(name: str, epsilon: float, model: FromPixels, size: int, device: torch.device, batch_size: int):
-    """An attack of ART: ``generate(x, y)`` moves pixels x (float32 N×3×R×R, 0..1) of labels y by ``epsilon`` at most.
+    """An attack of ART: ``generate(x, y)`` moves pixels x (float32 N×3×S×S, 0..1) of labels y by ``epsilon`` at most.
 
-    ``size`` is R, and ``epsilon`` is of the pixels' 0..1.
+    ``size`` is S, and ``epsilon`` is of the pixels' 0..1.
 
     Raises:
         LNCLIPError: the toolbox is absent, or there is no such attack.
@@ -113,7 +113,7 @@ def attacked_score(name: str, epsilon: float, config: Config, seed: int):
     def scoring(detector, loader, *, device, title, progress):
         training = detector.training
         model = FromPixels(detector, config.mean, config.std).to(device).eval()
-        attack = make_attack(name, epsilon / 255, model, config.resolution, device, config.test_batchSize)
+        attack = make_attack(name, epsilon / 255, model, detector.backbone.image_size, device, config.test_batchSize)
         with _frozen(detector), _seeded(seed):
             attacked = _Attacked(detector, model, attack, device)
             table = score(attacked, loader, device=device, title=title, progress=progress)
@@ -131,7 +131,8 @@ class _Attacked(nn.Module):
         self.detector, self.model, self.attack, self.device = detector, model, attack, device
 
     def forward(self, batch):
-        pixels = (batch["image"] * self.model.std + self.model.mean).clamp(0, 1)
+        image = self.detector.backbone_input(batch["image"])
+        pixels = (image * self.model.std + self.model.mean).clamp(0, 1)
         with torch.inference_mode(False), torch.enable_grad():
             moved = self.attack.generate(pixels.cpu().numpy(), batch["label"].cpu().numpy())
         image = (torch.from_numpy(moved).to(self.device) - self.model.mean) / self.model.std

@@ -143,7 +143,7 @@ class Settings(Section):
     val_dataset: Annotated[list[str], SELECTION] = ["LNCLIP-val"]
     benchmarks: Annotated[list[str] | None, HOST] = None
     augmentation: Annotated[Literal["paper", "deepfakebench", "none"], AUGMENTATION] = "paper"
-    resize: Annotated[Literal["deepfakebench", "clip"], INPUT] = "deepfakebench"
+    resize: Annotated[Literal["clip", "deepfakebench"], INPUT] = "clip"
     missing_frames: Annotated[Literal["error", "skip"], FRAMES] = "error"
     data_root: Annotated[str, LOCATION] = "."
     start_from: Annotated[str | None, OPTIMISATION] = Field(None, min_length=1)
@@ -226,7 +226,7 @@ class Config(Section):
     dataset_json_folder: Annotated[str, SPEED] = "./preprocessing/dataset_json"
     label_dict: Annotated[dict[str, Literal[0, 1]] | None, LABELS] = None
     frame_num: Annotated[FrameNum, TEST_FRAMES] = FrameNum()
-    resolution: Annotated[PositiveInt, INPUT] = 224
+    resolution: Annotated[PositiveInt, INPUT] = 256
     with_mask: Annotated[bool, HOST] = False
     with_landmark: Annotated[bool, HOST] = False
     video_mode: Annotated[bool, HOST] = False
@@ -270,9 +270,10 @@ class Config(Section):
     @model_validator(mode="after")
     def _fits_together(self):
         vision = self.lnclip.backbone.vision
-        if vision is not None and vision.image_size != self.resolution:
+        if self.lnclip.resize != "clip" and vision is not None and vision.image_size != self.resolution:
             raise ValueError(
-                f"resolution {self.resolution} differs from lnclip.backbone.vision.image_size {vision.image_size}"
+                f"resolution {self.resolution} differs from lnclip.backbone.vision.image_size {vision.image_size}; "
+                "set them alike, or lnclip.resize: clip"
             )
         slerp = self.lnclip.slerp
         if slerp.enabled and slerp.batch_size < self.train_batchSize:

@@ -8,6 +8,7 @@ from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.models.backbones import build_backbone
 from lnclip_df.models.backbones.base import Backbone
+from lnclip_df.models.pillow_resize import pillow_bicubic
 from lnclip_df.models.sphere import alignment, normalize, slerp_augment, uniformity
 
 
@@ -62,12 +63,24 @@ class LNCLIPDetector(nn.Module):
         """Return what weights must agree with: the backbone's shape and activation, and ``normalize``."""
         return {**self.backbone.identity(), "normalize": self.settings.normalize}
 
+    def backbone_input(self, image: torch.Tensor) -> torch.Tensor:
+        """Return normalised images B×3×R×R, where R is ``resolution``, at the backbone's size S: B×3×S×S.
+
+        With ``lnclip.resize: clip`` they are resized as by CLIP's own processor (``pillow_bicubic``), without a
+        gradient. Other images stay as they are.
+        """
+        resolution, size = self.config.resolution, self.backbone.image_size
+        resizes = self.settings.resize == "clip" and resolution != size
+        if resizes and tuple(image.shape[1:]) == (3, resolution, resolution):
+            return pillow_bicubic(image, size, self.config.mean, self.config.std)
+        return image
+
     def features(self, data_dict: dict) -> torch.Tensor:
         """Return the features z = f / ‖f‖₂ of ``image`` B×3×H×W, or f itself with ``normalize: false``.
 
         B×D, float32 (float64 for a float64 tower).
         """
-        image = data_dict["image"]
+        image = self.backbone_input(data_dict["image"])
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             feature = self.backbone(image)
         if self.settings.normalize:
@@ -83,7 +96,8 @@ class LNCLIPDetector(nn.Module):
         """Predict a batch; in training, also grow it by slerp.
 
         Args:
-            data_dict: ``image`` B×3×H×W, normalised; ``label`` B (0 real, else fake), needed in training.
+            data_dict: ``image`` B×3×H×W, normalised, of the size ``resolution`` or the backbone's; ``label`` B (0 real,
+                else fake), needed in training.
             inference: do not grow the batch, even in training mode.
 
         Returns:
@@ -106,8 +120,8 @@ class LNCLIPDetector(nn.Module):
         """Return the loss CE + 0.1 · alignment + 0.5 · uniformity (weights by YAML), of the grown batch if any.
 
         Returns:
-            Scalars ``overall``, ``ce``, ``alignment``, ``uniformity``; the last three unweighted, without those of
-            weight 0.
+            Scalars ``overall``, ``ce``, ``alignment``, ``uniformity``; the last three unweighted and without a gradient
+            (DeepfakeBench keeps hundreds of them), and none of weight 0.
 
         Raises:
             LNCLIPError: the loss is NaN or infinite; the message names the term.
@@ -132,4 +146,4 @@ class LNCLIPDetector(nn.Module):
                 f"the loss is not finite in {bad}: {rows} of {len(z)} features contain NaN or infinity; lower "
                 "lnclip.schedule.lr_max, set lnclip.precision: fp32, or check the weights and images"
             )
-        return {"overall": overall, **terms}
+        return {"overall": overall, **{name: value.detach() for name, value in terms.items()}}

@@ -1,4 +1,4 @@
-"""Resize and normalise a frame for the model."""
+"""Resize and normalise a frame for the detector."""
 
 import cv2
 import numpy as np
@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from lnclip_df.config.schema import Config
+from lnclip_df.models.backbones import image_size
 
 
 def resize(image: np.ndarray, size: int, how: str) -> np.ndarray:
@@ -28,7 +29,17 @@ def normalize(image: np.ndarray, mean, std) -> torch.Tensor:
     return tensor.sub_(mean).div_(std)
 
 
+def at_resolution(image: np.ndarray, config: Config) -> np.ndarray:
+    """Resize a uint8 H×W×3 frame to ``resolution``, which a 256-pixel crop has by default.
+
+    With ``lnclip.resize: clip`` the detector resizes from there to its backbone's size. What is not yet at
+    ``resolution`` is resized as by DeepfakeBench. If ``resolution`` is the backbone's size, the detector has nothing
+    left to do, and CLIP's resize is applied here.
+    """
+    clip_here = config.lnclip.resize == "clip" and config.resolution == image_size(config.lnclip.backbone)
+    return resize(image, config.resolution, "clip" if clip_here else "deepfakebench")
+
+
 def model_input(image: np.ndarray, config: Config) -> torch.Tensor:
-    """Resize and normalise a frame: uint8 H×W×3 to float32 3×R×R, where R is ``resolution``."""
-    resized = resize(image, config.resolution, config.lnclip.resize)
-    return normalize(resized, config.mean, config.std)
+    """Resize and normalise a frame: uint8 H×W×3 to the detector's input, float32 3×R×R; R is ``resolution``."""
+    return normalize(at_resolution(image, config), config.mean, config.std)

@@ -99,6 +99,7 @@ def _relevance(detector, image):
     attention, device = _RecordingAttention(), detector.head.weight.device
     with _differentiable(detector.backbone, device):
         image = image.detach().clone().to(device)  # an ordinary tensor, even if it was made in inference mode
+        image = detector.backbone_input(image)
         feature = detector.backbone.forward(image, attention)  # not a call, which may be compiled
         logits = detector.classifier(normalize(feature) if detector.settings.normalize else feature)
         logit = logits[0, 1] - logits[0, 0]

@@ -96,7 +96,7 @@ class Scorer:
         return prob, feature
 
     def tensor(self, crops: list[np.ndarray]) -> torch.Tensor:
-        """Aligned faces as the detector's input: float32 B×3×R×R, resized and normalised as in a test."""
+        """Aligned faces as the detector's input: float32 B×3×R×R (R: ``resolution``), normalised as in a test."""
         return torch.stack([model_input(crop, self.config) for crop in crops])
 
     def results(
@@ -186,8 +186,7 @@ def load(
     Args:
         weights: see ``lnclip_df.weights.Checkpoint.open``. By default the environment variable ``LNCLIP_WEIGHTS`` names
             them; without it, the model that the paper's authors released on the Hub (``RELEASED``) is used.
-        config: see ``lnclip_df.weights.Checkpoint.config_for``. The authors' models get CLIP's own resize
-            (``lnclip.resize: clip``), which they were trained with, unless ``config`` or ``overrides`` set another.
+        config: see ``lnclip_df.weights.Checkpoint.config_for``.
         overrides: ``key=value`` strings, see ``lnclip_df.load_config``.
         device: torch's name of a device; by default the GPU where there is one.
         precision: ``fp32``, ``bf16``, or ``auto``: as trained on a GPU, and on a CPU bf16 where it is faster.
@@ -203,9 +202,6 @@ def load(
     settings = checkpoint.config_for(config, overrides)
     settings = settings.replace({"lnclip.precision": _precision(precision, chosen, settings.lnclip.precision)})
     detector = build_detector(settings, checkpoint)
-    overridden = any(override.partition("=")[0].strip() == "lnclip.resize" for override in overrides)
-    if checkpoint.format.resize and config is None and not checkpoint.has_config and not overridden:
-        settings = settings.replace({"lnclip.resize": checkpoint.format.resize})
     temperature, calibrated = _calibration(checkpoint)
     logger.info("computing on %s in %s", chosen, settings.lnclip.precision)
     return Scorer(

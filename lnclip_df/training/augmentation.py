@@ -12,14 +12,14 @@ import torch
 
 from lnclip_df.config.schema import Config
 from lnclip_df.core.registry import Registry
-from lnclip_df.models.input import model_input, normalize, resize
+from lnclip_df.models.input import at_resolution, model_input, normalize
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise its import asks the network for a newer version
 import albumentations as A
 
 
 class Augmentation(NamedTuple):
-    """A list of albumentations transforms for a configuration, applied before or after the resize."""
+    """A list of albumentations transforms for a configuration, applied before or after the resize to ``resolution``."""
 
     transforms: Callable[[Config], list]
     resize_first: bool = False
@@ -47,10 +47,10 @@ class SeededCompose:
 
 
 class TrainTransform:
-    """Augment, resize and normalise a frame: ``lnclip.augmentation``, or none without ``use_data_augmentation``.
+    """Augment and normalise a frame: ``lnclip.augmentation``, or none without ``use_data_augmentation``.
 
-    ``paper`` augments the stored 256-px crop and then resizes, as the authors' released code does: traces of JPEG and
-    blur are resampled with the face, as in the test videos. ``deepfakebench`` resizes first, then augments.
+    ``paper`` augments the stored 256-px crop before any resize, as the authors' released code does: traces of JPEG and
+    blur are resampled with the face, as in the test videos. ``deepfakebench`` augments at ``resolution``.
     """
 
     def __init__(self, config: Config):
@@ -65,8 +65,7 @@ class TrainTransform:
         config = self.config
         if not self.resize_first:
             return model_input(self.augment(image, seed), config)
-        image = resize(image, config.resolution, config.lnclip.resize)
-        return normalize(self.augment(image, seed), config.mean, config.std)
+        return normalize(self.augment(at_resolution(image, config), seed), config.mean, config.std)
 
 
 def paper(config: Config) -> list:

@@ -63,11 +63,6 @@ class Checkpoint:
         self.__dict__["format"] = found.format
         return found
 
-    @property
-    def has_config(self) -> bool:
-        """Whether a configuration is saved with the weights, or beside them as ``config.yaml``."""
-        return self._beside.is_file() or bool(self.facts.config)
-
     def config_for(self, config=None, overrides=()) -> Config:
         """Return the configuration of the weights.
 

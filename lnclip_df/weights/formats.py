@@ -45,7 +45,6 @@ class Format:
     """The format of a file of weights."""
 
     description: str
-    resize: str | None = None  # the lnclip.resize of training, if the format implies it
 
 
 @dataclass
@@ -108,7 +107,7 @@ def _convert_gend(weights, facts):
     claims, source = _claims(weights)
     kind = "Lightning checkpoint" if weights.hyper_parameters else "transformers layout"
     description = f"GenD, {kind}" + (" with PEFT's LayerNorms" if tuned else "")
-    return Recognised(Format(description, resize="clip"), state, unused, claims, source)
+    return Recognised(Format(description), state, unused, claims, source)
 
 
 def _claims(weights):

@@ -173,6 +173,7 @@ def _recipe(facts, trained):
     yield "seed", _plain(facts.seed)
     for key in ("backbone", "tune", "loss", "slerp", "schedule", "precision", "augmentation", "resize"):
         yield f"`lnclip.{key}`", _code(_setting(config["lnclip"][key]))
+    yield "`resolution`", _code(trained.resolution)
     yield "`train_batchSize`", _code(trained.train_batchSize)
 
 

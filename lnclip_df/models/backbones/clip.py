@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from lnclip_df.config.schema import Backbone as BackboneSettings
 from lnclip_df.config.schema import Settings
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.models.backbones.base import Backbone
@@ -281,11 +282,13 @@ def build_tower(spec: VisionSpec, activation_checkpointing: bool = False) -> Vis
     return tower.to_empty(device="cpu")
 
 
-def build(settings: Settings) -> VisionTower:
-    """Return the tower of ``lnclip.backbone``; LNCLIPError if open_clip has no such vision transformer."""
-    backbone = settings.backbone
+def spec_of(backbone: BackboneSettings) -> VisionSpec:
+    """Return the shape of ``lnclip.backbone``; LNCLIPError if open_clip has no such vision transformer."""
     if backbone.vision is None:
-        spec = open_clip_spec(backbone.name)
-    else:
-        spec = VisionSpec.from_cfg(backbone.vision.model_dump(), backbone.vision.quick_gelu)
-    return build_tower(spec, settings.activation_checkpointing)
+        return open_clip_spec(backbone.name)
+    return VisionSpec.from_cfg(backbone.vision.model_dump(), backbone.vision.quick_gelu)
+
+
+def build(settings: Settings) -> VisionTower:
+    """Return the tower of ``lnclip.backbone``; errors as for ``spec_of``."""
+    return build_tower(spec_of(settings.backbone), settings.activation_checkpointing)

@@ -55,9 +55,10 @@ def test_attacks_stay_within_their_bound_and_raise_the_loss(model, name, epsilon
     assert (loss_of(model, found, y) > loss_of(model, x, y)).all()
 
 
-def test_attacked_scores_repeat_themselves_and_leave_everything_as_it_was(toy):
+@pytest.mark.parametrize("resolution", [32, 48])
+def test_attacked_scores_repeat_themselves_and_leave_everything_as_it_was(toy, resolution):
     pytest.importorskip("art")
-    config, _ = toy
+    config = toy[0].replace({"resolution": resolution})
     detector = LNCLIPDetector(config).train()
     frames = FrameDataset(config, read_videos(config, ["toy"], "test"), frames_per_video=2)
     loader = make_loader(frames, EpochSampler(len(frames), seed=0, shuffle=False), batch_size=8, workers=0)

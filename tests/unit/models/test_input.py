@@ -52,6 +52,6 @@ def test_normalize_is_torchvisions(face):
 
 @pytest.mark.parametrize("how", ["deepfakebench", "clip"])
 def test_the_models_input_is_resized_and_normalised_as_configured(face, how):
-    config = load_config("lnclip.yaml", ["resolution=32", f"lnclip.resize={how}"])
-    expected = normalize(resize(face, 32, how), config.mean, config.std)
+    config = load_config("lnclip.yaml", ["resolution=224", f"lnclip.resize={how}"])
+    expected = normalize(resize(face, 224, how), config.mean, config.std)
     assert torch.equal(model_input(face, config), expected)

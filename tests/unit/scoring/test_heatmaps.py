@@ -112,6 +112,15 @@ def test_half_precision_and_a_compiled_tower_change_nothing():
     assert (other_heat == heat).all() and (other_prob == prob).all()
 
 
+def test_crops_are_resized_as_for_the_prediction():
+    detector = tiny_detector("resolution=48")
+    crops = torch.rand(2, 3, 48, 48)
+    heat, prob = rollout(detector, crops)
+    resized_heat, resized_prob = rollout(detector, detector.backbone_input(crops))
+    assert (heat == resized_heat).all() and (prob == resized_prob).all()
+    np.testing.assert_allclose(prob, detector({"image": crops})["prob"].detach(), atol=1e-6)
+
+
 def test_images_of_inference_mode_are_taken():
     detector = tiny_detector()
     with torch.inference_mode():

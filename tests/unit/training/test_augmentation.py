@@ -127,15 +127,24 @@ def test_deepfakebench_blur_is_opencvs_of_its_kernel_size(face, kernel):
     assert np.abs(ours - cv2.GaussianBlur(face, (kernel, kernel), 0)).max() <= 3
 
 
-def test_paper_augments_the_crop_and_then_resizes(face):
-    settings = config("paper")
+@pytest.mark.parametrize("resize", ["clip", "deepfakebench"])
+def test_paper_augments_the_crop_and_then_resizes(face, resize):
+    settings = config("paper", **{"lnclip.resize": resize, "resolution": 224})
     expected = model_input(augmentation(settings)(face, 5), settings)
     assert torch.equal(TrainTransform(settings)(face, 5), expected)
 
 
 def test_deepfakebench_resizes_and_then_augments(face):
-    settings = config("deepfakebench")
+    settings = config("deepfakebench", **{"lnclip.resize": "deepfakebench", "resolution": 224})
     augmented = augmentation(settings)(resize(face, 224, "deepfakebench"), 5)
+    assert torch.equal(TrainTransform(settings)(face, 5), normalize(augmented, settings.mean, settings.std))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_crop_at_resolution_is_augmented_and_not_resized(face, name):
+    settings = config(name)
+    augmented = augmentation(settings)(face, 5)
+    assert augmented.shape == (256, 256, 3)
     assert torch.equal(TrainTransform(settings)(face, 5), normalize(augmented, settings.mean, settings.std))
 
 
