@@ -3,7 +3,8 @@
     python benchmarks/resize.py [--batch 4] [--device cuda] [--out benchmarks/results]
 
 The first table compares ways to resize with Pillow's, over crops of a photograph and noise: the grey levels, and the
-probabilities of a ViT-L/14 with random weights. The second one is of ViT-L/14 and of the demo's transformer.
+probabilities of a ViT-L/14 with random weights. The second one is of ViT-L/14, and of
+the demo's transformer, whose input has 64 pixels.
 """
 
 import argparse
@@ -157,7 +158,7 @@ def main():
     del detector
     write_table(
         arguments.out / "resize-cost.md",
-        f"{title}: its share of a step",
+        f"The resize of {OLD}-pixel crops: its share of a step",
         machine(device),
         costs(device, arguments.batch),
     )

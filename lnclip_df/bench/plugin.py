@@ -17,7 +17,7 @@ from lnclip_df.weights.pretrained import pretrained_backbone
 
 # get_test_metrics() keeps at most this many frames (DFDC's test set has 160,000); the oldest go first.
 MAX_TEST_FRAMES = 1 << 20
-DETECTOR_KEYS = ("resolution", "train_batchSize", "data_aug", "lnclip")
+DETECTOR_KEYS = ("resolution", "mean", "std", "train_batchSize", "data_aug", "lnclip")
 
 _logger = logging.getLogger(__name__)
 
@@ -43,6 +43,12 @@ class BenchDetector(LNCLIPDetector):
         drive_optimizer(self, schedule.rate, schedule.log)
         if config.get("mode") != "test":
             self._prepare_training(config)
+        if self.settings.resize == "clip" and self.config.resolution == self.backbone.image_size:
+            _log(
+                f"lnclip: resolution: {self.config.resolution} is the backbone's own size: DeepfakeBench resizes to it "
+                "with OpenCV: lnclip.resize: clip has nothing to resize. It needs the crops' size, resolution: 256",
+                logging.WARNING,
+            )
         if ignored := ignored_keys(config):
             _log(f"lnclip: without effect inside DeepfakeBench: {', '.join(ignored)}")
 
@@ -139,7 +145,7 @@ def _detector_config(config):
 
 def ignored_keys(config: dict) -> list[str]:
     """The given keys that ``lnclip-df train`` applies and DeepfakeBench, which reads the data itself, does not."""
-    ours = [key for key in config.get("lnclip") or {} if key == "resize" or role_of(f"lnclip.{key}").host]
+    ours = [key for key in config.get("lnclip") or {} if role_of(f"lnclip.{key}").host]
     frames = ["frame_num.val"] if "val" in config.get("frame_num", {}) else []
     return frames + [f"lnclip.{key}" for key in sorted(ours)]
 
@@ -171,7 +177,7 @@ def _is_distributed():
     return distributed.is_available() and distributed.is_initialized()
 
 
-def _log(message):
+def _log(message, level=logging.INFO):
     """One line from the first process; the others say it at DEBUG."""
     first = not _is_distributed() or distributed.get_rank() == 0
-    _logger.log(logging.INFO if first else logging.DEBUG, message)
+    _logger.log(level if first else logging.DEBUG, message)

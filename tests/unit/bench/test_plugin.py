@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from lnclip_df.bench.plugin import BenchDetector
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.models.pillow_resize import pillow_bicubic
 from lnclip_df.models.schedule import cyclic_lr
 
 TINY = "lnclip.backbone={name: tiny, pretrained: none, vision: {image_size: 32, patch_size: 16, width: 64, layers: 1}}"
@@ -22,7 +23,7 @@ TINY = "lnclip.backbone={name: tiny, pretrained: none, vision: {image_size: 32, 
 def config(tmp_path):
     videos = {"v": {"label": "FF-real", "frames": [f"./v/{k:03d}.png" for k in range(9)]}}
     (tmp_path / "A.json").write_text(json.dumps({"A": {"FF-real": {"train": videos}}}))
-    overrides = ["resolution=32", TINY, "train_dataset=[A]", "train_batchSize=2", "lnclip.precision=fp32"]
+    overrides = ["resolution=48", TINY, "train_dataset=[A]", "train_batchSize=2", "lnclip.precision=fp32"]
     return {**load_config("lnclip.yaml", overrides).to_dict(), "dataset_json_folder": str(tmp_path)}
 
 
@@ -95,6 +96,20 @@ def test_what_has_no_effect_is_said(config, caplog):
         "frame_num.val", "lnclip.augmentation", "lnclip.benchmarks", "lnclip.data_root", "lnclip.missing_frames",
         "lnclip.replay", "lnclip.val_dataset",
     ]  # fmt: skip
+
+
+def test_crops_are_resized_by_the_detector_with_deepfakebenchs_normalisation(config):
+    config |= {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+    model, image = BenchDetector(config).eval(), batch()["image"].repeat(1, 1, 2, 2)[:, :, :48, :48]
+    expected = pillow_bicubic(image, 32, config["mean"], config["std"])
+    assert torch.equal(model({"image": image})["feat"], model({"image": expected})["feat"])
+
+
+@pytest.mark.parametrize(("resize", "warned"), [("clip", True), ("deepfakebench", False)])
+def test_a_resize_that_deepfakebench_has_already_done_is_warned_about(config, caplog, resize, warned):
+    config["resolution"], config["lnclip"]["resize"] = 32, resize
+    BenchDetector(config)
+    assert ["resolution: 256" in record.message for record in caplog.records] == [True] * warned
 
 
 def test_compile_has_an_effect_in_training_alone(config, monkeypatch):
