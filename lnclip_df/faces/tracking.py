@@ -26,7 +26,7 @@ TEMPLATE = (MEAN_FACE + 0.25) / 1.5 * CHIP
 SAME_PERSON = 0.6  # mean distance of two groups' faces up to which they are one person's
 SAMPLES = 3  # faces of a track that are compared
 OVERLAP = 0.2  # intersection over union from which a face continues a track
-SAME_SHOT = 0.5  # correlation of two small pictures from which no cut is between them
+SAME_SHOT = 0.8  # correlation of two small pictures from which no cut is between them
 SMALL = (64, 36)  # width and height of these pictures
 APART = 1e6  # distance of two tracks that are seen together: not one person's
 
