@@ -12,6 +12,7 @@ from lnclip_df.evaluation.metrics import frame_metrics, video_metrics
 from lnclip_df.models.backbones.base import Backbone
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.models.schedule import cyclic_lr, drive_optimizer
+from lnclip_df.weights.delta import FROZEN, delta_names, frozen_sha256, hash_as_tensor, hash_of_tensor
 from lnclip_df.weights.load import load_start
 from lnclip_df.weights.pretrained import pretrained_backbone
 
@@ -39,6 +40,7 @@ class BenchDetector(LNCLIPDetector):
     def __init__(self, config: dict):
         super().__init__(_detector_config(config), self.build_backbone(config))
         self._forget_predictions()
+        self._frozen = None  # the hash that a delta records
         schedule = _EpochSchedule(config, self.settings.schedule)
         drive_optimizer(self, schedule.rate, schedule.log)
         if config.get("mode") != "test":
@@ -126,11 +128,40 @@ class BenchDetector(LNCLIPDetector):
             self._forget_predictions()
         return super().train(mode)
 
-    def load_state_dict(self, state_dict, *args, **kwargs):
-        """As ``Module.load_state_dict``; also takes a checkpoint that DeepfakeBench saved from its DDP wrapper."""
+    def state_dict(self, *args, destination=None, prefix="", keep_vars=False):
+        """As ``Module.state_dict``; with ``lnclip.save_delta`` the LayerNorms, the head and the hash of the rest."""
+        state = super().state_dict(*args, destination=destination, prefix=prefix, keep_vars=keep_vars)
+        if self.settings.save_delta:
+            saved = {prefix + name for name in delta_names(self)}
+            for name in [name for name in state if name.startswith(prefix) and name not in saved]:
+                del state[name]
+            self._frozen = self._frozen or frozen_sha256(self)
+            state[prefix + FROZEN] = hash_as_tensor(self._frozen)
+        return state
+
+    def load_state_dict(self, state_dict, strict=True, **kwargs):
+        """As ``Module.load_state_dict``; also takes a delta, and what DeepfakeBench saved from its DDP wrapper.
+
+        Raises:
+            LNCLIPError: the delta was trained on other frozen weights.
+        """
         if state_dict and all(key.startswith("module.") for key in state_dict):
             state_dict = {key.removeprefix("module."): value for key, value in state_dict.items()}
-        return super().load_state_dict(state_dict, *args, **kwargs)
+        if strict and set(state_dict) - {FROZEN} == set(delta_names(self)):
+            state_dict = dict(state_dict)
+            self._check_frozen(state_dict.pop(FROZEN, None))
+            strict = False
+        return super().load_state_dict(state_dict, strict=strict, **kwargs)
+
+    def _check_frozen(self, recorded):
+        if recorded is None:
+            return _log("lnclip: this delta does not record its backbone, which is not checked", logging.WARNING)
+        wanted, own, backbone = hash_of_tensor(recorded), frozen_sha256(self), self.settings.backbone
+        if wanted != own:
+            raise LNCLIPError(
+                f"the checkpoint is a delta for frozen weights of SHA-256 {wanted[:12]}…; those of {backbone.name} "
+                f"({backbone.pretrained}) have {own[:12]}…: set lnclip.backbone to the one it was trained with"
+            )
 
 
 def _as_deepfakebench(metrics, prefix=""):

@@ -140,6 +140,7 @@ class Settings(Section):
     precision: Annotated[Literal["fp32", "bf16"], PRECISION] = "bf16"
     activation_checkpointing: Annotated[bool, SPEED] = False
     compile: Annotated[bool, SPEED] = False
+    save_delta: Annotated[bool, SPEED] = False
     val_dataset: Annotated[list[str], SELECTION] = ["LNCLIP-val"]
     benchmarks: Annotated[list[str] | None, HOST] = None
     augmentation: Annotated[Literal["paper", "deepfakebench", "none"], AUGMENTATION] = "paper"
@@ -148,6 +149,12 @@ class Settings(Section):
     data_root: Annotated[str, LOCATION] = "."
     start_from: Annotated[str | None, OPTIMISATION] = Field(None, min_length=1)
     replay: Annotated[Replay, TRAINING_DATA] = Replay()
+
+    @model_validator(mode="after")
+    def _delta(self):
+        if self.save_delta and self.tune == "all":
+            raise ValueError("save_delta leaves out most of what tune: all trains; set save_delta: false")
+        return self
 
     @model_validator(mode="after")
     def _sphere(self):

@@ -6,10 +6,13 @@ from pathlib import Path
 from lnclip_df.config.loading import load_config, make_config
 from lnclip_df.config.schema import Config
 from lnclip_df.core.files import sha256
+from lnclip_df.weights.delta import FROZEN, hash_of_tensor
 from lnclip_df.weights.facts import Facts
 from lnclip_df.weights.formats import Format, Recognised, recognise
 from lnclip_df.weights.hub import find_weights
 from lnclip_df.weights.read import read_metadata, read_weights
+
+LARGEST_DELTA = 64 << 20  # bytes; a delta of ViT-L/14 has 0.5 MB
 
 
 class Checkpoint:
@@ -38,6 +41,13 @@ class Checkpoint:
     def __str__(self) -> str:
         return self.source
 
+    def _facts_of_state_dict(self):
+        """What a PyTorch file without metadata says of itself: whether it is a delta, and of which backbone."""
+        if self.path.stat().st_size > LARGEST_DELTA:
+            return Facts()
+        found = read_weights(self.path).tensors.get(FROZEN)
+        return Facts() if found is None else Facts(format="delta", frozen={"sha256": hash_of_tensor(found)})
+
     @cached_property
     def sha256(self) -> str:
         """Hexadecimal SHA-256 of the file."""
@@ -46,7 +56,7 @@ class Checkpoint:
     @cached_property
     def facts(self) -> Facts:
         """What was saved with the weights, from the file's header alone; LNCLIPError if it is damaged."""
-        return Facts.from_metadata(read_metadata(self.path), self.path)
+        return Facts.from_metadata(read_metadata(self.path), self.path) or self._facts_of_state_dict()
 
     @cached_property
     def format(self) -> Format:

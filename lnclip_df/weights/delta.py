@@ -5,6 +5,10 @@ import hashlib
 import torch
 from torch import nn
 
+from lnclip_df.core.errors import LNCLIPError
+
+FROZEN = "frozen_sha256"  # the name of the hash in a state dict, uint8 32
+
 
 def delta_names(detector) -> list[str]:
     """Return the names of the tensors in a delta: the backbone's LayerNorms and the head."""
@@ -24,9 +28,21 @@ def frozen_sha256(detector) -> str:
     """
     saved = set(delta_names(detector))
     digest = hashlib.sha256()
-    for name, tensor in sorted(detector.state_dict().items()):
+    for name, tensor in sorted(detector.named_parameters()):
         if name not in saved:
             values = tensor.detach().to("cpu", torch.float32).contiguous()
             digest.update(f"{name} {tuple(values.shape)}\n".encode())
             digest.update(memoryview(values.view(-1).numpy()).cast("B"))
     return digest.hexdigest()
+
+
+def hash_as_tensor(sha256: str) -> torch.Tensor:
+    """Return a hexadecimal hash as a state dict can contain it, under ``FROZEN``."""
+    return torch.tensor(list(bytes.fromhex(sha256)), dtype=torch.uint8)
+
+
+def hash_of_tensor(recorded: torch.Tensor) -> str:
+    """Return the hexadecimal hash that a state dict contains; LNCLIPError if it is damaged."""
+    if recorded.dtype != torch.uint8 or recorded.shape != (32,):
+        raise LNCLIPError(f"{FROZEN} of the checkpoint is damaged: expected 32 bytes")
+    return bytes(recorded.tolist()).hex()

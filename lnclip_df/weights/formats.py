@@ -14,6 +14,7 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.registry import Registry
 from lnclip_df.models.backbones.clip import VisionSpec, open_clip_spec
 from lnclip_df.weights.compatibility import read_mapping
+from lnclip_df.weights.delta import FROZEN
 from lnclip_df.weights.facts import Facts
 from lnclip_df.weights.read import Weights
 from lnclip_df.weights.tensor_names import from_transformers
@@ -147,8 +148,9 @@ def spec_claims(spec: VisionSpec) -> dict[str, Any]:
 
 def _convert_state_dict(weights, facts):
     """A detector's own names, saved by lnclip-df, which adds facts, or by DeepfakeBench."""
+    state = {name: tensor for name, tensor in weights.tensors.items() if name != FROZEN}
     description = f"lnclip-df, {facts.format or 'full'}" if facts else "DeepfakeBench's state dict"
-    return Recognised(Format(description), weights.tensors)
+    return Recognised(Format("DeepfakeBench's delta" if len(state) < len(weights.tensors) else description), state)
 
 
 FORMATS: Registry[Converter] = Registry(

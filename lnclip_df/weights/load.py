@@ -94,7 +94,7 @@ def load_weights(detector, weights, *, verify: bool = True) -> LoadReport:
     """
     checkpoint = Checkpoint.open(weights)
     path, facts, found = checkpoint.path, checkpoint.facts, checkpoint.read()
-    own = detector.state_dict()
+    own = dict(detector.named_parameters())
     _check_identity(facts, detector, path)
     if found.claims is not None:
         _check_claims(found, detector, path)
@@ -167,12 +167,14 @@ def _check_frozen(frozen, detector, path):
         return
     backbone = detector.settings.backbone
     keys = ["name", "pretrained"] + (["seed"] if frozen.get("pretrained") == "none" else [])
-    other = [f"lnclip.backbone.{k}: {frozen.get(k)}" for k in keys if frozen.get(k) != getattr(backbone, k)]
+    other = [f"lnclip.backbone.{k}: {frozen[k]}" for k in keys if k in frozen and frozen[k] != getattr(backbone, k)]
+    if "name" not in frozen:  # a state dict records the hash alone
+        other = ["lnclip.backbone to the one it was trained with"]
     fix = f"set {', '.join(other)}"
     if not other:
         fix = "those weights have changed since training; export the full weights where the delta was made"
+    trained_on = f"{frozen['name']} ({frozen.get('pretrained')})" if "name" in frozen else "another backbone"
     raise LNCLIPError(
-        f"{path} is a delta for {frozen.get('name')} ({frozen.get('pretrained')}) with frozen weights of SHA-256 "
-        f"{str(frozen.get('sha256'))[:12]}…; this backbone is {backbone.name} ({backbone.pretrained}), {own[:12]}…: "
-        f"{fix}"
+        f"{path} is a delta for {trained_on} with frozen weights of SHA-256 {str(frozen.get('sha256'))[:12]}…; this "
+        f"backbone is {backbone.name} ({backbone.pretrained}), {own[:12]}…: {fix}"
     )

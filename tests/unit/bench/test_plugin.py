@@ -12,9 +12,12 @@ from sklearn.metrics import roc_auc_score
 
 from lnclip_df.bench.plugin import BenchDetector
 from lnclip_df.config.loading import load_config
+from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.models.pillow_resize import pillow_bicubic
 from lnclip_df.models.schedule import cyclic_lr
+from lnclip_df.weights import build_detector
+from lnclip_df.weights.delta import delta_names
 
 TINY = "lnclip.backbone={name: tiny, pretrained: none, vision: {image_size: 32, patch_size: 16, width: 64, layers: 1}}"
 
@@ -173,6 +176,88 @@ def test_it_stands_beside_an_abstract_detector(config):
         pass
 
     assert isinstance(Detector(config), Abstract)
+
+
+# ---- checkpoints
+
+
+def saved(detector, folder, name="ckpt_best.pth"):
+    """A checkpoint as DeepfakeBench saves it, of its DDP wrapper if any, and as test.py reads it."""
+    torch.save(detector.state_dict(), folder / name)
+    return torch.load(folder / name, map_location="cpu")
+
+
+def trained(config):
+    """A detector whose LayerNorms and head are not those of a new one."""
+    detector = BenchDetector(config)
+    with torch.no_grad():
+        for parameter in detector.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.5 * torch.randn_like(parameter))
+    return detector.eval()
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_delta_has_the_trained_tensors_and_gives_the_same_scores(config, tmp_path, wrapped):
+    config["lnclip"]["save_delta"] = True
+    source = trained(config)
+    wrapper = torch.nn.Module()  # names its module as DDP does
+    wrapper.module = source
+    state = saved(wrapper if wrapped else source, tmp_path)
+    assert {key.removeprefix("module.") for key in state} - {"frozen_sha256"} == {
+        name for name, parameter in source.named_parameters() if parameter.requires_grad
+    }
+    assert all(key.startswith("module.") for key in state) == wrapped
+    config["lnclip"]["save_delta"] = False  # who tests need not know
+    target = BenchDetector(config).eval()
+    target.load_state_dict(state, strict=True)
+    assert torch.equal(target(batch())["prob"], source(batch())["prob"])
+
+
+def test_a_delta_is_read_by_lnclip_df_too(config, tmp_path):
+    config["lnclip"]["save_delta"] = True
+    source = trained(config)
+    saved(source, tmp_path)
+    read = Config.from_dict({key: config[key] for key in ("resolution", "train_batchSize", "lnclip")})
+    detector = build_detector(read, tmp_path / "ckpt_best.pth")
+    assert torch.equal(detector(batch())["prob"], source(batch())["prob"])
+    start = config | {"lnclip": config["lnclip"] | {"start_from": str(tmp_path / "ckpt_best.pth")}}
+    assert torch.equal(BenchDetector(start).eval()(batch())["prob"], source(batch())["prob"])
+    other = read.replace({"lnclip.backbone.seed": 1})
+    with pytest.raises(LNCLIPError, match=r"delta for another backbone .*set lnclip\.backbone to the one"):
+        build_detector(other, tmp_path / "ckpt_best.pth")
+
+
+def test_a_delta_of_another_backbone_is_refused_by_test_py(config, tmp_path):
+    config["lnclip"]["save_delta"] = True
+    state = saved(trained(config), tmp_path)
+    config["lnclip"]["backbone"]["seed"] = 1
+    with pytest.raises(LNCLIPError, match="a delta for frozen weights of SHA-256"):
+        BenchDetector(config).load_state_dict(state)
+    with pytest.raises(LNCLIPError, match="frozen_sha256 of the checkpoint is damaged"):
+        BenchDetector(config).load_state_dict(state | {"frozen_sha256": torch.zeros(3)})
+
+
+def test_an_exported_delta_is_taken_with_a_warning(config, tmp_path, caplog):
+    source = trained(config)
+    state = {name: source.state_dict()[name] for name in delta_names(source)}
+    target = BenchDetector(config).eval()
+    target.load_state_dict(state, strict=True)
+    assert torch.equal(target(batch())["prob"], source(batch())["prob"])
+    assert any("does not record its backbone" in message for message in caplog.messages)
+
+
+def test_an_incomplete_checkpoint_is_no_delta(config):
+    state = BenchDetector(config).state_dict()
+    state.pop("head.bias")
+    with pytest.raises(RuntimeError, match=r"Missing key.*head\.bias"):
+        BenchDetector(config).load_state_dict(state)
+
+
+def test_a_delta_of_everything_is_refused(config):
+    config["lnclip"] |= {"save_delta": True, "tune": "all"}
+    with pytest.raises(LNCLIPError, match="save_delta: false"):
+        BenchDetector(config)
 
 
 # ---- metrics
