@@ -78,11 +78,13 @@ def test_the_largest_faces_of_two_people_are_noted_and_track_follows_who_is_seen
 
 @pytest.mark.slow
 def test_preprocessing_says_where_two_are_seen_together_and_both_are_cut_out(films, tmp_path):
-    def small(frame):  # at 80 %
-        return cv2.copyMakeBorder(cv2.resize(frame, (192, 160)), 20, 20, 24, 24, cv2.BORDER_REPLICATE)
+    def smaller(frame, by):  # by so many pixels on every side
+        return cv2.copyMakeBorder(cv2.resize(frame, (240 - 2 * by, 200 - 2 * by)), by, by, by, by, cv2.BORDER_REPLICATE)
 
     left, right = person(7), person(53)
-    frames = beside([*left[:4], *map(small, left[4:])], [*map(small, right[:4]), *right[4:]])
+    shrinking = [smaller(frame, 4 * at) for at, frame in enumerate(left)]
+    growing = [smaller(frame, 28 - 4 * at) for at, frame in enumerate(right)]
+    frames = beside(shrinking, growing)
     write_clip(films / "changes" / "changes.mp4", frames, options={"crf": "10"})
     write_clip(films / "changes" / "alone.mp4", left, options={"crf": "10"})
     summary = run(films / "changes", tmp_path / "out", frames=FRAMES)
