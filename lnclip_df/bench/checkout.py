@@ -1,6 +1,7 @@
 """A DeepfakeBench checkout: its files, and the configuration with which its two scripts run."""
 
 import os
+import re
 from pathlib import Path
 
 from lnclip_df.config.loading import read_yaml
@@ -29,6 +30,14 @@ def open_checkout(path) -> Path:
                 "Give the root of such a checkout."
             )
     return root
+
+
+def predictor_path(root) -> str:
+    """The predictor that DeepfakeBench opens at import, as this version names it: from the folder it is started in."""
+    source = Path(root) / "training/dataset/fwa_blend.py"
+    text = source.read_text(encoding="utf-8", errors="replace") if source.is_file() else ""
+    found = re.search(r"""predictor_path\s*=\s*['"](.+?)['"]""", text)
+    return found[1] if found else PREDICTOR
 
 
 def train_settings(root, detector_yaml) -> dict:

@@ -3,17 +3,16 @@
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 from lnclip_df.bench.checkout import (
     DETECTORS,
-    PREDICTOR,
     SHIM,
     TEST_CONFIG,
     TRAIN_CONFIG,
     json_path,
     open_checkout,
+    predictor_path,
     test_settings,
     train_settings,
 )
@@ -30,46 +29,65 @@ from lnclip_df.core.findings import Finding
 SAMPLED_VIDEOS = 50
 
 
-def doctor(checkout, *, detector_yaml="lnclip.yaml", python=sys.executable) -> list[Finding]:
-    """Check an interpreter and a checkout; change nothing.
+def doctor(checkout, *, detector_path=None, python=sys.executable) -> list[Finding]:
+    """Check an interpreter and a checkout; change nothing in it.
+
+    Once the detector is installed, ``train.py`` and ``test.py`` run on two items of each data set, with the detector
+    and its weights, which are downloaded if they are not here.
 
     Args:
-        detector_yaml: detector YAML, relative to the checkout's root; the packaged one if it does not exist.
+        detector_path: the scripts' argument of that name, from the checkout's root; by default ``lnclip.yaml``, the
+            packaged one if it does not exist.
         python: interpreter that will run DeepfakeBench.
 
     Returns:
-        Findings in the order of a setup: environment, checkout, configuration, data. A ``problem`` means that training
-        or testing fails, or gives wrong results.
+        Findings in the order of a setup: environment, checkout, configuration, data, scripts. A ``problem`` means that
+        training or testing fails, or gives wrong results.
     """
     try:
         root = open_checkout(checkout)
     except LNCLIPError as error:
         return [Finding("checkout", "problem", str(error))]
-    findings = [*_environment(root, python), *_checkout(root)]
-    yaml = root / detector_yaml
-    yaml = yaml if yaml.is_file() else bench_configs() / "lnclip.yaml"
+    yaml = root / (detector_path or "lnclip.yaml")
+    if detector_path is None and not yaml.is_file():
+        yaml = bench_configs() / "lnclip.yaml"
+    rehearsed = yaml if yaml.is_file() and (root / SHIM).is_file() else None
+    environment, scripts = _environment(root, python, rehearsed)
+    return [*environment, *_checkout(root), *_settings(root, yaml), *scripts]
+
+
+def _settings(root, yaml):
+    """Findings on configuration and data."""
     try:
         train, test = train_settings(root, yaml), test_settings(root, yaml)
-        return [*findings, *_configuration(train, test), *_data(root, train, test)]
+        return [*_configuration(train, test), *_data(root, train, test)]
     except LNCLIPError as error:
-        return [*findings, Finding("configuration", "problem", str(error))]
+        return [Finding("configuration", "problem", str(error))]
     except (KeyError, TypeError, AttributeError) as error:
         found = f"{yaml}: {type(error).__name__} {error}"
-        return [*findings, Finding("configuration", "problem", found, "fix the YAML")]
+        return [Finding("configuration", "problem", found, "fix the YAML")]
 
 
-def _environment(root, python) -> Iterator[Finding]:
+def _environment(root, python, yaml):
+    """Findings on the environment, and those on the two scripts."""
     try:
-        found = probe(root, python)
+        found = probe(root, python, yaml)
     except LNCLIPError as error:
-        yield Finding("environment", "problem", str(error), "install lnclip-df in that environment")
-        return
-    yield from _packages(found)
-    yield _opencv(found["versions"]["opencv-python"], found["versions"]["opencv-python-headless"])
+        return [Finding("environment", "problem", str(error), "install lnclip-df in that environment")], []
+    versions = found["versions"]
+    findings = [*_packages(found), _opencv(versions["opencv-python"], versions["opencv-python-headless"])]
     if found["gpus"]:
-        yield Finding("GPU", "ok", f"{found['gpus']} found")
+        findings.append(Finding("GPU", "ok", f"{found['gpus']} found"))
     else:
-        yield Finding("GPU", "warning", "none; DeepfakeBench calls CUDA at import", "run it with lnclip-df bench-run")
+        gpu = "none; DeepfakeBench calls CUDA at import"
+        findings.append(Finding("GPU", "warning", gpu, "run it with lnclip-df bench-run"))
+    return findings, [_script(name, stopped) for name, stopped in found["scripts"].items()]
+
+
+def _script(name, stopped):
+    if stopped is None:
+        return Finding(name, "ok", "two items of each data set pass through it, to the metrics")
+    return Finding(name, "problem", f"it stops: {stopped}", "fix that and run doctor again")
 
 
 def _packages(found):
@@ -96,11 +114,12 @@ def _opencv(full, headless):
 
 
 def _checkout(root):
-    if (root / PREDICTOR).is_file():
-        yield Finding("predictor", "ok", f"{PREDICTOR} exists")
+    predictor = predictor_path(root)
+    if (root / predictor).is_file():
+        yield Finding("predictor", "ok", f"{predictor} exists")
     else:
-        fix = "put any dlib predictor there under that name, or run with lnclip-df bench-run"
-        yield Finding("predictor", "warning", f"{PREDICTOR} is missing, without which train.py cannot start", fix)
+        fix = "run it with lnclip-df bench-run, or put any dlib predictor there under that name"
+        yield Finding("predictor", "warning", f"{predictor} is missing, without which train.py cannot start", fix)
     try:
         plan = install(root, dry_run=True)
     except LNCLIPError as error:
@@ -127,8 +146,10 @@ def _configuration(train, test):
             found = f"{len(missing)} labels of lnclip-df are missing from label_dict, for example {missing[0]}"
             yield Finding(f"labels in {Path(name).name}", "warning", found, "run lnclip-df install")
     if train.get("lr_scheduler") is not None:
-        found = f"{train['lr_scheduler']!r}; DeepfakeBench steps it only once, after the last epoch"
-        yield Finding("lr_scheduler", "problem", found, "set it to null: lnclip.schedule sets the learning rate")
+        found = f"{train['lr_scheduler']!r} has no effect: lnclip.schedule sets the learning rate"
+        yield Finding("lr_scheduler", "warning", found, "set it to null")
+    if train["optimizer"]["type"] == "sam":
+        yield Finding("optimizer", "problem", "sam: lnclip.schedule does not reach its learning rate", "use adam")
     others = [name for name in test.get("test_dataset") or [] if name not in ours.val_dataset]
     if others:
         found = f"train.py would choose its checkpoint on {', '.join(others)}"
@@ -155,7 +176,7 @@ def _data(root, train, test):
         steps = steps_per_epoch(train, root=root)
     except LNCLIPError:
         return
-    if steps == 1:
+    if steps == 1 and train["nEpochs"]:
         fix = f"lower train_batchSize ({train['train_batchSize']}): the second epoch would divide by zero"
         yield Finding("train loader", "problem", "one step per epoch", fix)
     else:
@@ -200,10 +221,14 @@ def _paths(root, videos):
         yield "problem", found, "begin them with ./ (from the checkout's root)"
         return
     sample = first[:: max(1, len(first) // SAMPLED_VIDEOS)]
-    missing = [path for path in sample if not os.path.isfile(os.path.join(root, path))]
+    missing = [path for path in sample if not _has_bytes(os.path.join(root, path))]
     if missing:
-        found = f"{len(missing)} of {len(sample)} frames checked are not on disk, for example {missing[0]}"
-        yield "problem", found, "write the JSON again: DeepfakeBench would use other frames instead"
+        found = f"{len(missing)} of {len(sample)} frames checked are missing or empty, for example {missing[0]}"
+        yield "problem", found, "write them and the JSON again: DeepfakeBench would use other frames instead"
+
+
+def _has_bytes(path):
+    return os.path.isfile(path) and os.path.getsize(path) > 0
 
 
 def _extra_frames(frame_num, videos):

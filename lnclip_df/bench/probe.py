@@ -1,4 +1,7 @@
-"""What a Python environment offers to DeepfakeBench. ``python -m lnclip_df.bench.probe`` prints it as JSON."""
+"""What a Python environment offers to DeepfakeBench, and how far its scripts get there.
+
+``python -m lnclip_df.bench.probe [DETECTOR_PATH]`` in the root of a checkout prints it as JSON.
+"""
 
 import importlib.metadata
 import importlib.util
@@ -37,20 +40,26 @@ PACKAGES = {
     "tqdm": "tqdm",
     "transformers": "transformers",
 }
+SCRIPTS = ("training/train.py", "training/test.py")
 DISTRIBUTIONS = ("albumentations", "numpy", "opencv-python", "opencv-python-headless", "setuptools", "torch")
 
 
-def probe(root, python=sys.executable) -> dict:
+def probe(root, python=sys.executable, detector_path=None) -> dict:
     """Ask an interpreter, started in a checkout's root, what it offers.
+
+    Args:
+        detector_path: the YAML to rehearse ``train.py`` and ``test.py`` with; None does not.
 
     Returns:
         ``absent`` (requirements of the missing packages), ``versions`` (by distribution, None if it is missing),
-        ``gpus`` (their number) and ``import_error`` (why DeepfakeBench cannot be imported, or None).
+        ``gpus`` (their number), ``import_error`` (why DeepfakeBench cannot be imported, or None) and ``scripts`` (see
+        ``lnclip_df.bench.rehearsal.rehearse``, by script; empty if DeepfakeBench cannot be imported).
 
     Raises:
         LNCLIPError: the interpreter cannot be started, or lnclip-df is not installed for it.
     """
-    command = [str(python), "-B", "-m", "lnclip_df.bench.probe"]
+    arguments = [] if detector_path is None else [str(detector_path)]
+    command = [str(python), "-B", "-m", "lnclip_df.bench.probe", *arguments]
     try:
         child = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
         return json.loads(child.stdout.splitlines()[-1])
@@ -61,14 +70,12 @@ def probe(root, python=sys.executable) -> dict:
         raise LNCLIPError(f"{python} failed to report its packages: {reason}") from error
 
 
-def _probe_here():
+def _probe_here(detector_path=None):
     absent = [requirement for module, requirement in PACKAGES.items() if importlib.util.find_spec(module) is None]
-    return {
-        "absent": absent,
-        "versions": {name: _version(name) for name in DISTRIBUTIONS},
-        "gpus": _gpus(),
-        "import_error": None if absent else _import_error(),
-    }
+    found = {"absent": absent, "versions": {name: _version(name) for name in DISTRIBUTIONS}, "gpus": _gpus()}
+    error = None if absent else _import_error()
+    rehearsed = detector_path is not None and not absent and error is None
+    return found | {"import_error": error, "scripts": _scripts(detector_path) if rehearsed else {}}
 
 
 def _version(name):
@@ -88,8 +95,11 @@ def _gpus():
 
 def _import_error():
     """What goes wrong in importing the modules of train.py and test.py as ``lnclip-df bench-run`` does."""
+    import torch
+
     from lnclip_df.bench import launch
 
+    torch.cuda.is_available = lambda: False  # whatever else runs on the GPUs
     launch.prepare()
     sys.path[0] = os.path.abspath("training")
     try:
@@ -100,6 +110,15 @@ def _import_error():
     return None
 
 
+def _scripts(detector_path):
+    import torch
+
+    from lnclip_df.bench.rehearsal import rehearse
+
+    torch.nn.Module.compile = lambda module: None  # takes minutes
+    return {script: rehearse(script, detector_path) for script in SCRIPTS}
+
+
 if __name__ == "__main__":
-    result = json.dumps(_probe_here())
+    result = json.dumps(_probe_here(*sys.argv[1:]))
     sys.stdout.write(f"\n{result}\n")

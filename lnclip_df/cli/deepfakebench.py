@@ -28,14 +28,21 @@ def uninstall(checkout: opt.Checkout, dry_run: opt.DryRun = False, force: opt.Fo
     say(uninstall(checkout, dry_run=dry_run, force=force) or "nothing to do: it is not installed")
 
 
-def doctor(checkout: opt.Checkout):
+def doctor(
+    checkout: opt.Checkout,
+    detector_path: Annotated[
+        str | None, typer.Option(help="The YAML given to train.py. By default, lnclip.yaml.", metavar="YAML")
+    ] = None,
+):
     """Check an environment and a DeepfakeBench checkout; exit with 1 if a problem prevents training or testing.
 
-    Example: lnclip-df doctor ~/DeepfakeBench
+    Two items of each data set pass through train.py and test.py, with the detector and its weights.
+
+    Example: lnclip-df doctor ~/DeepfakeBench --detector-path training/config/detector/lnclip_ffiw.yaml
     """
     from lnclip_df.bench.doctor import doctor
 
-    findings = doctor(checkout)
+    findings = doctor(checkout, detector_path=detector_path)
     for finding in findings:
         say(finding)
     raise typer.Exit(any(finding.status == "problem" for finding in findings))

@@ -1,82 +1,25 @@
 """Train and test in a clone of the DeepfakeBench checkout that ``LNCLIP_DEEPFAKEBENCH`` names, scripts untouched."""
 
-import json
-import os
 import re
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-import yaml
-from PIL import Image
+from real_checkouts import REAL, SCHEDULE, STEPS, clone
 
 from lnclip_df.bench.doctor import doctor
-from lnclip_df.bench.install import install, uninstall
+from lnclip_df.bench.install import uninstall
 from lnclip_df.bench.run_script import bench_run
 from lnclip_df.config.loading import load_config
 from lnclip_df.evaluation.test import test as lnclip_test
 from lnclip_df.models.schedule import cyclic_lr
 
-REAL = os.environ.get("LNCLIP_DEEPFAKEBENCH")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not REAL, reason="LNCLIP_DEEPFAKEBENCH names no checkout")]
-
-SCHEDULE = {"warmup_epochs": 0.5, "decay_epochs": 1.0, "lr_min": 1.0e-5, "lr_max": 3.0e-4}
-TINY = {
-    "backbone": {
-        "name": "tiny",
-        "pretrained": "none",
-        "vision": {"image_size": 64, "patch_size": 16, "width": 64, "layers": 2, "head_width": 32},
-    },
-    "slerp": {"enabled": True, "batch_size": 32},
-    "schedule": SCHEDULE,
-    "precision": "fp32",
-}
-TRAIN_LENGTHS = {"FF-real": [5, 9, 3], "FF-DF": [4, 7], "FF-NT": [6]}  # frame_num 6: 5+6+3 + 4+6 + 6 = 30 frames
-STEPS = 4  # of 8 frames
-
-
-def make_dataset(root, dataset, split, lengths, compression=None):
-    """PNG faces, the fakes brighter than the real ones, and their JSON."""
-    rng = np.random.default_rng(0)
-    index = {}
-    for label, counts in lengths.items():
-        videos = {}
-        for number, count in enumerate(counts):
-            folder = root / "datasets" / "rgb" / dataset / label / "frames" / f"{label}_{number}"
-            folder.mkdir(parents=True)
-            low = 0 if label.endswith("real") else 90
-            for k in range(count):
-                pixels = rng.integers(low, low + 160, (64, 64, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{k:03d}.png")
-            frames = [f"./{path.relative_to(root).as_posix()}" for path in sorted(folder.iterdir())]
-            videos[folder.name] = {"label": label, "frames": frames}
-        index[label] = {split: {compression: videos} if compression else videos}
-    path = root / "preprocessing" / "dataset_json" / f"{dataset}.json"
-    path.write_text(json.dumps({dataset: index}))
-
-
-def write_yaml(root):
-    path = root / "lnclip.yaml"
-    config = yaml.safe_load(path.read_text())
-    config.update(resolution=64, train_batchSize=8, test_batchSize=8, workers=2, nEpochs=1)
-    config.update(frame_num={"train": 6, "test": 6})
-    config["lnclip"].update(TINY)
-    path.write_text(yaml.safe_dump(config))
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    root = tmp_path_factory.mktemp("real") / "DeepfakeBench"
-    subprocess.run(["git", "clone", "-q", REAL, root], check=True)
-    install(root)
-    for name in ("train", "test"):
-        path = root / "training" / "config" / f"{name}_config.yaml"
-        path.write_bytes(path.read_bytes().replace(b"lmdb: True", b"lmdb: False"))
-    write_yaml(root)
-    make_dataset(root, "FaceForensics++", "train", TRAIN_LENGTHS, "c23")
-    make_dataset(root, "LNCLIP-val", "test", {"demo_real": [4, 4], "demo_fake": [4, 4]})
-    return root
+    return clone(tmp_path_factory.mktemp("real") / "DeepfakeBench")
 
 
 @pytest.fixture(scope="module")

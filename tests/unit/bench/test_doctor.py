@@ -9,8 +9,9 @@ from checkouts import make_checkout
 
 from lnclip_df.bench import doctor as module
 from lnclip_df.bench.doctor import Finding, doctor
-from lnclip_df.bench.install import install
+from lnclip_df.bench.install import install, uninstall
 from lnclip_df.bench.probe import probe
+from lnclip_df.config.loading import bench_configs
 
 pytestmark = pytest.mark.slow
 
@@ -19,6 +20,7 @@ SOUND = {
     "versions": {"numpy": "1.26.4", "albumentations": "1.3.1", "opencv-python": None, "opencv-python-headless": "4.11"},
     "gpus": 1,
     "import_error": None,
+    "scripts": {"training/train.py": None, "training/test.py": None},
 }
 
 
@@ -29,7 +31,7 @@ def write_json(root, dataset, split, videos):
         frames = [f"./rgb/{folder}/{k:03d}.png" for k in range(count)]
         for frame in frames:
             (root / frame).parent.mkdir(parents=True, exist_ok=True)
-            (root / frame).touch()
+            (root / frame).write_bytes(b"picture")
         index.setdefault(label, {split: {}})[split][folder] = {"label": label, "frames": frames}
     save_index(root, dataset, {dataset: index})
 
@@ -46,7 +48,7 @@ def save_index(root, dataset, index):
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """A checkout in which nothing is lacking."""
-    monkeypatch.setattr(module, "probe", lambda root, python: SOUND)
+    monkeypatch.setattr(module, "probe", lambda root, python, detector_path: SOUND)
     root = make_checkout(tmp_path / "bench")
     predictor = root / "preprocessing/dlib_tools/shape_predictor_81_face_landmarks.dat"
     predictor.parent.mkdir(parents=True)
@@ -73,7 +75,7 @@ def change_index(root, dataset, change):
 
 
 def pretend(monkeypatch, **values):
-    monkeypatch.setattr(module, "probe", lambda root, python: {**SOUND, **values})
+    monkeypatch.setattr(module, "probe", lambda root, python, detector_path: {**SOUND, **values})
 
 
 def faults(root):
@@ -99,6 +101,7 @@ def test_another_folder_is_the_only_finding(tmp_path):
         ({"versions": {**SOUND["versions"], "opencv-python": "5.0"}}, "opencv", "warning"),
         ({"import_error": "ImportError: no"}, "import", "problem"),
         ({"gpus": 0}, "GPU", "warning"),
+        ({"scripts": {"training/train.py": None, "training/test.py": "no"}}, "training/test.py", "problem"),
     ],
 )
 def test_the_environment(checkout, monkeypatch, values, name, status):
@@ -110,6 +113,15 @@ def test_the_environment(checkout, monkeypatch, values, name, status):
 def test_the_absent_predictor(checkout):
     (checkout / "preprocessing/dlib_tools/shape_predictor_81_face_landmarks.dat").unlink()
     assert faults(checkout)["predictor"].status == "warning"
+
+
+def test_the_predictor_of_mid_2024_lies_outside_the_checkout(checkout):
+    source = checkout / "training/dataset/fwa_blend.py"
+    source.parent.mkdir()
+    path = "../preprocessing/dlib_tools/shape_predictor_81_face_landmarks.dat"
+    source.write_text(f"predictor_path = '{path}'\n")
+    finding = faults(checkout)["predictor"]
+    assert finding.status == "warning" and path in finding.found and "bench-run" in finding.fix
 
 
 def test_a_checkout_without_the_detector(checkout):
@@ -135,7 +147,8 @@ def test_lmdb_and_the_folder_that_goes_with_it(checkout):
 @pytest.mark.parametrize(
     ("values", "name", "status", "part"),
     [
-        ({"lr_scheduler": "cosine"}, "lr_scheduler", "problem", "once"),
+        ({"lr_scheduler": "cosine"}, "lr_scheduler", "warning", "no effect"),
+        ({"optimizer": {"type": "sam"}}, "optimizer", "problem", "schedule"),
         ({"test_dataset": ["LNCLIP-val", "DFDC"]}, "test_dataset", "warning", "DFDC"),
         ({"train_batchSize": 64}, "train loader", "problem", "one step"),
         ({"train_dataset": ["Absent"]}, "Absent train (train.py)", "problem", "cannot read"),
@@ -170,8 +183,32 @@ def test_paths_that_are_never_found(checkout, prefix):
     assert finding.status == "problem" and "never finds" in finding.found
 
 
-def test_frames_that_are_not_on_disk(checkout):
-    (checkout / "rgb/a/2/000.png").unlink()
+def test_one_step_in_the_only_epoch_is_enough(checkout):
+    change_yaml(checkout, train_batchSize=64, nEpochs=0)
+    assert "train loader" not in faults(checkout)
+
+
+def test_the_scripts_are_tried_with_the_given_yaml_once_installed(checkout, monkeypatch):
+    given = []
+    monkeypatch.setattr(module, "probe", lambda root, python, detector_path: given.append(detector_path) or SOUND)
+    name = "training/config/detector/lnclip_ffiw.yaml"
+    assert any("FFIW train" in finding.name for finding in doctor(checkout, detector_path=name))
+    (checkout / "lnclip.yaml").unlink()
+    doctor(checkout)
+    uninstall(checkout)
+    doctor(checkout)
+    assert given == [checkout / name, bench_configs() / "lnclip.yaml", None]
+
+
+def test_an_absent_yaml_is_named(checkout):
+    (finding,) = [f for f in doctor(checkout, detector_path="absent.yaml") if f.name == "configuration"]
+    assert finding.status == "problem" and "absent.yaml" in finding.found
+
+
+@pytest.mark.parametrize("damage", ["absent", "empty"])
+def test_frames_that_are_not_on_disk(checkout, damage):
+    frame = checkout / "rgb/a/2/000.png"
+    frame.unlink() if damage == "absent" else frame.write_bytes(b"")
     finding = faults(checkout)["demo train (train.py)"]
     assert finding.status == "problem" and "1 of 2 frames" in finding.found
 
@@ -197,7 +234,7 @@ def test_an_interpreter_that_cannot_be_asked(tmp_path):
 def test_the_probe_answers(tmp_path):
     root = make_checkout(tmp_path / "bench")
     found = probe(root, sys.executable)
-    assert found["versions"]["numpy"] and found.keys() == SOUND.keys()
+    assert found["versions"]["numpy"] and found.keys() == SOUND.keys() and found["scripts"] == {}
 
 
 def test_a_finding_is_one_line():
