@@ -5,14 +5,14 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.dataset_json import SPLITS
 from lnclip_df.datasets.folder_listing import Listing
 from lnclip_df.datasets.items import Frames, Item
-from lnclip_df.datasets.schema import UNUSED, Dataset, Rule, fill, first
+from lnclip_df.datasets.schema import FIELD, UNUSED, Dataset, Join, Rule, fill, first
 from lnclip_df.datasets.tables import Rows
 from lnclip_df.media.kinds import VIDEO_SUFFIXES
 
@@ -21,6 +21,22 @@ FRAME = re.compile(r"([0-9]+)\.png")
 logger = logging.getLogger(__name__)
 
 Fields = dict[str, str | None]
+FEW = 0.5  # share of the expected matches below which a split list is taken for another's
+ENOUGH = 10  # expected matches from which on a share of them says anything
+
+
+@dataclass
+class ListMatches:
+    """How many videos on disk a split list names.
+
+    ``listed`` and ``unlisted`` are numbers of videos; ``example`` is a key that was not in the list, ``otherwise`` the
+    split of such videos, None where they have none.
+    """
+
+    listed: int = 0
+    unlisted: int = 0
+    example: str = ""
+    otherwise: str | None = None
 
 
 class Matcher:
@@ -44,6 +60,7 @@ class Matcher:
         self.empty: list[str] = []
         self.unpaired: list[str] = []
         self.levels: Counter = Counter()
+        self.lists: dict[str, ListMatches] = defaultdict(ListMatches)
 
     def items(self, paths: Iterable[str]) -> list[Item]:
         """The items of logical paths, sorted, each fake with its real video if that is among them."""
@@ -104,6 +121,7 @@ class Matcher:
         return None, {}
 
     def _splits(self, path, rule, fields) -> tuple[str, ...]:
+        self._count_lists(rule, fields)
         split = first(rule.split, fields)
         split = self.dataset.split_names.get(split, split) if split is not None else UNUSED
         if split == UNUSED:
@@ -113,6 +131,40 @@ class Matcher:
                 f"{self.dataset.name}: {path}: split {split!r} is none of {', '.join(SPLITS)}; see split_names"
             )
         return (split,)
+
+    def _count_lists(self, rule, fields):
+        """Note whether the lists that a rule takes the split from name this video."""
+        for column, join in _split_lists(rule):
+            matches = self.lists[join.table]
+            if fields.get(column) is not None:
+                matches.listed += 1
+                return
+            matches.unlisted += 1
+            matches.example = first(join.key, fields) or ""
+            matches.otherwise = first(rule.split, fields)
+
+    def check_lists(self):
+        """Raise LNCLIPError for a split list that names few or none of the videos on disk: it is another dataset's."""
+        for name, matches in self.lists.items():
+            rows = self.tables[name]
+            if rows.rows and matches.listed < self._least(name, matches):
+                split = f"would be of split {matches.otherwise}" if matches.otherwise else "would have no split"
+                raise LNCLIPError(
+                    f"{self.dataset.name}: {matches.listed} of {matches.listed + matches.unlisted} videos on disk are "
+                    f"in {', '.join(sorted({path.name for path in rows.files}))}; the others {split}. The list has "
+                    f"{min(rows.rows)!r}, expected was a name like {matches.example!r}; give this dataset's list"
+                )
+
+    def _least(self, table, matches) -> float:
+        """How many videos a list must name: half of all, or of as many as are likely where it names some alone."""
+        videos = matches.listed + matches.unlisted
+        if matches.otherwise is None:
+            return max(1, FEW * videos)
+        counts = self.dataset.expected.labels.get("all", {}) if self.dataset.expected else {}
+        labels = {rule.label for rule in self.dataset.videos for _, join in _split_lists(rule) if join.table == table}
+        whole = sum(counts.get(label, 0) for label in labels)
+        likely = len(self.tables[table].rows) * min(1, videos / whole) if whole else 0
+        return max(1, FEW * likely if likely >= ENOUGH else 0)
 
     def _check_agreement(self, path, rule, fields):
         for name, template in rule.agree.items():
@@ -174,6 +226,12 @@ class Matcher:
     def _warn(self, paths, what):
         if paths:
             logger.warning("%s: %d videos %s, for example %s", self.dataset.name, len(paths), what, min(paths))
+
+
+def _split_lists(rule: Rule) -> list[tuple[str, Join]]:
+    """The columns that a rule takes the split from, each with the join that gives it."""
+    columns = [column for template in rule.split for column in FIELD.findall(template) if "." in column]
+    return [(column, rule.join[column.split(".")[0]]) for column in columns]
 
 
 def _filled(templates, fields) -> list[str]:

@@ -104,6 +104,7 @@ def _scan_one(dataset, location) -> list[Item]:
     tables = _tables(dataset, listing.files)
     matcher = Matcher(dataset, tables, listing, level, location.faces is not None)
     items = matcher.items(listing.videos if location.faces is None else listing.faces)
+    matcher.check_lists()
     listing.log(dataset.name)
     matcher.log()
     if not items or (matcher.other_levels and not matcher.levels[matcher.level]):

@@ -38,10 +38,10 @@ def read_rows(path: Path, table: Table) -> Iterator[Row]:
 
 @TABLE_FORMATS.register("lines")
 def read_lines(path: Path, text: str, table: Table) -> Iterator[Row]:
-    """One row per line; the columns are the groups of the pattern ``line``."""
+    """One row per line; the columns are the groups of the pattern ``line``. A backslash is read as a slash."""
     pattern = re.compile(table.line or "")
     for number, line in enumerate(text.split("\n"), 1):
-        line = line.strip()
+        line = line.strip().replace("\\", "/")
         match = pattern.fullmatch(line)
         if match:
             yield f"line {number}", _texts(match.groupdict())

@@ -41,6 +41,7 @@ class Rows:
                 raise LNCLIPError(f"{path}: {line} lacks a column of the key {self.table.key}; there is {there}")
             if climbs(key):
                 raise LNCLIPError(f"{path}: {line}: the path {key!r} leaves its folder; fix the file")
+            key = key.replace("\\", "/").removeprefix("./")
             earlier = self.rows.setdefault(key, row)
             if earlier is row:
                 self.files_of[key] = path

@@ -143,3 +143,48 @@ def test_any_bytes_are_a_table_or_one_line_of_error(table, data):
         for key, row in rows.rows.items():
             assert not climbs(key) and all(isinstance(text, str) for text in row.values())
             assert Path(os.path.normpath(Path(folder, key))).is_relative_to(folder)
+
+
+@pytest.mark.parametrize("name", ["Celeb-DF-v2", "IDForge-v1", "FaceForensics++", "DeepSpeak-v1.1"])
+def test_a_split_list_that_names_none_or_few_of_the_videos_is_refused(tmp_path, name):
+    """Its test videos would be in the training split, or in none."""
+    root = trees.build_videos(tmp_path, trees.TREES[name])
+    others = {
+        "List_of_testing_videos.txt": "1 other/Celeb-real/id1_0007.mp4\n",
+        "val.csv": "pristine/id77/id77_01/id77_scene_0001.mp4\n",
+        "train.json": '[["998", "999"]]', "val.json": "[]", "test.json": "[]",
+        "annotations-split-def.csv": "identity,split\n99999,train\n",
+    }  # fmt: skip
+    for path in root.rglob("*"):
+        if path.name in others:
+            path.write_text(others[path.name])
+    with pytest.raises(LNCLIPError, match=r"[02] of \d+ videos on disk are in .*give this dataset's list"):
+        scan_videos(name, root)
+
+
+def celeb(tmp_path, listed, videos=1400):
+    folder = tmp_path / "Celeb-DF-v2"
+    paths = [f"Celeb-real/id{number // 100}_{number % 100:04d}" for number in range(videos)]
+    for path in paths:
+        trees.write(folder / f"{path}.mp4", b"")
+    lines = [f"1 {path}.mp4\n" for path in paths[:listed]]
+    lines += [f"1 Celeb-real/id{number}_9999.mp4\n" for number in range(518 - listed)]
+    (folder / "List_of_testing_videos.txt").write_text("".join(lines))
+    return scan_videos("Celeb-DF-v2", tmp_path)
+
+
+@pytest.mark.slow
+def test_a_split_list_that_names_few_of_the_videos_that_it_must_is_refused(tmp_path):
+    with pytest.raises(LNCLIPError, match=r"40 of 1400 videos on disk .* would be of split train"):
+        celeb(tmp_path / "few", 40)  # of 1400 of 6529 videos, some 110 of the 518 listed must be there
+    items = celeb(tmp_path / "enough", 90)
+    assert sum(item.splits == ("test",) for item in items) == 90
+
+
+def test_lists_are_read_with_separators_of_either_kind(tmp_path):
+    for name, suffix in (("Celeb-DF-v2", ".txt"), ("IDForge-v1", ".csv"), ("FakeAVCeleb", ".csv")):
+        root = trees.build_videos(tmp_path / name, trees.TREES[name])
+        items = scan_videos(name, root)
+        for path in root.rglob(f"*{suffix}"):
+            path.write_text(path.read_text().replace("/", "\\"))
+        assert scan_videos(name, root) == items
