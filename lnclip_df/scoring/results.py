@@ -76,6 +76,8 @@ class Result:
         people: how many people the scored faces are of. More than ``persons`` if the largest face is not always the
             same person's; without the extra ``track``, at least as many.
         recipe: fingerprint of the crops; of aligned faces that carry no recipe, ``foreign``.
+        changes: what was done to the frames before faces were searched, as in the recipe of crops: ``turned``,
+            ``mirrored``, ``square_pixels``; empty for usual files.
         size: (width, height) of a frame in pixels.
         seconds: length of the video; None where it is unknown, and for images.
     """
@@ -93,6 +95,7 @@ class Result:
     persons: list[Person] = field(default_factory=list)
     people: int = 0
     recipe: str = ""
+    changes: dict[str, str] = field(default_factory=dict)
     size: tuple[int, int] | None = None
     seconds: float | None = None
 
@@ -110,7 +113,7 @@ class Result:
 
     @property
     def notes(self) -> list[str]:
-        """What weakens the score: few or dark frames, faces of several people, a higher score that does not count."""
+        """What weakens the score: few or dark frames, faces that lie, several people, a score that does not count."""
         if self.score is None:
             return []
         notes = []
@@ -119,6 +122,8 @@ class Result:
             rests = f"the score rests on {self.used} of {self.frames} frames"
             faces = f", {dark} of them with a dark face (mean level below {DARK} of 255)" if dark else ""
             notes.append(rests + faces)
+        if "turned" in self.changes:
+            notes.append(f"the faces lie on their side or head; they were cut as if turned by {self.changes['turned']}")
         if self.people > len(self.persons):
             notes.append(f"the largest face is not always the same person's; the score mixes {self.people} people")
         for person in self.persons:
