@@ -79,6 +79,7 @@ for _panel, _functions in COMMANDS.items():
     for _function in _functions:
         _add(app, _function, _panel)
 _add(app, deepfakebench.bench_run, "DeepfakeBench", ignore_unknown_options=True)
+_add(app, deepfakebench.bench_test, "DeepfakeBench")
 for _function in (studies.ablation, studies.pairing, studies.training_set, studies.continual):
     _add(study, _function)
 app.add_typer(study, name="study", help=_help(studies), rich_help_panel="Compare and analyse")
@@ -105,7 +106,7 @@ def _set_up(
 
     The usual order: preprocess videos into face crops, rearrange these into dataset JSONs, audit them, train, test, and
     compare runs in a leaderboard. lnclip-df demo shows all of it on a CPU. For a DeepfakeBench checkout: install,
-    doctor, bench-run.
+    doctor, bench-run, bench-test.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads of torch would spin on the loader's cores
     logger = logging.getLogger("lnclip_df")

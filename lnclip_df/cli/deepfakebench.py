@@ -1,5 +1,6 @@
-"""The commands for a DeepfakeBench checkout: install, uninstall, doctor, bench-run."""
+"""The commands for a DeepfakeBench checkout: install, uninstall, doctor, bench-run, bench-test."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -59,3 +60,39 @@ def bench_run(
     from lnclip_df.bench.run_script import bench_run
 
     raise typer.Exit(bench_run(checkout, argv))
+
+
+def bench_test(
+    checkout: opt.Checkout,
+    detector: Annotated[
+        str, opt.detector("YAML of any detector, in the checkout or elsewhere.", "--detector_path", "--detector-path")
+    ],
+    weights: Annotated[
+        str | None,
+        opt.detector(
+            "Its weights. Without them it is tested as its YAML builds it.", "--weights_path", "--weights-path"
+        ),
+    ] = None,
+    datasets: Annotated[list[str], opt.names("Data sets to test on. By default test_dataset of the YAML.")] = opt.NONE,
+    overrides: opt.Set = opt.NONE,
+    out: Annotated[Path | None, opt.results("Folder of the run. By default runs/NAME_OF_THE_YAML.")] = None,
+    quiet: opt.Quiet = False,
+):
+    """Test any detector of a DeepfakeBench checkout, image or video, by this package's rules for video scores.
+
+    Example: lnclip-df bench-test ~/DeepfakeBench --detector_path training/config/detector/xception.yaml
+    --weights_path xception_best.pth --datasets Celeb-DF-v2 --out runs/xception
+
+    The checkout's registry builds the detector, and its data set class reads the frames. The files are those of
+    lnclip-df test, for leaderboard and compare. A frame that cannot be read ends the test.
+    """
+    from lnclip_df.bench.evaluate import BenchTest, bench_test
+
+    def absolute(path: str) -> str:
+        return str(Path(path).resolve()) if Path(path).exists() else path
+
+    options = BenchTest(
+        absolute(detector), str((out or Path("runs") / Path(detector).stem).resolve()),
+        None if weights is None else absolute(weights), datasets, overrides, not quiet,
+    )  # fmt: skip
+    raise typer.Exit(bench_test(checkout, options))

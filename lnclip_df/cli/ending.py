@@ -29,6 +29,7 @@ KEPT = {  # what is left of a command that was ended, and how to go on
     "install": "run it again to finish it",
     "uninstall": "run it again to finish it",
     "bench-run": "what the script has saved is kept",
+    "bench-test": f"finished data sets are kept, and {CONTINUES}",
 }
 
 

@@ -8,7 +8,6 @@ import typer
 from lnclip_df.cli import options as opt
 from lnclip_df.cli.output import say
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.tables import aligned_lines, percent
 
 if TYPE_CHECKING:
     from lnclip_df.evaluation.predict import LoadedDetector
@@ -85,7 +84,7 @@ def test(
     """
     from lnclip_df.config.loading import load_config
     from lnclip_df.evaluation.external import load_external
-    from lnclip_df.evaluation.test import test
+    from lnclip_df.evaluation.test import report, test
     from lnclip_df.weights import Checkpoint
 
     detector: Checkpoint | LoadedDetector
@@ -102,13 +101,7 @@ def test(
     results = test(
         loaded, detector, out, datasets=datasets, device=device, progress=not quiet, save_features=save_features
     )
-    rows = [["data set", "videos", "frames", "AUROC", "AP", "EER", "accuracy", "crops"]]
-    for name, result in results.items():
-        skipped = f" ({len(result['skipped_frames'])} frames skipped)" if result["skipped_frames"] else ""
-        video = [percent(result["video"][key]) for key in ("auroc", "ap", "eer", "accuracy")]
-        crops = ", ".join(result["crops"]) + skipped
-        rows.append([name, str(result["videos"]), str(result["frames"]), *video, crops])
-    say("\n".join(aligned_lines(rows)))
+    say(report(results))
 
 
 def configs():

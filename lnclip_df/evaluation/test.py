@@ -11,7 +11,8 @@ from lnclip_df.config.schema import Config, entries, role_of
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable, read_json, write_json
 from lnclip_df.core.provenance import Provenance, TrainingRecord, digest, versions
-from lnclip_df.datasets.dataset_json import read_videos
+from lnclip_df.core.tables import aligned_lines, percent
+from lnclip_df.datasets.dataset_json import Video, read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset
 from lnclip_df.datasets.frames import crop_recipes
 from lnclip_df.evaluation.features import features_file, has_features, write_features
@@ -68,7 +69,7 @@ def test(
             videos_sha256=digest([(video.key, video.label, video.frames) for video in videos[name]]),
             faces_missing=sum(max(0, config.frame_num.test - len(video.frames)) for video in videos[name]),
         )  # fmt: skip
-        finished = _finished(out, provenance)
+        finished = finished_result(out, provenance)
         if finished is None or (save_features and not has_features(features_file(out, name), provenance)):
             results[name] = _test_one(loaded, videos[name], out, provenance, progress, save_features)
         else:
@@ -79,26 +80,47 @@ def test(
 
 def _test_one(loaded, videos, out, provenance, progress, save_features):
     started = time.monotonic()
-    name = provenance.dataset
-    count = loaded.config.frame_num.test
+    name, count = provenance.dataset, loaded.config.frame_num.test
     frames = FrameDataset(loaded.config, videos, frames_per_video=count, transform=loaded.transform)
     scoring = partial(score, features=save_features)
     table = predict_frames(loaded, frames, title=name, progress=progress, scoring=scoring)
+    features_file(out, name).unlink(missing_ok=True)
+    if save_features:
+        write_features(features_file(out, name), table["features"], provenance)
+    return write_result(out, provenance, table, videos, seconds=time.monotonic() - started)
+
+
+def write_result(out, provenance: Provenance, table: dict, videos: list[Video], seconds: float | None = None) -> dict:
+    """Write the predictions of a dataset, and their metrics, which it returns.
+
+    Args:
+        out: see :func:`test`.
+        table: the columns of ``lnclip_df.evaluation.predict.score`` for frames of ``videos``.
+        seconds: how long the prediction took.
+    """
     result = provenance.to_json() | {
         **_metrics(table),
         "videos": len(set(table["video"])),
         "frames": len(table["frame"]),
         "skipped_frames": table["skipped"],
-        "seconds": round(time.monotonic() - started, 3),
+        "seconds": None if seconds is None else round(seconds, 3),
     }
-    predictions, metrics = _files(out, name)
+    predictions, metrics = _files(out, provenance.dataset)
     metrics.unlink(missing_ok=True)
-    features_file(out, name).unlink(missing_ok=True)
-    if save_features:
-        write_features(features_file(out, name), table["features"], provenance)
     write_table(predictions, table, videos, provenance)
     write_json(metrics, result)
     return result
+
+
+def report(results: dict[str, dict]) -> str:
+    """The table of the datasets' video metrics for a terminal."""
+    rows = [["data set", "videos", "frames", "AUROC", "AP", "EER", "accuracy", "crops"]]
+    for name, result in results.items():
+        skipped = f" ({len(result['skipped_frames'])} frames skipped)" if result["skipped_frames"] else ""
+        video = [percent(result["video"][key]) for key in ("auroc", "ap", "eer", "accuracy")]
+        crops = ", ".join(result["crops"]) + skipped
+        rows.append([name, str(result["videos"]), str(result["frames"]), *video, crops])
+    return "\n".join(aligned_lines(rows))
 
 
 def _metrics(table):
@@ -108,7 +130,7 @@ def _metrics(table):
     return metrics | ({"video_deepfakebench": theirs} if theirs != metrics["video"] else {})
 
 
-def _finished(out, provenance):
+def finished_result(out, provenance: Provenance) -> dict | None:
     """What an earlier test with the same predictions left, or None."""
     predictions, metrics = _files(out, provenance.dataset)
     if not (predictions.is_file() and metrics.is_file()):

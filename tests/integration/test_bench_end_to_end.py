@@ -8,9 +8,11 @@ import pytest
 from real_checkouts import REAL, SCHEDULE, STEPS, clone
 
 from lnclip_df.bench.doctor import doctor
+from lnclip_df.bench.evaluate import BenchTest, bench_test
 from lnclip_df.bench.install import uninstall
 from lnclip_df.bench.run_script import bench_run
 from lnclip_df.config.loading import load_config
+from lnclip_df.core.files import read_json
 from lnclip_df.evaluation.test import test as lnclip_test
 from lnclip_df.models.schedule import cyclic_lr
 
@@ -103,3 +105,24 @@ def test_nothing_of_ours_is_left(checkout, training):
     status = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout
     edited = [" M training/config/test_config.yaml", " M training/config/train_config.yaml"]  # lmdb: False
     assert sorted(status.splitlines()) == edited
+
+
+def test_bench_test_gives_a_foreign_detectors_figures_as_its_own_script_does(checkout, capfd, tmp_path):
+    code = (
+        "import sys, torch, yaml; from lnclip_df.bench.launch import prepare; prepare(); "
+        "sys.path.insert(0, 'training'); "
+        "from detectors import DETECTOR; torch.manual_seed(1); "
+        "config = yaml.safe_load(open('training/config/detector/meso4.yaml')); "
+        f"torch.save(DETECTOR['meso4'](config).state_dict(), r'{tmp_path}/meso4.pth')"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=checkout, check=True)
+    yaml_path, weights = "training/config/detector/meso4.yaml", str(tmp_path / "meso4.pth")
+    argv = ["training/test.py", "--detector_path", yaml_path, "--test_dataset", "LNCLIP-val", "--weights_path", weights]
+    assert bench_run(checkout, argv) == 0
+    theirs = dict(re.findall(r"^(acc|auc|ap|eer): ([\d.e-]+)", "".join(capfd.readouterr()), re.MULTILINE))
+    options = BenchTest(yaml_path, str(tmp_path / "run"), weights, ["LNCLIP-val"], progress=False)
+    assert bench_test(checkout, options) == 0
+    ours = read_json(tmp_path / "run" / "metrics" / "LNCLIP-val.json")
+    assert ours["videos"] == 4 and ours["frames"] == 16
+    for name, key in (("auroc", "auc"), ("ap", "ap"), ("eer", "eer"), ("accuracy", "acc")):
+        assert ours["frame"][name] == pytest.approx(float(theirs[key]), abs=1e-6)

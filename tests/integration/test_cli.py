@@ -17,7 +17,8 @@ from lnclip_df.weights import save_weights
 
 COMMANDS = [
     "train", "test", "preprocess", "rearrange", "audit", "pairs", "datasets", "leaderboard", "compare", "calibrate",
-    "coverage", "subgroups", "aggregate", "robustness", "export", "install", "uninstall", "doctor", "bench-run", "demo",
+    "coverage", "subgroups", "aggregate", "robustness", "export", "install", "uninstall", "doctor", "bench-run",
+    "bench-test", "demo",
     "configs", "bank", "predict", "app",
 ]  # fmt: skip
 
