@@ -55,6 +55,7 @@ setup(
     package_data={
         "lnclip_df": ["py.typed"],
         "lnclip_df.app": ["templates/*"],
+        "lnclip_df.bench": ["upstream/*"],
         "lnclip_df.bench_configs": ["*.yaml", "*/*.yaml"],
         "lnclip_df.leaderboard": ["templates/*"],
         "lnclip_df.weights": ["templates/*"],

@@ -28,7 +28,12 @@ COMMANDS: dict[str, list[Callable[..., Any]]] = {
         compare.aggregate,
         compare.robustness,
     ],
-    "DeepfakeBench": [deepfakebench.install, deepfakebench.uninstall, deepfakebench.doctor],
+    "DeepfakeBench": [
+        deepfakebench.install,
+        deepfakebench.uninstall,
+        deepfakebench.doctor,
+        deepfakebench.export_plugin,
+    ],
 }
 
 

@@ -1,4 +1,4 @@
-"""The commands for a DeepfakeBench checkout: install, uninstall, doctor, bench-run, bench-test."""
+"""The commands for DeepfakeBench: install, uninstall, doctor, bench-run, bench-test, export-plugin."""
 
 from pathlib import Path
 from typing import Annotated
@@ -96,3 +96,14 @@ def bench_test(
         None if weights is None else absolute(weights), datasets, overrides, not quiet,
     )  # fmt: skip
     raise typer.Exit(bench_test(checkout, options))
+
+
+def export_plugin(out: Annotated[Path, typer.Option(help="Folder for the files.", show_default=False)]):
+    """Write the detector as one file without lnclip-df, with its YAML, for a pull request to DeepfakeBench.
+
+    Example: lnclip-df export-plugin --out pull-request
+    """
+    from lnclip_df.bench.export_plugin import export_plugin
+
+    for path in export_plugin(out):
+        typer.echo(path)

@@ -146,6 +146,14 @@ def spec_claims(spec: VisionSpec) -> dict[str, Any]:
     return {field: getattr(spec, field) for field in (*VISION_CONFIG.values(), "quick_gelu")}
 
 
+def _convert_plugin(weights, facts):
+    """DeepfakeBench's state dict of the detector that ``lnclip-df export-plugin`` writes: transformers' names."""
+    tower = {n.removeprefix("backbone."): t for n, t in weights.tensors.items() if n.startswith("backbone.")}
+    state = {f"backbone.{name}": tensor for name, tensor in from_transformers(tower).items()}
+    head = {name: tensor for name, tensor in weights.tensors.items() if not name.startswith("backbone.")}
+    return Recognised(Format("DeepfakeBench's state dict, transformers' names"), state | head)
+
+
 def _convert_state_dict(weights, facts):
     """A detector's own names, saved by lnclip-df, which adds facts, or by DeepfakeBench."""
     state = {name: tensor for name, tensor in weights.tensors.items() if name != FROZEN}
@@ -157,6 +165,7 @@ FORMATS: Registry[Converter] = Registry(
     "weight format",
     {
         "gend": Converter(_any_starts_with("feature_extractor."), _convert_gend),
+        "exported plugin": Converter(_any_starts_with("backbone.embeddings."), _convert_plugin),
         "state dict": Converter(_any_starts_with("backbone.", "head."), _convert_state_dict),
     },
 )

@@ -316,7 +316,7 @@ def test_a_finished_data_set_is_not_tested_again(toy, tmp_path, trained, monkeyp
     monkeypatch.setattr(testing, "predict_frames", lambda *a, **k: scored.append(k["title"]) or genuine(*a, **k))
     assert testing.test(configured(toy, "workers=1"), weights, tmp_path, device="cpu", progress=False) == first
     assert scored == []
-    testing.test(configured(toy, "lnclip.resize=clip"), weights, tmp_path, device="cpu", progress=False)
+    testing.test(configured(toy, "lnclip.resize=deepfakebench"), weights, tmp_path, device="cpu", progress=False)
     assert scored == ["toy"]
 
 
