@@ -17,7 +17,7 @@ import numpy as np
 
 from lnclip_df.core.errors import one_line
 from lnclip_df.media.kinds import IMAGE_SUFFIXES
-from lnclip_df.media.limits import MAX_RATE, Miscounted, UnreadableVideo, check_pixels
+from lnclip_df.media.limits import MAX_ANIMATION, MAX_RATE, Miscounted, UnreadableVideo, check_pixels
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "HEIF")
 ANIMATED = ("PNG", "GIF", "WEBP", "AVIF")
@@ -123,6 +123,11 @@ class Animation:
         """Yield ``(index, picture)``, before ``end``; :class:`Miscounted` where one does not decode."""
         try:
             with open_image(self.path) as image:
+                width, height = image.size
+                if width * height * image.n_frames > MAX_ANIMATION:
+                    raise UnreadableVideo(
+                        f"{image.n_frames:,} frames of {width} × {height} pixels are too many to decode"
+                    )
                 for index in range(image.n_frames if end is None else end):
                     image.seek(index)
                     check_pixels(*image.size)

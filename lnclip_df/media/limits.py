@@ -3,6 +3,7 @@
 from lnclip_df.core.errors import one_line
 
 MAX_RATE = 240  # frames per second beyond which the times of a file are not believed
+MAX_ANIMATION = 1 << 33  # pixels of all frames of an animated picture
 MAX_PIXELS = 1 << 27  # of a frame: 134 million, as 16,384 × 8,192
 
 

@@ -16,6 +16,7 @@ from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset, collate
 from lnclip_df.datasets.frames import read_frame
 from lnclip_df.datasets.lmdb import lmdb_key
+from lnclip_df.media.frames import open_frames
 from lnclip_df.training.augmentation import TrainTransform
 
 SIZE = 40
@@ -79,6 +80,24 @@ def test_frames_are_rgb_and_the_ones_asked_for(tmp_path, source, path):
     fake, *_, last = read_videos(config, ["UADFV"], "test")
     assert (read_frame(config, "UADFV", fake.frames[1]) == image(9)).all()
     assert (read_frame(config, "UADFV", last.frames[0]) == image(4)).all()
+
+
+@pytest.mark.parametrize("source", ["lmdb=false", "lmdb=true"])
+def test_crops_of_other_depths_are_read_as_when_they_are_scored(tmp_path, source):
+    deep = (np.random.default_rng(0).integers(0, 256, (SIZE, SIZE)) * 257).astype(np.uint16)
+    alpha = np.dstack([image(3), np.tile(np.arange(SIZE, dtype=np.uint8) * 6, (SIZE, 1))])
+    for pixels in (deep, np.dstack([deep] * 3), alpha):
+        data = cv2.imencode(".png", pixels)[1].tobytes()
+        root = tmp_path / str(pixels.shape)
+        root.mkdir()
+        write_dataset(root)
+        config = configured(root, source)
+        frame = read_videos(config, ["UADFV"], "test")[0].frames[0]
+        (root / frame).write_bytes(data)
+        with lmdb.open(str(root / "datasets/lmdb/UADFV_lmdb")) as environment, environment.begin(write=True) as write:
+            write.put(frame.encode(), data)
+        [(_, scored)] = open_frames(root / frame).read([0])
+        np.testing.assert_array_equal(read_frame(config, "UADFV", frame), scored)
 
 
 @pytest.mark.parametrize("damage", [b"", b"no image", png(0)[:-30], png(0)[:200]])

@@ -8,6 +8,7 @@ import pytest
 from clips import noise, write_clip
 from PIL import Image
 
+from lnclip_df.media import images
 from lnclip_df.media.frames import ImageFrames, Miscounted, UnreadableVideo, open_frames
 from lnclip_df.media.images import list_images, read_image
 
@@ -215,3 +216,11 @@ def test_damaged_images_raise_nothing_else(tmp_path):
                 assert "\n" not in str(error)
                 continue
             assert all(image.dtype == np.uint8 and image.shape[2] == 3 for _, image in frames.read(range(frames.count)))
+
+
+def test_an_animation_of_too_many_pixels_in_all_is_refused(tmp_path, monkeypatch):
+    first, *others = (picture(level) for level in LEVELS)
+    first.save(tmp_path / "a.gif", save_all=True, append_images=others)
+    monkeypatch.setattr(images, "MAX_ANIMATION", 3 * 6 * 8 - 1)
+    with pytest.raises(UnreadableVideo, match="3 frames of 8 × 6 pixels are too many"):
+        open_frames(tmp_path / "a.gif")
