@@ -9,10 +9,11 @@ import numpy as np
 from lnclip_df.analysis.report import select_datasets, study_folder, write_report
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.plots import BLUE, ORANGE, new_panels
-from lnclip_df.core.tables import aligned_markdown, percent, read_csv, write_csv
+from lnclip_df.core.tables import aligned_markdown, percent, read_csv, refuse_repeated, write_csv
 from lnclip_df.evaluation.estimates import Bootstrap, Estimate
 from lnclip_df.evaluation.reference import dataset_of
 from lnclip_df.evaluation.runs import Scores, read_run
+from lnclip_df.preprocess.records import WAITING
 
 COLUMNS = ("dataset", "video", "label", "frames_asked", "frames_found")
 TREATMENTS = {
@@ -143,10 +144,15 @@ def write_counts(path, manifests, dataset, root, *, level=None, folders=None, sp
     items = [item for item in scan_videos(spec, root, level=level, folders=folders) if split in item.splits]
     if not items:
         raise LNCLIPError(f"{spec.name}: no video below {root} is in the split {split}")
-    counts = {}
+    counts: dict[str, tuple[int, int]] = {}
     for manifest in manifests:
-        for row in read_csv(manifest, ("video", "asked", "saved")):
-            counts[row["video"]] = _asked_and_saved(manifest, row)
+        rows = read_csv(manifest, ("video", "asked", "saved"))
+        refuse_repeated(manifest, "video", (row["video"] for row in rows))
+        for row in rows:
+            if row.get("outcome") != WAITING:  # for another shard, whose manifest counts
+                found = _asked_and_saved(manifest, row)
+                if counts.setdefault(row["video"], found) != found:
+                    raise LNCLIPError(f"{manifest}: the video {row['video']} has other frames in another manifest")
     table: list[list] = [list(COLUMNS)]
     for item in items:
         if item.path not in counts:

@@ -8,6 +8,7 @@ from lnclip_df.core.files import check_writable, write_text
 from lnclip_df.core.plots import save_figure
 from lnclip_df.core.tables import Rows, write_csv
 from lnclip_df.evaluation.estimates import Estimate
+from lnclip_df.evaluation.reference import dataset_of
 from lnclip_df.evaluation.runs import Run, Scores
 
 
@@ -17,7 +18,7 @@ def select_datasets(run: Run, names: Iterable[str]) -> dict[str, Scores]:
     Raises:
         LNCLIPError: the run has no predictions of one of them.
     """
-    names = list(dict.fromkeys(names or run.sets))
+    names = list(dict.fromkeys(name if name in run.sets else dataset_of(name) for name in names or run.sets))
     if missing := [name for name in names if name not in run.sets]:
         raise LNCLIPError(f"{run.name} has no predictions of {', '.join(missing)}; it has {', '.join(run.sets)}")
     return {name: run.sets[name] for name in names}

@@ -1,8 +1,10 @@
 """Tables as Markdown, as aligned text and as CSV, and numbers as tables show them."""
 
+import codecs
 import csv
 import io
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_text
 
 MISSING = "–"  # in a cell without a value
+
+DELIMITERS = (",", ";", "\t")
+FORMULA = re.compile(r"'*[=+\-@\t\r]")  # the start of a cell that a spreadsheet may compute; a "'" makes it text
 
 Rows = Iterable[Sequence[Any]]
 
@@ -79,14 +84,17 @@ def aligned_lines(rows: Sequence[Sequence[str]]) -> list[str]:
 def csv_text(rows: Rows, digits: int | None = 6) -> str:
     """Rows of cells of any type as CSV; floats with so many decimals, or in full for None; a cell of None is empty.
 
-    >>> csv_text([["a", "b"], [0.5, None]])
-    'a,b\\n0.500000,\\n'
+    Text that a spreadsheet would compute gets a ``'`` before it, which ``read_csv`` removes.
+
+    >>> csv_text([["a", "b"], [0.5, None], ["=1+1", "-0.5"]])
+    "a,b\\n0.500000,\\n'=1+1,-0.5\\n"
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for row in rows:
         writer.writerow(
-            f"{cell:.{digits}f}" if digits is not None and isinstance(cell, float) else cell for cell in row
+            f"{cell:.{digits}f}" if digits is not None and isinstance(cell, float) else _without_formula(cell)
+            for cell in row
         )
     return text.getvalue()
 
@@ -96,34 +104,84 @@ def write_csv(path: str | Path, rows: Rows, digits: int | None = 6):
     write_text(path, csv_text(rows, digits))
 
 
+def read_text(path: str | Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 with its mark, as spreadsheets save it.
+
+    Raises:
+        LNCLIPError: the file cannot be read, or is in another encoding.
+    """
+    try:
+        data = Path(path).read_bytes()
+        return data.decode("utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+    except OSError as error:
+        raise LNCLIPError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise LNCLIPError(f"{path}: line {line} is not UTF-8 ({error.reason}); save the file as UTF-8") from error
+
+
+def delimiter_of(text: str) -> str:
+    """What separates the columns of a table: the one of comma, semicolon and tab that its header has most.
+
+    >>> delimiter_of("video;label\\na,b;1"), delimiter_of("video")
+    (';', ',')
+    """
+    header = text.lstrip().partition("\n")[0]
+    return max(DELIMITERS, key=header.count)
+
+
+def csv_rows(path: str | Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """The number of the line and the cells of each row of a table's text, the header first.
+
+    The columns are separated as ``delimiter_of`` says. Blanks around cells and empty lines are left out. A column
+    without a name is named by its index (``column9``, from 0). ``path`` is for the errors.
+
+    Raises:
+        LNCLIPError: the text is no CSV, two columns have one name, or a row has more or fewer cells than the header.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
+    columns = None
+    try:
+        for cells in reader:
+            if not cells:
+                continue
+            cells = [_without_escape(cell.strip()) for cell in cells]
+            if columns is None:
+                cells = [name or f"column{index}" for index, name in enumerate(cells)]
+                refuse_repeated(path, "column", cells)
+                columns = len(cells)
+            elif len(cells) != columns:
+                raise LNCLIPError(f"{path}: line {reader.line_num} has {len(cells)} cells, not {columns}; fix the file")
+            yield reader.line_num, cells
+    except csv.Error as error:
+        raise LNCLIPError(f"{path}: line {reader.line_num} is not CSV: {error}; fix the file") from error
+
+
 def read_csv(path: str | Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    """Read a CSV file with a header: one dict per row, of cells without surrounding blanks.
+    """Read a CSV file with a header, in any form that spreadsheets write: one dict per row; see ``read_columns``."""
+    columns = read_columns(path, needed)
+    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+
+
+def read_columns(path: str | Path, needed: Sequence[str]) -> dict[str, Sequence[str]]:
+    """Read a CSV file with a header, in any form that spreadsheets write: the cells of each column by its name.
 
     Args:
-        path: the file, UTF-8.
+        path: the file; see ``read_text`` and ``csv_rows``.
         needed: columns that must be there.
 
     Raises:
-        LNCLIPError: the file is absent, is no CSV, has no rows, lacks a needed column, has two columns of one name, or
-            has a row whose number of cells is not the header's.
+        LNCLIPError: the file cannot be read, is no CSV, has no rows, lacks a needed column, has two columns of one
+            name, or has a row whose number of cells is not the header's.
     """
-    try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restkey="", strict=True)
-            refuse_repeated(path, "column", reader.fieldnames or ())
-            rows = list(reader)
-    except OSError as error:
-        raise LNCLIPError(f"cannot read {path}: {error.strerror or error}") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise LNCLIPError(f"{path} is not a CSV file: {error}") from error
+    header, *rows = [cells for _, cells in csv_rows(path, read_text(path))] or [[]]
     if not rows:
         raise LNCLIPError(f"{path} has no rows; expected a header with the columns {', '.join(needed)}, and rows")
-    if missing := [name for name in needed if name not in rows[0]]:
-        raise LNCLIPError(f"{path}: no column {', '.join(missing)}; it has {', '.join(filter(None, rows[0]))}")
-    for number, row in enumerate(rows, 2):
-        if "" in row or None in row.values():
-            raise LNCLIPError(f"{path}: line {number} has more or fewer cells than the header")
-    return [{name: cell.strip() for name, cell in row.items()} for row in rows]
+    if missing := [name for name in needed if name not in header]:
+        raise LNCLIPError(
+            f"{path}: no column {', '.join(missing)}; needed are {', '.join(needed)}; it has {', '.join(header)}"
+        )
+    return dict(zip(header, zip(*rows, strict=True), strict=True))
 
 
 def refuse_repeated(path: str | Path, what: str, names: Iterable[str]):
@@ -137,6 +195,20 @@ def refuse_repeated(path: str | Path, what: str, names: Iterable[str]):
         if name in seen:
             raise LNCLIPError(f"{path}: the {what} {name} is there twice; remove or rename one")
         seen.add(name)
+
+
+def _without_formula(cell: Any) -> Any:
+    if not isinstance(cell, str) or not FORMULA.match(cell):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+def _without_escape(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell, 1) else cell
 
 
 def _cells(rows: Rows) -> list[list[str]]:

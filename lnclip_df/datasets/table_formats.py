@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 from lnclip_df.core.errors import LNCLIPError, one_line, shown
 from lnclip_df.core.files import is_utf8
 from lnclip_df.core.registry import Registry
+from lnclip_df.core.tables import csv_rows, read_text
 
 if TYPE_CHECKING:
     from lnclip_df.datasets.schema import Table
@@ -27,13 +26,7 @@ def read_rows(path: Path, table: Table) -> Iterator[Row]:
     Raises:
         LNCLIPError: the file cannot be read, or is not in the table's format.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise LNCLIPError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise LNCLIPError(f"{path} is not UTF-8: {one_line(error)}; save it as UTF-8") from error
-    return TABLE_FORMATS[table.format](path, text, table)
+    return TABLE_FORMATS[table.format](path, read_text(path), table)
 
 
 @TABLE_FORMATS.register("lines")
@@ -51,24 +44,12 @@ def read_lines(path: Path, text: str, table: Table) -> Iterator[Row]:
 
 @TABLE_FORMATS.register("csv")
 def read_csv(path: Path, text: str, table: Table) -> Iterator[Row]:
-    """One row per line after the header; a column without a name is named by its index (``column9``, from 0)."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header = None
-    try:
-        for cells in reader:
-            if not cells:
-                continue
-            if header is None:
-                header = [name.strip() or f"column{index}" for index, name in enumerate(cells)]
-            elif len(cells) != len(header):
-                raise LNCLIPError(
-                    f"{path}: line {reader.line_num} has {len(cells)} cells, not {len(header)}; fix the file"
-                )
-            else:
-                row = zip(header, map(str.strip, cells), strict=True)
-                yield f"line {reader.line_num}", {name: cell for name, cell in row if cell}
-    except csv.Error as error:
-        raise LNCLIPError(f"{path}: line {reader.line_num} is not CSV: {error}; fix the file") from error
+    """One row per line after the header, whose empty cells are left out; see ``lnclip_df.core.tables.csv_rows``."""
+    header: list[str] = []
+    for number, cells in csv_rows(path, text):
+        if header:
+            yield f"line {number}", {name: cell for name, cell in zip(header, cells, strict=True) if cell}
+        header = header or cells
 
 
 @TABLE_FORMATS.register("json")

@@ -7,12 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import atomic_path
-from lnclip_df.core.tables import refuse_repeated
+from lnclip_df.core.tables import read_columns
 
 STRINGS = ("dataset", "split", "label_name", "video", "frame")
 TYPES = dict.fromkeys(STRINGS, pa.string()) | {"label": pa.int8(), "prob": pa.float64()}
@@ -20,7 +19,6 @@ SCHEMA = pa.schema([pa.field(name, kind, nullable=False) for name, kind in TYPES
 METHOD = pa.field("method", pa.string())  # optional: how a fake was made, where its label name does not say
 METADATA = b"lnclip_df"
 CSV_NEEDED = ("dataset", "video", "label", "prob")
-CSV_TYPES = TYPES | {"label": pa.float64(), METHOD.name: METHOD.type}
 CSV_COLUMNS = (*CSV_NEEDED, METHOD.name)
 
 
@@ -101,19 +99,13 @@ def read_csv(path) -> dict[str, dict]:
     Raises:
         LNCLIPError: the file is absent, lacks a column, or contains an invalid value.
     """
-    options = pa.csv.ConvertOptions(column_types=CSV_TYPES, strings_can_be_null=False, null_values=[""])
-    try:
-        arrow = pa.csv.read_csv(str(path), convert_options=options)
-    except OSError as error:
-        raise LNCLIPError(f"cannot read {path}: {error.strerror or error}") from error
-    except (pa.ArrowException, ValueError) as error:
-        raise LNCLIPError(f"{path} is not a CSV of predictions: {one_line(error)}") from error
-    refuse_repeated(path, "column", arrow.column_names)
-    missing = [name for name in CSV_NEEDED if name not in arrow.column_names]
-    if missing:
-        raise LNCLIPError(f"{path}: no column {', '.join(missing)}; needed are {', '.join(CSV_NEEDED)}")
-    if not len(arrow):
-        raise LNCLIPError(f"{path} contains no predictions")
+    columns: dict = read_columns(path, CSV_NEEDED)
+    for name in ("label", "prob"):
+        try:
+            columns[name] = np.array(columns[name], dtype=np.float64)
+        except ValueError as error:
+            raise LNCLIPError(f"{path}: column {name}: {one_line(error)}; write numbers with a point") from error
+    arrow = pa.table({name: columns[name] for name in (*CSV_NEEDED, "frame", METHOD.name) if name in columns})
     _refuse_repeated_rows(path, arrow)
     whole = _coded(path, arrow.select([name for name in CSV_COLUMNS if name in arrow.column_names]), "fix the file")
     dataset = whole.pop("dataset")

@@ -12,6 +12,7 @@ from lnclip_df.media.recipe import FOREIGN, HEAD, Recipe, read_recipe
 from lnclip_df.preprocess.paths import FACE, Source, face_name
 
 DONE, NO_FACE, UNREADABLE = "done", "no face", "unreadable"
+WAITING = "waiting"  # of a manifest's row: for another shard
 
 
 @dataclass

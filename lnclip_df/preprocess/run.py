@@ -16,12 +16,10 @@ from lnclip_df.media.recipe import Recipe
 from lnclip_df.preprocess.manifest import write_contact_sheet, write_manifest
 from lnclip_df.preprocess.options import RunOptions
 from lnclip_df.preprocess.paths import Source, invalid_names
-from lnclip_df.preprocess.records import UNREADABLE, Record, finished, read_record
+from lnclip_df.preprocess.records import UNREADABLE, WAITING, Record, finished, read_record
 from lnclip_df.preprocess.summary import Summary
 from lnclip_df.preprocess.video_job import Job
 from lnclip_df.preprocess.workers import work_off
-
-WAITING = "waiting"  # for another shard
 
 
 def preprocess(

@@ -132,3 +132,25 @@ def test_the_manifest_is_joined_by_the_key_that_predictions_have(tmp_path, name)
     write(manifest, [["video", "asked", "saved"], *rows[1:]])
     with pytest.raises(LNCLIPError, match="is in no manifest"):
         write_counts(tmp_path / "found.csv", [manifest], name, root, level=level)
+
+
+def test_a_video_that_two_manifests_name_counts_once(tmp_path):
+    root = trees.build_videos(tmp_path, trees.TREES["UADFV"])
+    items = [item.path for item in scan_videos("UADFV", root) if "test" in item.splits]
+    header = ["video", "outcome", "asked", "saved"]
+    done = [[path, "done", 32, 30] for path in items]
+    waiting = [[path, "waiting", 0, 0] for path in items]
+    first = write(tmp_path / "1.csv", [header, *done[:1], *waiting[1:]])
+    second = write(tmp_path / "2.csv", [header, *waiting[:1], *done[1:]])
+
+    def count(*manifests):
+        return read_counts(write_counts(tmp_path / "found.csv", manifests, "UADFV", root))["UADFV"].found.tolist()
+
+    assert count(first, second) == count(second, first, first) == [30] * len(items)
+    with pytest.raises(LNCLIPError, match="is in no manifest"):
+        count(first)
+    other = write(tmp_path / "3.csv", [header, [items[0], "done", 32, 7]])
+    with pytest.raises(LNCLIPError, match=r"3\.csv: the video .* has other frames in another manifest"):
+        count(first, second, other)
+    with pytest.raises(LNCLIPError, match=r"4\.csv: the video .* is there twice"):
+        count(write(tmp_path / "4.csv", [header, *done, done[0]]))

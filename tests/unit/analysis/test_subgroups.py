@@ -122,7 +122,7 @@ def test_invalid_options_are_one_line(run, options, message):
     [
         ("video,sex\nv1,f\nv1,m\n", "line 3.*other values"),
         ("video,sex\nx1,f\n", "names no video of run; expected keys like v0"),
-        ("video,sex\nv1\n", "line 2 has more or fewer cells than the header"),
+        ("video,sex\nv1\n", "line 2 has 1 cells, not 2"),
         ("video,sex\n", "has no rows"),
     ],
 )

@@ -63,7 +63,7 @@ def test_a_malformed_or_contradicting_line_names_file_and_line(line, message, tm
         ("FaceShifter", "test.json", '{"953": "974"}', "not a list of pairs"),
         ("FaceShifter", "test.json", '[["071", "974"]]', "'071' is listed before, in test.json"),
         ("PolyGlotFake", "json_file/all_fake_video.json", '{"videos": []}', "no key video with the list"),
-        ("Celeb-DF-v2", "List_of_testing_videos.txt", b"\xff\xfe", "is not UTF-8"),
+        ("Celeb-DF-v2", "List_of_testing_videos.txt", b"\xff\xff", "is not UTF-8"),
     ],
 )
 def test_a_malformed_table_names_file_and_place(name, file, text, message, tmp_path):

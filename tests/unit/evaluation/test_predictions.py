@@ -132,13 +132,13 @@ def test_other_tools_predictions_are_read_by_dataset(tmp_path):
     [
         (f"{HEADER}\nA,v1,0,0.5\nA,v2,1,nan\n", r"row 1 \(v2\): prob is nan, not within 0..1"),
         (f"{HEADER}\nA,v1,0,1.5\n", r"row 0 \(v1\): prob is 1.5"),
-        (f"{HEADER}\nA,v1,0,\n", r"row 0 \(v1\): prob is nan"),
+        (f"{HEADER}\nA,v1,0,\n", "column prob: could not convert string to float: ''"),
         (f"{HEADER}\nA,v1,2,0.5\n", r"row 0 \(v1\): label is 2.0, not 0 or 1"),
-        (f"{HEADER}\nA,v1,fake,0.5\n", "is not a CSV of predictions"),
-        (f"{HEADER}\nA,v1\n", "is not a CSV of predictions"),
-        (f"{HEADER}\n", "contains no predictions"),
+        (f"{HEADER}\nA,v1,fake,0.5\n", "column label: could not convert string to float: 'fake'"),
+        (f"{HEADER}\nA,v1\n", "line 2 has 2 cells, not 4"),
+        (f"{HEADER}\n", "has no rows"),
         ("dataset,video,prob\nA,v,0.5\n", "no column label; needed are dataset, video, label, prob"),
-        ("", "is not a CSV of predictions"),
+        ("", "has no rows"),
     ],
 )
 def test_an_unfit_csv_is_one_line(tmp_path, text, message):
