@@ -6,6 +6,7 @@ import numpy as np
 
 from lnclip_df.analysis.report import draw_estimates, select_datasets, study_folder, write_report
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.escapes import markdown
 from lnclip_df.core.plots import BLUE, new_figure
 from lnclip_df.core.tables import aligned_markdown, p_text
 from lnclip_df.evaluation.aggregation import AGGREGATIONS, MEAN, by_video, movement, video_scores
@@ -57,7 +58,7 @@ def compare_aggregations(run, *, datasets: Iterable[str] = (), resamples: int = 
             rows.append([name, aggregation, reals, fakes, *estimate, difference, p])
             against = None if difference is None else f"{100 * difference:+.1f}"
             table.append([aggregation, reals + fakes, estimate, against, p_text(p)])
-        parts.append(f"## {name}\n\n{aligned_markdown(table)}")
+        parts.append(f"## {markdown(name)}\n\n{aligned_markdown(table)}")
     text = "\n".join(parts) + _notes(rows)
     write_report(folder, "aggregate", rows, text, _plot(estimates))
     return text

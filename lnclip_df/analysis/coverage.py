@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lnclip_df.analysis.report import select_datasets, study_folder, write_report
-from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.errors import LNCLIPError, printable
+from lnclip_df.core.escapes import markdown
 from lnclip_df.core.plots import BLUE, ORANGE, new_panels
 from lnclip_df.core.tables import aligned_markdown, percent, read_csv, refuse_repeated, write_csv
 from lnclip_df.evaluation.estimates import Bootstrap, Estimate
@@ -155,12 +156,12 @@ def write_counts(path, manifests, dataset, root, *, level=None, folders=None, sp
                     raise LNCLIPError(f"{manifest}: the video {row['video']} has other frames in another manifest")
     table: list[list] = [list(COLUMNS)]
     for item in items:
-        if item.path not in counts:
+        if (shown := printable(item.path)) not in counts:
             raise LNCLIPError(
                 f"{spec.name}: the video {item.path} is in no manifest; preprocess it, or add its manifest"
             )
         key = "/".join(part for part in (spec.name, item.label, item.level, item.name) if part is not None)
-        table.append([spec.name, key, int(item.fake), *counts[item.path]])
+        table.append([spec.name, key, int(item.fake), *counts[shown]])
     write_csv(path, table)
     return Path(path)
 
@@ -176,7 +177,7 @@ def _asked_and_saved(manifest, row):
 
 def _joined(path, name, scores: Scores, counts: FaceCounts) -> Covered:
     """The videos of the CSV with their scores."""
-    index = {video: at for at, video in enumerate(scores.video)}
+    index = {printable(video): at for at, video in enumerate(scores.video)}
     score = np.full(len(counts.video), np.nan)
     for at, (video, label, _, frames) in enumerate(zip(*counts, strict=True)):
         predicted = index.pop(video, None)
@@ -220,7 +221,7 @@ def _tables(joined: dict[str, Covered], bootstrap):
             groups.append(cells(group, label[inside], estimate))
         lost = [f"{int((found[label == kind] == 0).sum())} of {int((label == kind).sum())}" for kind in (0, 1)]
         parts.append(
-            f"## {name}\n\n{aligned_markdown(treatments)}\n{aligned_markdown(groups)}\n"
+            f"## {markdown(name)}\n\n{aligned_markdown(treatments)}\n{aligned_markdown(groups)}\n"
             f"Without a face: {lost[0]} reals, {lost[1]} fakes. Frames with a face: "
             f"{percent(found.sum() / asked.sum())} % of those asked for.\n"
         )

@@ -14,8 +14,9 @@ from lnclip_df.analysis.corruptions import CORRUPTIONS, Corruption, corrupt
 from lnclip_df.analysis.report import write_report
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.escapes import markdown
 from lnclip_df.core.files import check_writable
-from lnclip_df.core.plots import new_figure, new_panels
+from lnclip_df.core.plots import legend_text, new_figure, new_panels
 from lnclip_df.core.tables import aligned_markdown, percent
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset
@@ -258,7 +259,7 @@ def _text_of_dataset(name, base: Estimate, drops: dict[Level, Drop], counts):
     by_kind: dict[str, dict[float | None, Drop]] = {}
     for level, drop in drops.items():
         by_kind.setdefault(level.kind, {})[level.level] = drop
-    parts = [f"## {name}\n\nClean: {base} %, {counts[0]} videos, {counts[1]} frames.\n"]
+    parts = [f"## {markdown(name)}\n\nClean: {base} %, {counts[0]} videos, {counts[1]} frames.\n"]
     if means:
         table = [["corruption (level: AUROC, drop)", "1", "2", "3", "4", "5", "mean drop"]]
         for kind, mean in means.items():
@@ -301,7 +302,7 @@ def _plot(rows):
             clean = next(row for row in rows if row[0] == name and row[1] == CLEAN)
             curve = [row for row in rows if row[0] == name and row[1] == kind]
             values = [100 * clean[3], *(100 * row[3] for row in curve)]
-            panel.plot(range(len(values)), values, color=f"C{index}", marker="o", markersize=4, label=name)
+            panel.plot(range(len(values)), values, color=f"C{index}", marker="o", markersize=4, label=legend_text(name))
             if curve[0][5] is not None:  # the bounds of the drop, subtracted from the clean AUROC
                 lower, upper = ([100 * (clean[3] - row[column]) for row in curve] for column in (6, 5))
                 panel.fill_between(range(1, len(values)), lower, upper, color=f"C{index}", alpha=0.15, linewidth=0)

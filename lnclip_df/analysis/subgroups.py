@@ -9,6 +9,7 @@ import numpy as np
 from lnclip_df.analysis.calibrate_run import read_calibration
 from lnclip_df.analysis.report import draw_estimates, select_datasets, study_folder, write_report
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.escapes import markdown
 from lnclip_df.core.plots import BLUE, GREEN, ORANGE, new_figure
 from lnclip_df.core.tables import aligned_markdown, percent, read_csv
 from lnclip_df.evaluation import calibration as measures
@@ -188,7 +189,8 @@ def _text(found, threshold, source, min_videos):
         table += [[name, group.reals, group.fakes, *group.figures.values()] for name, group in groups.items()]
         gaps = [["largest gap", "higher", "lower", "difference"]]
         gaps += [[figure, *(gap(groups, figure, min_videos) or (None, None, None))] for figure in NEEDED]
-        parts.append(f"## {dataset} by {attribute}\n\n{aligned_markdown(table)}\n{aligned_markdown(gaps)}")
+        title = markdown(f"{dataset} by {attribute}")
+        parts.append(f"## {title}\n\n{aligned_markdown(table)}\n{aligned_markdown(gaps)}")
     notes = (
         f"All in %, over videos. FPR and FNR at the threshold {threshold:.4f} ({source}). Intervals of 95 %: AUROC by "
         "bootstrap, rates by Wilson, differences from these two (Zou and Donner; of rates, Newcombe).\n"

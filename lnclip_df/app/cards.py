@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from lnclip_df.core.errors import printable
+from lnclip_df.core.escapes import html
+from lnclip_df.core.plots import figure_png
 from lnclip_df.scoring.heatmaps import overlay
 from lnclip_df.scoring.output import as_json
 from lnclip_df.scoring.results import FrameScore, Person, Result
@@ -26,7 +26,7 @@ def escaped(value) -> Markup:
     >>> escaped("<b>${1}")
     Markup('&lt;b&gt;&#36;&#123;1&#125;')
     """
-    return value if isinstance(value, Markup) else Markup(escape(printable(str(value))).translate(PLACEHOLDERS))
+    return value if isinstance(value, Markup) else Markup(html(value).translate(PLACEHOLDERS))
 
 
 _ENVIRONMENT = Environment(
@@ -47,9 +47,7 @@ def result_card(
     """
     timeline = None
     if max((len(person.frames) for person in result.persons), default=0) > 1:
-        png = io.BytesIO()
-        draw_timeline(result).savefig(png, format="png", dpi=120)
-        timeline = _data_uri("image/png", png.getvalue())
+        timeline = _data_uri("image/png", figure_png(draw_timeline(result)))
     shown = [(person, [_pictures(frame, heat) for frame, heat in frames]) for person, frames in faces]
     data = json.dumps(as_json(result) | (facts or {}), indent=2, allow_nan=False).encode()
     download = {"name": f"{Path(result.path).stem}.json", "uri": _data_uri("application/json", data)}

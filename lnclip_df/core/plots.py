@@ -1,11 +1,13 @@
 """Matplotlib figures without pyplot's global state, written as PNG whole or not at all. Matplotlib is an extra."""
 
 import math
+import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import atomic_path
+from lnclip_df.core.errors import LNCLIPError, printable
+from lnclip_df.core.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +38,26 @@ def new_panels(
     return figure, list(panels[:count])
 
 
+def legend_text(name: str) -> str:
+    """A name for a legend: matplotlib leaves out those that begin with an underscore."""
+    return f" {name}" if name.startswith("_") else name
+
+
+def figure_png(figure: "Figure", dpi: int = 120) -> bytes:
+    """A figure as PNG. Its texts are plain: names from data are no formulas, and control characters are escaped."""
+    from matplotlib import rc_context
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
+    data = BytesIO()
+    with rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a name in a script that the font lacks
+        figure.savefig(data, format="png", dpi=dpi)
+    return data.getvalue()
+
+
 def save_figure(figure: "Figure", path: str | Path, dpi: int = 120) -> None:
-    """Write a figure as PNG, whole or not at all."""
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=dpi)
+    """Write a figure as PNG, whole or not at all; see ``figure_png``."""
+    write_bytes(path, figure_png(figure, dpi))

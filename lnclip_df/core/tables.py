@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.errors import LNCLIPError, printable
+from lnclip_df.core.escapes import Markdown, markdown
 from lnclip_df.core.files import write_text
 
 MISSING = "–"  # in a cell without a value
 
 DELIMITERS = (",", ";", "\t")
-FORMULA = re.compile(r"'*[=+\-@\t\r]")  # the start of a cell that a spreadsheet may compute; a "'" makes it text
+FORMULA = re.compile(r"'*[=+\-@]")  # the start of a cell that a spreadsheet may compute; a "'" makes it text
 
 Rows = Iterable[Sequence[Any]]
 
@@ -84,7 +85,8 @@ def aligned_lines(rows: Sequence[Sequence[str]]) -> list[str]:
 def csv_text(rows: Rows, digits: int | None = 6) -> str:
     """Rows of cells of any type as CSV; floats with so many decimals, or in full for None; a cell of None is empty.
 
-    Text that a spreadsheet would compute gets a ``'`` before it, which ``read_csv`` removes.
+    Text that a spreadsheet would compute gets a ``'`` before it, which ``read_csv`` removes; control characters are
+    escaped.
 
     >>> csv_text([["a", "b"], [0.5, None], ["=1+1", "-0.5"]])
     "a,b\\n0.500000,\\n'=1+1,-0.5\\n"
@@ -93,8 +95,7 @@ def csv_text(rows: Rows, digits: int | None = 6) -> str:
     writer = csv.writer(text, lineterminator="\n")
     for row in rows:
         writer.writerow(
-            f"{cell:.{digits}f}" if digits is not None and isinstance(cell, float) else _without_formula(cell)
-            for cell in row
+            f"{cell:.{digits}f}" if digits is not None and isinstance(cell, float) else _as_text(cell) for cell in row
         )
     return text.getvalue()
 
@@ -197,8 +198,12 @@ def refuse_repeated(path: str | Path, what: str, names: Iterable[str]):
         seen.add(name)
 
 
-def _without_formula(cell: Any) -> Any:
-    if not isinstance(cell, str) or not FORMULA.match(cell):
+def _as_text(cell: Any) -> Any:
+    """A cell that no spreadsheet computes and no terminal obeys; what is no text stays."""
+    if not isinstance(cell, str):
+        return cell
+    cell = printable(cell)
+    if not FORMULA.match(cell):
         return cell
     try:
         float(cell)
@@ -212,8 +217,7 @@ def _without_escape(cell: str) -> str:
 
 
 def _cells(rows: Rows) -> list[list[str]]:
-    """Text that cannot end a Markdown cell or row."""
-    return [[" ".join(show(cell).split()).replace("|", "\\|") for cell in row] for row in rows]
+    return [[markdown(cell if isinstance(cell, Markdown) else show(cell)) for cell in row] for row in rows]
 
 
 def _padded(rows: Sequence[Sequence[str]], minimum: int = 0) -> list[list[str]]:

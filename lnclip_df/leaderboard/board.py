@@ -78,4 +78,4 @@ def _crops(run: Run):
         yield f"Crops of {run.name}: {shown}" + (f"; trained on {', '.join(sorted(trained))}." if trained else ".")
     others = [dataset for dataset, made in run.provenance.items() if not {*(made.crops or {})} <= trained]
     if trained and others:
-        yield f"**Not comparable:** {run.name} was trained on other crops than those of {', '.join(others)}."
+        yield f"Not comparable: {run.name} was trained on other crops than those of {', '.join(others)}."

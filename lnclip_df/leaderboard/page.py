@@ -3,6 +3,7 @@
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from lnclip_df.core.escapes import html
 from lnclip_df.core.tables import MISSING, p_text, percent
 from lnclip_df.evaluation.metrics import METRICS
 from lnclip_df.evaluation.reference import column_of, reference
@@ -25,6 +26,7 @@ def page(board: Board) -> str:
     environment = Environment(
         loader=PackageLoader("lnclip_df.leaderboard"),
         autoescape=True,
+        finalize=html,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from sklearn.metrics import auc, roc_curve
 
-from lnclip_df.core.plots import new_panels, save_figure
+from lnclip_df.core.plots import legend_text, new_panels, save_figure
 from lnclip_df.evaluation.runs import Scores
 
 
@@ -20,7 +20,7 @@ def write_roc(path, scores: Mapping[str, Mapping[str, Scores]], datasets: Iterab
         for number, (run, sets) in enumerate(scores.items()):
             if dataset in sets:
                 fpr, tpr, _ = roc_curve(sets[dataset].label, sets[dataset].score)
-                panel.plot(fpr, tpr, color=f"C{number % 10}", label=f"{run} {100 * auc(fpr, tpr):.1f}")
+                panel.plot(fpr, tpr, color=f"C{number % 10}", label=legend_text(f"{run} {100 * auc(fpr, tpr):.1f}"))
         panel.set(title=dataset, xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
         panel.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         panel.legend(loc="lower right", fontsize="small", title="AUROC, %", title_fontsize="small")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from lnclip_df.core import escapes
 from lnclip_df.core.tables import MISSING, aligned_markdown, csv_text, markdown_table, p_text, percent
 from lnclip_df.evaluation.metrics import METRICS, VIDEO_SCORE
 from lnclip_df.evaluation.reference import MEAN, Figure, column_of, reference
@@ -62,7 +63,7 @@ def latex(board: Board) -> str:
         *(["\\midrule"] if theirs else []),
         *map(_latex_row, theirs),
         "\\bottomrule\n\\end{tabular}}",
-        f"\\caption{{{_latex(notes(board)[0] + sources)}}}",
+        f"\\caption{{{escapes.tex(notes(board)[0] + sources)}}}",
         "\\end{table}",
     ]
     return "\n".join(lines) + "\n"
@@ -147,7 +148,8 @@ def _methods(board: Board) -> Iterator[str]:
         for row in rows:
             cells = row.methods[dataset]
             table.append([row.run.name, *(str(cells[name].auroc) if name in cells else MISSING for name in names)])
-        yield f"## {column_of(dataset)} by method: each method's fakes against all reals\n\n{markdown_table(table)}"
+        title = f"{escapes.markdown(column_of(dataset))} by method: each method's fakes against all reals"
+        yield f"## {title}\n\n{markdown_table(table)}"
 
 
 def _comparisons(board: Board) -> Iterator[str]:
@@ -213,25 +215,15 @@ def _beside(figure: float | None = None, difference: float | None = None) -> str
 
 
 def _paragraphs(texts: Iterable[str]) -> str:
-    return "".join(f"\n{text}\n" for text in texts)
+    return "".join(f"\n{escapes.markdown(text)}\n" for text in texts)
 
 
 def _latex_row(row: list[str]) -> str:
-    name, *cells = map(_latex, row)
+    name, *cells = map(escapes.tex, row)
+    if name.startswith(("[", "*")):  # after the end of another row these would be an argument
+        name = f"{{}}{name}"
     small = (
         f"{value}{{\\scriptsize [{bounds}}}" if bounds else value
         for value, _, bounds in (cell.partition(" [") for cell in cells)
     )
     return " & ".join([name, *small]) + " \\\\"
-
-
-def _latex(text: str) -> str:
-    signs: dict[str, str | int | None] = {
-        "\\": "\\textbackslash{}",
-        "~": "\\textasciitilde{}",
-        "^": "\\textasciicircum{}",
-        "–": "--",
-        "×": "$\\times$",
-        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    }
-    return text.translate(str.maketrans(signs))

@@ -55,8 +55,8 @@ def write_manifest(out, name: str, results: list[Record], facts: dict) -> Path:
 def _row(record):
     width, height = record.size or ("", "")
     return [
-        printable(record.key), record.outcome, record.asked, record.decoded, record.found, len(record.saved),
-        record.score, record.box, width, height, record.seconds, record.recipe, printable(record.reason),
+        record.key, record.outcome, record.asked, record.decoded, record.found, len(record.saved),
+        record.score, record.box, width, height, record.seconds, record.recipe, record.reason,
         record.people, "; ".join(f"{what} {how}" for what, how in record.changes.items()),
     ]  # fmt: skip
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.escapes import Markdown
 from lnclip_df.core.plots import new_figure
 from lnclip_df.core.tables import markdown_table
 from lnclip_df.studies.over_seeds import group_rows, is_cross, spread_text, tested_names
@@ -52,7 +53,7 @@ class TrainingSet(Study):
         lines = [["trained on", *names, "cross-dataset mean", "validation"]]
         for index, row in enumerate(rows):
             cells = [spread_text(row["auroc"].get(name)) for name in names]
-            cells = [f"*{cell}*" if (index, column) in related else cell for column, cell in enumerate(cells)]
+            cells = [Markdown(f"*{cell}*") if (index, column) in related else cell for column, cell in enumerate(cells)]
             lines.append([row["group"], *cells, spread_text(row["cross_mean"]), spread_text(row["val"])])
         text = (
             "In italics: the test set has, or is part of, what was trained on (its test split, never its training "

@@ -9,6 +9,7 @@ import yaml
 
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError, printable
+from lnclip_df.core.escapes import markdown
 from lnclip_df.core.files import read_json
 from lnclip_df.core.tables import show
 from lnclip_df.weights.checkpoint import Checkpoint
@@ -201,5 +202,4 @@ def _code(text):
 
 def _plain(text):
     """Recorded text as Markdown's plain text; ``UNKNOWN`` for None."""
-    escaped = printable(UNKNOWN if text is None else str(text)).replace("&", "&amp;").replace("<", "&lt;")
-    return "".join(f"\\{c}" if c in r"\`*_[]|#" else c for c in escaped)
+    return markdown(UNKNOWN if text is None else text)

