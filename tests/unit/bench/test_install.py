@@ -443,3 +443,28 @@ def test_a_real_checkout_is_clean_after_uninstall(real_checkout):
         assert our_labels().items() <= labels.items()
     uninstall(real_checkout)
     assert status() == ""
+
+
+def test_every_version_with_a_train_config_can_be_installed_into(real_checkout, tmp_path):
+    """Of the history, one commit per form of the files that installation reads or changes."""
+
+    def git(*arguments):
+        return subprocess.run(["git", *arguments], cwd=real_checkout, capture_output=True, check=True).stdout
+
+    names = ["training/train.py", "training/test.py", DETECTORS, *CONFIGS, "training/config/detector/xception.yaml"]
+    forms = {}
+    for commit in git("rev-list", "HEAD").decode().split():
+        listed = git("ls-tree", "-r", commit, "--", *names).decode().splitlines()
+        if any(CONFIGS[0] in line for line in listed):
+            forms[tuple(listed)] = commit
+    for commit in forms.values():
+        root = tmp_path / f"a {commit}"
+        for name in git("ls-tree", "-r", "--name-only", commit, "--", *names).decode().splitlines():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(git("show", f"{commit}:{name}"))
+        before = snapshot(root)
+        install(root)
+        for name in CONFIGS:
+            assert labels().items() <= yaml.safe_load((root / name).read_text())["label_dict"].items(), commit
+        uninstall(root)
+        assert snapshot(root) == before, commit
