@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,9 @@ def annotate(result: Result, folder, *, name: str, on_progress: Callable[[int, i
     A video becomes ``NAME.annotated.mp4`` (H.264, all frames at their times, upright, with its sound unchanged where an
     mp4 can contain it) and ``NAME.timeline.png``. An image becomes ``NAME.annotated.png``. Of a folder of images, those
     that were scored become ``NAME.annotated/012.png``, with a timeline. Each frame shows every person's box, which
-    moves linearly between scored frames of one track and ends with the shot; the probability of fake of the nearest
-    scored frame, in the colour of its side of the threshold; and at the top the score of the file. Memory does not grow
-    with length.
+    moves linearly between scored frames and ends with the shot; the probability of fake of the nearest scored frame, in
+    the colour of its side of the threshold; and at the top the score of the file. A video is decoded twice, first to
+    find its cuts. Memory does not grow with length.
 
     Args:
         result: nothing is written if it has no score, or if its file can no longer be read.
@@ -85,13 +86,12 @@ def _write(result, frames, folder, name, on_progress):
 class _Painter:
     """Draws a result into its frames."""
 
-    def __init__(self, result, frames):
-        self.result, self.frames = result, frames
+    def __init__(self, result, frames, shots=None):
+        self.result, self.frames, self.shots = result, frames, shots
         timed = result.timed and frames.count and frames.time(0) is not None
         self.seconds = frames.seconds / frames.count if timed and frames.seconds else None
-        self.trails = [Trail(person, max_gap(result), self.seconds) for person in result.persons]
+        self.trails = [Trail(person, max_gap(result), self.seconds, shots) for person in result.persons]
         self.colour = colour_of(result.score, result.threshold)
-        self.small, self.cut = None, 0  # of the frame before; the index of the first frame of the present shot
         kind = "video" if frames.count > 1 else "image"
         over = f" over {result.used} of {result.frames} frames" if result.frames > 1 else ""
         score = f"P(fake) {result.score:.2f}{over}"
@@ -101,11 +101,8 @@ class _Painter:
         """The frame with everything on it; ``image`` itself is changed where it is writable."""
         image = np.require(image, requirements=["C", "W"])
         time = index if self.seconds is None else self.frames.time(index)
-        small = small_picture(image)
-        if self.small is not None and not same_shot(self.small, small):
-            self.cut = index
-        self.small = small
-        draw(image, marks_at(self.result, self.trails, time, self.cut), self.headline, self.colour)
+        shot = 0 if self.shots is None else self.shots[index]
+        draw(image, marks_at(self.result, self.trails, time, shot), self.headline, self.colour)
         return image
 
 
@@ -126,7 +123,7 @@ def _copy_images(result, frames, target, on_progress):
 def _copy_video(result, frames, temporary, path, on_progress):
     import av
 
-    painter = _Painter(result, frames)
+    painter = _Painter(result, frames, _shots(frames))
     with nullcontext() if isinstance(frames, Animation) else open_container(frames.path) as source:
         sound = SourceSound(source, frames.start)
         try:
@@ -138,3 +135,9 @@ def _copy_video(result, frames, temporary, path, on_progress):
             raise LNCLIPError(f"cannot write {path}: {getattr(error, 'strerror', None) or one_line(error)}") from error
     if sound.problem:
         logger.warning("%s: the copy has no sound, %s", result.path, sound.problem)
+
+
+def _shots(frames) -> list[int]:
+    """The number of the shot of every frame of a video, from 0."""
+    small = (small_picture(image) for _, image in frames.read(range(frames.count)))
+    return list(accumulate((not same_shot(*pair) for pair in pairwise(small)), initial=0))

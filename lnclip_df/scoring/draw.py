@@ -1,12 +1,14 @@
-"""Draw boxes and scores into frames; between scored frames of one track the position is interpolated."""
+"""Draw boxes and scores into frames; between scored frames of one shot each person's position is interpolated."""
 
-from bisect import bisect_right
+from bisect import bisect_left
 from functools import lru_cache
+from itertools import pairwise
 from math import ceil
 from typing import NamedTuple
 
 import numpy as np
 
+from lnclip_df.faces.tracking import OVERLAP, overlaps
 from lnclip_df.scoring.results import FrameScore, Person, Result
 
 FAKE, REAL = (213, 94, 0), (0, 114, 178)  # Okabe and Ito's vermillion and blue, safe for colour-blind readers
@@ -31,52 +33,58 @@ def max_gap(result: Result) -> int:
     return ceil((result.decoded - 1) / (result.frames - 1)) if result.frames > 1 else max(result.decoded, 1)
 
 
+def continues(before: FrameScore, after: FrameScore, gap: int) -> bool:
+    """Whether two scored frames show one face without interruption: at most ``gap`` frames apart, and overlapping."""
+    if after.index - before.index > gap or before.box is None or after.box is None:
+        return after.index - before.index <= gap
+    return float(overlaps(np.array([before.box]), np.array([after.box]))[0, 0]) >= OVERLAP
+
+
 class Trail:
     """Where one person is at any time.
 
-    Between two scored frames of one track that are at most ``gap`` frames apart the box moves linearly. After the last
-    one of a track it stays for half a gap. A cut ends both: no box goes from one shot into another.
+    Between two scored frames of one shot that :func:`continues` joins, the box moves linearly. Around others it stays
+    for half a gap on either side, and is not shown between. No box goes from one shot into another.
 
     Args:
         person: with at least one frame.
         gap: see :func:`max_gap`.
         seconds: duration of one frame, where frames have times; None: positions are found by index.
+        shots: the number of the shot of every frame; None for one shot.
     """
 
-    def __init__(self, person: Person, gap: int, seconds: float | None = None):
-        self.frames, self.gap = person.frames, gap
+    def __init__(self, person: Person, gap: int, seconds: float | None = None, shots: list[int] | None = None):
+        self.frames = person.frames
         self.times = person.times(timed=seconds is not None)
         self.half = (gap / 2) * (seconds or 1)
+        self.shots = [0 if shots is None else shots[min(frame.index, len(shots) - 1)] for frame in self.frames]
+        self.joined = [continues(*pair, gap) for pair in pairwise(self.frames)]
 
-    def at(self, time: float, cut: int = 0) -> tuple[tuple | None, FrameScore] | None:
-        """The box at a time (seconds or index), and the nearest scored frame; None where the person is not shown.
-
-        ``cut`` is the index of the frame with which the present shot begins.
-        """
-        left = bisect_right(self.times, time) - 1
-        if left < 0 or self.frames[left].index < cut:
+    def at(self, time: float, shot: int = 0) -> tuple[tuple | None, FrameScore] | None:
+        """The box at a time (seconds or index) in a shot, and the nearest scored frame; None where it is not shown."""
+        right = bisect_left(self.times, time)
+        if 0 < right < len(self.times) and self.joined[right - 1] and self.shots[right - 1] == self.shots[right]:
+            return self._between(right, time)
+        near = [index for index in (right - 1, right) if 0 <= index < len(self.times) and self.shots[index] == shot]
+        index = min(near, key=lambda index: abs(self.times[index] - time), default=None)
+        if index is None or abs(self.times[index] - time) > self.half:
             return None
-        before, after = self.frames[left], self.frames[left + 1] if left + 1 < len(self.frames) else None
-        if after is not None and after.track == before.track and after.index - before.index <= self.gap:
-            return self._between(before, after, (time - self.times[left]) / (self.times[left + 1] - self.times[left]))
-        return (before.box, before) if time - self.times[left] <= self.half else None
+        return self.frames[index].box, self.frames[index]
 
-    @staticmethod
-    def _between(before, after, t):
+    def _between(self, right, time):
+        before, after = self.frames[right - 1], self.frames[right]
+        t = (time - self.times[right - 1]) / (self.times[right] - self.times[right - 1])
         nearest = before if t < 0.5 else after
         if before.box is None or after.box is None:
             return nearest.box, nearest
         return tuple((1 - t) * a + t * b for a, b in zip(before.box, after.box, strict=True)), nearest
 
 
-def marks_at(result: Result, trails: list[Trail], time: float, cut: int = 0) -> list[Mark]:
-    """The marks of all persons shown at a time, the first person's last, so that it is drawn on top.
-
-    ``cut``: see :meth:`Trail.at`.
-    """
+def marks_at(result: Result, trails: list[Trail], time: float, shot: int = 0) -> list[Mark]:
+    """The marks of all persons shown at a time in a shot, the first person's last, so that it is drawn on top."""
     marks = []
     for person, trail in zip(reversed(result.persons), reversed(trails), strict=True):
-        if (found := trail.at(time, cut)) is not None:
+        if (found := trail.at(time, shot)) is not None:
             box, frame = found
             name = f"{person.number}: " if len(result.persons) > 1 else ""
             marks.append(Mark(box, f"{name}P(fake) {frame.prob:.2f}", colour_of(frame.prob, result.threshold)))

@@ -15,7 +15,7 @@ FIELDS = (
     "path", "outcome", "reason", "decision", "score", "calibrated", "threshold", "frames", "found", "faces", "decoded",
     "seconds", "recipe", "changes", "size", "people", "notes",
 )  # fmt: skip
-FRAME_FIELDS = ("index", "seconds", "box", "prob", "track", "level")
+FRAME_FIELDS = ("index", "seconds", "box", "prob", "level")
 
 
 def as_json(result: Result) -> dict:

@@ -22,7 +22,6 @@ class FrameScore:
         prob: probability of fake, 0..1.
         crop: the aligned face, uint8 S×S×3 RGB, where crops are kept.
         feature: of the crop, float32 D, where crops are kept.
-        track: number of the track; where it changes, the face was not followed without interruption.
         level: mean grey level of the crop, 0..255; None where it is unknown.
     """
 
@@ -32,7 +31,6 @@ class FrameScore:
     prob: float
     crop: np.ndarray | None = field(default=None, repr=False, compare=False)
     feature: np.ndarray | None = field(default=None, repr=False, compare=False)
-    track: int = 0
     level: float | None = None
 
 

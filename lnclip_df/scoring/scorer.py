@@ -129,7 +129,7 @@ class Scorer:
             probs, features = self.probabilities([face.crop for _, face in batch])
             for (file, face), prob, feature in zip(batch, probs, features, strict=True):
                 kept = (face.crop, feature) if keep_crops else (None, None)
-                row = FrameScore(face.index, face.seconds, face.box, float(prob), *kept, face.track)
+                row = FrameScore(face.index, face.seconds, face.box, float(prob), *kept)
                 file.frames.append(replace(row, level=round(float(face.crop.mean()), 1)))
             scored += len(batch)
             on_progress(scored, total)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lnclip_df.core.errors import printable
 from lnclip_df.core.plots import new_figure
-from lnclip_df.scoring.draw import FAKE, REAL, colour_of, max_gap
+from lnclip_df.scoring.draw import FAKE, REAL, colour_of, continues, max_gap
 from lnclip_df.scoring.results import Result
 
 COLOURS = ("#222222", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d")  # of persons, unlike fake's and real's
@@ -58,11 +58,10 @@ def _plot_person(axes, result, person, colour):
 
 
 def _runs(frames, gap):
-    """Slices of frames of one track, at most ``gap`` apart."""
+    """Slices of frames that :func:`continues` joins."""
     start = 0
     for end in range(1, len(frames) + 1):
-        apart = end == len(frames) or frames[end].index - frames[end - 1].index > gap
-        if apart or frames[end].track != frames[end - 1].track:
+        if end == len(frames) or not continues(frames[end - 1], frames[end], gap):
             yield slice(start, end)
             start = end
 

@@ -96,39 +96,45 @@ def has(image, patch):
 # --- where, when and in what colour -----------------------------------------------------------------------------------
 
 
-def naive(frames, index, step, cut):
-    """The rule of ``Trail`` told frame by frame, for whole boxes of one number."""
-    before = [frame for frame in frames if cut <= frame.index <= index]
-    after = [frame for frame in frames if frame.index > index]
-    if not before:
+def naive(frames, index, step, shots):
+    """The rule of ``Trail`` told frame by frame, for boxes of one height."""
+    before = [frame for frame in frames if frame.index <= index]
+    after = [frame for frame in frames if frame.index >= index]
+    if before and after and after[0].index - before[-1].index <= step:
+        low, high = before[-1], after[0]
+        (left, _, right, _), (l2, _, r2, _) = low.box, high.box
+        shared = max(min(right, r2) - max(left, l2), 0)
+        together = shared / (right - left + r2 - l2 - shared) >= 0.2
+        if low is high or (together and shots[low.index] == shots[high.index]):
+            part = (index - low.index) / max(high.index - low.index, 1)
+            return low.box[0] + part * (high.box[0] - low.box[0]), (low if part < 0.5 else high).index
+    near = [frame for frame in frames if abs(frame.index - index) <= step / 2 and shots[frame.index] == shots[index]]
+    near = [frame for frame in near if frame in (*before[-1:], *after[:1])]
+    if not near:
         return None
-    low = before[-1]
-    if after and after[0].track == low.track and after[0].index - low.index <= step:
-        part = (index - low.index) / (after[0].index - low.index)
-        return low.box[0] + part * (after[0].box[0] - low.box[0]), (low if part < 0.5 else after[0]).index
-    return (low.box[0], low.index) if index - low.index <= step / 2 else None
+    nearest = min(near, key=lambda frame: abs(frame.index - index))
+    return nearest.box[0], nearest.index
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_box_moves_within_a_track_and_is_not_shown_where_nobody_was_seen_or_after_a_cut(seed):
+def test_a_box_moves_while_it_is_followed_and_is_not_shown_where_nobody_was_seen_or_in_another_shot(seed):
     rng = np.random.default_rng(seed)
     count, looked = int(rng.integers(40, 200)), int(rng.integers(2, 33))
     asked = evenly_spaced_floor(count, looked)
     kept = [index for index in asked if rng.random() < 0.7] or asked[:1]
-    tracks = np.cumsum(rng.random(len(kept)) < 0.3)
+    lefts = rng.uniform(0, 99, len(kept)).tolist()
     frames = [
-        FrameScore(index, index / 32, tuple(rng.uniform(0, 99, 4).tolist()), 0.5, track=int(track))
-        for index, track in zip(kept, tracks, strict=True)
+        FrameScore(index, index / 32, (left, 10.0, left + 60, 50.0), 0.5)
+        for index, left in zip(kept, lefts, strict=True)
     ]
     result = Result("x", SCORED, frames=len(asked), decoded=count, persons=[Person(1, frames)])
     step = max_gap(result)
     assert step == max(np.diff(asked))
-    cuts = [0, *sorted(rng.integers(0, count, 3).tolist())]
+    shots = np.cumsum(rng.random(count) < 0.05).tolist()
     for seconds in (None, 1 / 32):
-        trail = Trail(result.persons[0], step, seconds)
+        trail = Trail(result.persons[0], step, seconds, shots)
         for index in range(count):
-            cut = max(start for start in cuts if start <= index)
-            found, expected = trail.at(index * (seconds or 1), cut), naive(frames, index, step, cut)
+            found, expected = trail.at(index * (seconds or 1), shots[index]), naive(frames, index, step, shots)
             assert (found is None) == (expected is None)
             if found is not None:
                 assert (found[0][0], found[1].index) == (pytest.approx(expected[0]), expected[1])
@@ -211,19 +217,19 @@ def test_the_colour_follows_the_nearest_frame_and_nothing_is_drawn_in_a_gap(tmp_
     for _, image in decoded(copy):
         middle = image[105:115, 40:140]
         seen.append("fake" if warmth(middle).max() > 80 else "real" if warmth(middle).min() < -80 else None)
-    assert seen == ["fake"] * 2 + ["real"] * 5 + [None] * 29 + ["fake"] * 5
+    assert seen == ["fake"] * 2 + ["real"] * 5 + [None] * 27 + ["fake"] * 7
 
 
 def test_no_box_goes_from_one_shot_into_another(tmp_path):
     shots = [255 - frame for frame in scene(20)], scene(21)
     path = write_clip(tmp_path / "a.mp4", [*shots[0], *shots[1]], options={"crf": "10"})
-    rows = [(at, 0) for at in (0, 8, 16)] + [(at, 1) for at in (24, 32, 40)]
-    clip = open_frames(path)
-    frames = [FrameScore(at, clip.time(at), (60, 80, 120, 140), 0.9, track=track) for at, track in rows]
-    result = Result(str(path), SCORED, score=0.9, frames=6, decoded=41, persons=[Person(1, frames)])
+    boxes = [{at: ((60, 80, 120, 140), 0.9) for at in (0, 8, 16)}, {at: ((130, 80, 190, 140), 0.9) for at in (16, 24)}]
+    result = scored(path, boxes, frames=6)
     copy, _ = annotate(result, tmp_path / "out", name="a")
-    shown = [warmth(image[105:115, 40:140]).max() > 80 for _, image in decoded(copy)]
-    assert shown == [True] * 20 + [False] * 4 + [True] * 17
+    shown = [[warmth(image[105:115, left : left + 70]).max() > 80 for left in (40, 150)] for _, image in decoded(copy)]
+    assert [first for first, _ in shown] == [True] * 20 + [False] * 21
+    second = [other for _, other in shown]  # half a gap of 8 around frames 16 and 24, which a cut parts
+    assert second[:12] + second[13:28] + second[29:] == [False] * 12 + [True] * 15 + [False] * 12
 
 
 @pytest.mark.parametrize("tags", [None, (1, 1)])
