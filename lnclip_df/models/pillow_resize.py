@@ -56,6 +56,13 @@ def _blocks(old, new, device):
     return blocks
 
 
+@lru_cache(maxsize=32)
+def _per_channel(values, device):
+    """One value per channel on ``device``, 3×1×1; cached, as the copy makes a GPU wait."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device).view(3, 1, 1)
+
+
 def _resize_rows(grey, new):
     """Resize whole grey levels float32 …×old to …×new."""
     old = grey.shape[-1]
@@ -86,7 +93,7 @@ def pillow_bicubic(image: torch.Tensor, size: int, mean, std) -> torch.Tensor:
         float32 B×3×size×size, normalised.
     """
     with torch.autocast(image.device.type, enabled=False):
-        mean, std = (torch.tensor(each, device=image.device).view(3, 1, 1) for each in (mean, std))
+        mean, std = (_per_channel(tuple(each), image.device) for each in (mean, std))
         grey = (image.float() * std + mean).mul_(255).round_().clamp_(0, 255)
         grey = _resize_rows(_resize_rows(grey, size).mT, size).mT
         return (grey / 255).sub_(mean).div_(std).contiguous()

@@ -60,7 +60,7 @@ def json_of(root, dataset):
     return root / "preprocessing" / "dataset_json" / f"{dataset}.json"
 
 
-def make_dataset(root, dataset, split, lengths, compression=None):
+def make_dataset(root, dataset, split, lengths, compression=None, size=64):
     """PNG faces, the fakes brighter than the real ones, and their JSON."""
     rng = np.random.default_rng(0)
     index = {}
@@ -71,7 +71,7 @@ def make_dataset(root, dataset, split, lengths, compression=None):
             folder.mkdir(parents=True, exist_ok=True)
             low = 0 if label.endswith("real") else 90
             for k in range(count):
-                pixels = rng.integers(low, low + 160, (64, 64, 3), dtype=np.uint8)
+                pixels = rng.integers(low, low + 160, (size, size, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{k:03d}.png")
             frames = [f"./{path.relative_to(root).as_posix()}" for path in sorted(folder.iterdir())]
             videos[folder.name] = {"label": label, "frames": frames}
