@@ -117,7 +117,7 @@ class VideoFrames:
         """Yield ``(index, uint8 RGB H×W×3)`` as a player shows them, see :func:`to_rgb`, for rising ``indices``."""
         for index, frame in self._in_turn(indices) if self.times is None else self._by_time(indices):
             self._mirrored = self.as_shown and is_mirrored(frame)
-            yield index, to_rgb(frame, self.pixel_aspect, mirrored=self._mirrored)
+            yield index, to_rgb(frame, self.pixel_aspect, as_shown=self.as_shown)
 
     def _in_turn(self, indices):
         wanted = set(indices)
@@ -156,24 +156,24 @@ class VideoFrames:
         return stream
 
 
-def to_rgb(frame, pixel_aspect: Fraction = SQUARE, *, mirrored: bool = True) -> np.ndarray:
+def to_rgb(frame, pixel_aspect: Fraction = SQUARE, *, as_shown: bool = True) -> np.ndarray:
     """Pixels of an ``av.VideoFrame`` as a player shows them: uint8 RGB, H×W×3.
 
     Args:
-        frame: what is transparent in it is shown on black.
         pixel_aspect: width of a pixel divided by its height; the smaller side is enlarged until pixels are square.
-        mirrored: whether its display matrix mirrors it (see :func:`is_mirrored`) and is to be followed in that.
+        as_shown: whether the frame is mirrored, and transparent parts are black; it is turned in any case.
 
     Raises:
         UnreadableVideo: square pixels would be too many.
     """
     width, height = square_size(frame.width, frame.height, pixel_aspect)
-    format = "rgba" if any(component.is_alpha for component in frame.format.components) else "rgb24"
+    alpha = as_shown and any(component.is_alpha for component in frame.format.components)
+    format = "rgba" if alpha else "rgb24"
     size = {} if (width, height) == (frame.width, frame.height) else {"width": width, "height": height}
     rgb = frame.to_ndarray(format=format, **size)
-    if format == "rgba":
+    if alpha:
         rgb = np.rint(rgb[..., :3] * (rgb[..., 3:] / np.float32(255))).astype(np.uint8)
-    turned = mirror(rgb, frame) if mirrored else np.rot90(rgb, quarters(frame))
+    turned = mirror(rgb, frame) if as_shown and is_mirrored(frame) else np.rot90(rgb, quarters(frame))
     return np.ascontiguousarray(turned)
 
 
