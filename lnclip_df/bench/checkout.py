@@ -45,7 +45,7 @@ def train_settings(root, detector_yaml) -> dict:
 
     The detector's own ``label_dict`` takes precedence. In LMDB mode the dataset JSONs are read from another folder.
     """
-    detector = read_yaml(detector_yaml)
+    detector = _detector(detector_yaml)
     config = {**detector, **read_yaml(Path(root) / TRAIN_CONFIG)}
     if "label_dict" in detector:
         config["label_dict"] = detector["label_dict"]
@@ -56,7 +56,14 @@ def train_settings(root, detector_yaml) -> dict:
 
 def test_settings(root, detector_yaml) -> dict:
     """The configuration with which ``training/test.py`` runs: ``test_config.yaml`` over the detector's YAML."""
-    return {**read_yaml(detector_yaml), **read_yaml(Path(root) / TEST_CONFIG)}
+    return {**_detector(detector_yaml), **read_yaml(Path(root) / TEST_CONFIG)}
+
+
+def _detector(path):
+    detector = read_yaml(path)
+    if "extends" in detector:
+        raise LNCLIPError(f"{path}: DeepfakeBench does not know extends; write every key, as lnclip-df install does")
+    return detector
 
 
 def json_path(root, config, dataset) -> Path:

@@ -1,11 +1,13 @@
 """Train and test in a clone of the DeepfakeBench checkout that ``LNCLIP_DEEPFAKEBENCH`` names, scripts untouched."""
 
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
-from real_checkouts import REAL, SCHEDULE, STEPS, clone
+import torch
+from real_checkouts import REAL, SCHEDULE, STEPS, change_yaml, clone
 
 from lnclip_df.bench.doctor import doctor
 from lnclip_df.bench.evaluate import BenchTest, bench_test
@@ -16,6 +18,7 @@ from lnclip_df.core.files import read_json
 from lnclip_df.evaluation.test import test as lnclip_test
 from lnclip_df.models.schedule import cyclic_lr
 
+STILL = {"warmup_epochs": 1, "decay_epochs": 9, "lr_min": 1.0e-12, "lr_max": 1.0e-12}
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not REAL, reason="LNCLIP_DEEPFAKEBENCH names no checkout")]
 
 
@@ -86,6 +89,22 @@ def test_two_processes_halve_the_steps_and_share_a_checkpoint(checkout, training
     argv = ["training/test.py", "--detector_path", "lnclip.yaml", "--weights_path", str(weights)]
     assert bench_run(checkout, argv) == 0
     assert "Load checkpoint done" in capfd.readouterr().out
+
+
+def test_a_training_begins_with_the_checkpoint_of_another(checkout, training):
+    (weights,) = checkout.glob("logs/training/lnclip*/test/LNCLIP-val/ckpt_best.pth")
+    done, before = set(checkout.glob("logs/training/*")), (checkout / "lnclip.yaml").read_text()
+    change_yaml(checkout, nEpochs=0, lnclip={"start_from": str(weights.relative_to(checkout)), "schedule": STILL})
+    try:
+        assert bench_run(checkout, ["training/train.py", "--detector_path", "lnclip.yaml"]) == 0
+    finally:
+        (checkout / "lnclip.yaml").write_text(before)
+    (folder,) = set(checkout.glob("logs/training/*")) - done
+    assert "training begins with the weights logs/training" in (folder / "training.log").read_text()
+    (continued,) = folder.glob("test/LNCLIP-val/ckpt_best.pth")
+    first, second = (torch.load(path, weights_only=True) for path in (weights, continued))
+    shutil.rmtree(folder)
+    assert all(torch.allclose(value, second[name], atol=1e-5) for name, value in first.items())
 
 
 def test_a_missing_training_set_is_named(checkout, capfd):

@@ -154,6 +154,7 @@ def test_lmdb_and_the_folder_that_goes_with_it(checkout):
         ({"train_dataset": ["Absent"]}, "Absent train (train.py)", "problem", "cannot read"),
         ({"lnclip": {"tuning": 1}}, "configuration", "problem", "unknown key"),
         ({"frame_num": None}, "configuration", "problem", "TypeError"),
+        ({"extends": "lnclip.yaml"}, "configuration", "problem", "does not know extends"),
     ],
 )
 def test_the_configuration(checkout, values, name, status, part):
