@@ -162,7 +162,8 @@ def _listed(counts: dict) -> str:
 def _facts(dataset) -> Iterator[Finding]:
     """What the YAML says of the dataset, whatever is on disk."""
     if dataset.combine is None and not dataset.layout_checked:
-        found = f"its YAML has not been checked on the real release ({dataset.layout or 'no source is named'})"
+        source, checked = dataset.layout or "no source is named", dataset.checked or "nothing"
+        found = f"its YAML has not been checked on the real release ({source}); checked on real files: {checked}"
         yield Finding("layout", "warning", found, "check the counts")
     for note in dataset.notes:
         yield Finding("note", "ok", note)

@@ -223,7 +223,8 @@ class Combine(_Section):
 class Dataset(_Section):
     """One dataset's YAML.
 
-    ``layout`` names the source of the layout and ``layout_checked`` says whether it was run on the real release.
+    ``layout`` names the source of the layout, ``layout_checked`` says whether it was run on the real release, and
+    ``checked`` what of it was run on real files.
     ``overlaps`` states what the published splits share, or may share: facts of the dataset, not faults of the disk.
     ``videos`` has the rules, in order; ``ignore`` patterns of paths that are not videos of this dataset; ``methods``
     and ``split_names`` translate the spelling of a method or split; ``subsets`` are further dataset JSONs, each with
@@ -237,6 +238,7 @@ class Dataset(_Section):
     licence: str = ""
     layout: str = ""
     layout_checked: bool = False
+    checked: str = ""
     notes: list[str] = []
     overlaps: list[str] = []
     face: Literal["largest", "mask"] = "largest"

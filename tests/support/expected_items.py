@@ -38,6 +38,56 @@ EXPECTED = {
         Celeb-synthesis/id1_id0_0007   f test  - Celeb-real/id1_0007
         Celeb-synthesis/id1_id2_0003   f train - -
     """,
+    "DFDCP": """
+        original_videos/643049/643049_A_001            r test  - -
+        original_videos/1224068/1224068_C_000          r train - -
+        method_A/643049/643049_A/1033013_643049_A_001  f test  method_A original_videos/643049/643049_A_001
+        method_B/643049/643049_A/1033013_643049_A_001  f test  method_B original_videos/643049/643049_A_001
+        method_B/1224068/1224068_C/98_1224068_C_000    f train method_B original_videos/1224068/1224068_C_000
+    """,
+    "DeeperForensics-1.0": """
+        source_videos/M101/light_up/sad/camera_left/M101_light_up_sad_camera_left  r train - -
+        source_videos/W010/light_up/sad/camera_left/W010_light_up_sad_camera_left  r val   - -
+        source_videos/M004/light_up/sad/camera_left/M004_light_up_sad_camera_left  r test  - -
+        source_videos/M004/BlendShape/camera_front/M004_BlendShape_camera_front    r test  - -
+        manipulated_videos/end_to_end/000_M101  f train - -
+        manipulated_videos/end_to_end/001_W010  f val   - -
+        manipulated_videos/end_to_end/002_M004  f test  - -
+        manipulated_videos/end_to_end/003_M004  f test  - -
+    """,
+    "WildDeepfake": """
+        real_train/1/real/54   r train - -
+        real_test/3/real/54    r test  - -
+        real_test/3/real/55    r test  - -
+        fake_train/1/fake/7    f train - -
+        fake_test/85/fake/102  f test  - -
+    """,
+    "DF40": """
+        /FaceForensics++/original_sequences/youtube/c23/071  r train - -
+        /FaceForensics++/original_sequences/youtube/c23/719  r -     - -
+        /FaceForensics++/original_sequences/youtube/c23/953  r test  - -
+        /Celeb-DF-v2/Celeb-real/id1_0007     r test - -
+        /Celeb-DF-v2/Celeb-real/id0_0000     r -    - -
+        /Celeb-DF-v2/YouTube-real/00170      r test - -
+        /DF40_train/simswap/071_054          f train simswap /FaceForensics++/original_sequences/youtube/c23/071
+        /DF40_train/fomm/071                 f train fomm    -
+        simswap/ff/953_974                   f test  simswap /FaceForensics++/original_sequences/youtube/c23/953
+        UniFace/ff/953_974                   f test  UniFace /FaceForensics++/original_sequences/youtube/c23/953
+        MRAA/ff/953                          f test  MRAA    -
+        simswap/cdf/id1_id0_0007             f test  simswap /Celeb-DF-v2/Celeb-real/id1_0007
+        danet/cdf/id1_0007                   f test  danet   /Celeb-DF-v2/Celeb-real/id1_0007
+    """,
+    "Deepfake-Eval-2024": """
+        video-data/-aB_1  f test  - -
+        video-data/cD-2   r test  - -
+        video-data/_eF3   f train - -
+        video-data/gH4    r train - -
+    """,
+    "KoDF-adversarial": """
+        /KoDF-adversarial-real/19095_071  r test - -
+        /KoDF-adversarial-fake/a/1        f test - -
+        /KoDF-adversarial-fake/b/1        f test - -
+    """,
     "Celeb-DF++": """
         Celeb-real/id0_0001            r test  - -
         Celeb-real/id57_0003           r train - -
@@ -145,6 +195,7 @@ EXPECTED = {
         main/tts_textgen/id00/id00_03/id00_scene_0010-0                       r -    - -
     """,
 }  # fmt: skip
+EXPECTED["Celeb-DF-v1"] = EXPECTED["Celeb-DF-v2"]
 FOLDERS = {
     "FaceShifter": "FaceForensics++", "DeepFakeDetection": "FaceForensics++", "Celeb-DF++": "Celeb-DF-v3",
     "FFIW": "FFIW10K-v1-release", "FakeAVCeleb": "FakeAVCeleb_v1.2", "IDForge-v1": "IDForge_v1",

@@ -115,6 +115,11 @@ CELEB = Tree(
     },
 )
 
+CELEB_V1 = Tree(
+    [path.replace("DF-v2", "DF-v1") for path in CELEB.videos],
+    files={path.replace("DF-v2", "DF-v1"): text for path, text in CELEB.files.items()},
+)
+
 CELEB_PP = Tree(
     videos=[
         "Celeb-DF-v3/Celeb-real/id0_0001.mp4",
@@ -154,6 +159,79 @@ DFDC = Tree(
         "DFDC/test/labels.csv": "filename,label\neeeeeeeeee.mp4,1\nffffffffff.mp4,0\n",
     },
 )  # fmt: skip
+
+DFDCP_SETS = {
+    "original_videos/643049/643049_A_001": "test",
+    "original_videos/1224068/1224068_C_000": "train",
+    "method_A/643049/643049_A/1033013_643049_A_001": "test",
+    "method_B/643049/643049_A/1033013_643049_A_001": "test",
+    "method_B/1224068/1224068_C/98_1224068_C_000": "train",
+}
+DFDCP = Tree(
+    videos=[f"DFDCP/{path}.mp4" for path in DFDCP_SETS],
+    files={
+        "DFDCP/dataset.json": json.dumps({
+            f"{path}.mp4": {"label": "real" if "original" in path else "fake", "set": split, "augmentations": []}
+            for path, split in DFDCP_SETS.items()
+        })
+    },
+)  # fmt: skip
+
+DEEPER = "DeeperForensics-1.0"
+DEEPER_SPLITS = {"train": "000_M101\n", "val": "001_W010.mp4\n", "test": "002_M004.mp4\n003_M004.mp4\n"}
+DEEPERFORENSICS = Tree(
+    videos=[
+        *(f"{DEEPER}/source_videos/{actor}/light_up/sad/camera_left/{actor}_light_up_sad_camera_left.mp4"
+          for actor in ("M101", "W010", "M004")),
+        f"{DEEPER}/source_videos/M004/BlendShape/camera_front/M004_BlendShape_camera_front.mp4",
+        f"{DEEPER}/source_videos/M004/BlendShape_extra/M004_BlendShape_extra_light_up_camera_left.mp4",
+        *(f"{DEEPER}/manipulated_videos/{variant}/{name}.mp4"
+          for variant in ("end_to_end", "end_to_end_level_2", "end_to_end_mix_4_distortions", "reenact_postprocess")
+          for name in ("000_M101", "001_W010", "002_M004", "003_M004")),
+    ],
+    files={f"{DEEPER}/lists/splits/{split}.txt": text for split, text in DEEPER_SPLITS.items()},
+)  # fmt: skip
+
+WILDDEEPFAKE = Tree([  # in the release the sequences are folders of faces; a video stands for one here
+    f"WildDeepfake/{path}.mp4"
+    for path in ("real_train/1/real/54", "real_test/3/real/54", "real_test/3/real/55", "fake_train/1/fake/7",
+                 "fake_test/85/fake/102")
+])  # fmt: skip
+
+DF40 = Tree(  # in the release the fakes are folders of faces; a video stands for one here
+    videos=[
+        *(f"FaceForensics++/original_sequences/youtube/c23/videos/{name}.mp4" for name in ("071", "719", "953")),
+        "Celeb-DF-v2/Celeb-real/id1_0007.mp4",
+        "Celeb-DF-v2/Celeb-real/id0_0000.mp4",
+        "Celeb-DF-v2/YouTube-real/00170.mp4",
+        "DF40_train/simswap/071_054.mp4",
+        "DF40_train/fomm/071.mp4",
+        "DF40/simswap/ff/953_974.mp4",
+        "DF40/UniFace/ff/953_974.mp4",
+        "DF40/MRAA/ff/953.mp4",
+        "DF40/simswap/cdf/id1_id0_0007.mp4",
+        "DF40/danet/cdf/id1_0007.mp4",
+    ],
+    files={
+        **{f"FaceForensics++/{split}.json": json.dumps(pairs) for split, pairs in FF_SPLITS.items()},
+        **CELEB.files,
+    },
+)
+
+DEEPFAKE_EVAL = Tree(
+    videos=[f"Deepfake-Eval-2024/video-data/{name}.mp4" for name in ("-aB_1", "cD-2", "_eF3", "gH4")],
+    files={
+        "Deepfake-Eval-2024/video-metadata-publish-with-links.csv":
+            "Filename,Date,Video Ground Truth,Audio Ground Truth,Public Comments,Finetuning Set\n"
+            "-aB_1.mp4,2024-11-14,Fake,Unknown,\"lip sync, off\",test\n"
+            "cD-2.mp4,2024-11-13,Real,Fake,,test\n_eF3.mp4,2024-11-13,Fake,Fake,,train\n"
+            "gH4.mp4,2024-11-12,Real,Real,,train\n"
+    },
+)  # fmt: skip
+
+KODF_ADVERSARIAL = Tree(
+    ["KoDF-adversarial-real/19095_071.mp4", "KoDF-adversarial-fake/a/1.mp4", "KoDF-adversarial-fake/b/1.mp4"]
+)
 
 DFDM = Tree(
     videos=[
@@ -322,10 +400,17 @@ TREES = {
     "FaceForensics++": faceforensics(),
     "FaceShifter": faceforensics(("c23",), ("FaceShifter",)),
     "DeepFakeDetection": deepfakedetection(),
+    "Celeb-DF-v1": CELEB_V1,
     "Celeb-DF-v2": CELEB,
     "Celeb-DF++": CELEB_PP,
     "UADFV": UADFV,
     "DFDC": DFDC,
+    "DFDCP": DFDCP,
+    "DeeperForensics-1.0": DEEPERFORENSICS,
+    "WildDeepfake": WILDDEEPFAKE,
+    "DF40": DF40,
+    "Deepfake-Eval-2024": DEEPFAKE_EVAL,
+    "KoDF-adversarial": KODF_ADVERSARIAL,
     "DFDM": DFDM,
     "FFIW": FFIW,
     "DeepSpeak-v1.1": DEEPSPEAK_V1,

@@ -213,6 +213,23 @@ def test_a_record_names_its_method_where_its_label_has_several(tmp_path):
     )
 
 
+def test_df40_is_also_written_by_domain(tmp_path):
+    build(tmp_path, trees.DF40)
+    rearrange("DF40", tmp_path / "datasets" / "rgb", tmp_path / "json", relative_to=tmp_path)
+    found = {
+        name: {
+            label: sorted(splits["test"]) for label, splits in read(tmp_path / "json" / f"{name}.json")[name].items()
+        }
+        for name in ("DF40-ff", "DF40-cdf")
+    }
+    assert found == {
+        "DF40-ff": {"FF-real": ["953"], "DF40-ff_fake": ["MRAA/953", "UniFace/953_974", "simswap/953_974"]},
+        "DF40-cdf": {
+            "CelebDFv2_real": ["00170", "id1_0007"], "DF40-cdf_fake": ["danet/id1_0007", "simswap/id1_id0_0007"],
+        },
+    }  # fmt: skip
+
+
 # --- every dataset ----------------------------------------------------------------------------------------------------
 
 
@@ -226,7 +243,7 @@ def test_the_package_reads_what_is_written(name, tmp_path):
     assert all(len(video.frames) == 3 for video in videos)
     if name in SINGLE:
         test = [fake for fake, splits, *_ in expected(name).values() if "test" in splits]
-        assert sorted(video.label for video in videos) == sorted(map(int, test))
+        assert sorted(video.label for video in read_videos(config, [name], "test")) == sorted(map(int, test))
 
 
 @pytest.mark.parametrize("name", ["FaceForensics++", *SINGLE])
@@ -394,22 +411,49 @@ def test_uadfv_equals_deepfakebenchs_but_for_train_and_val(script, tmp_path):
     assert ours == theirs
 
 
-def test_celeb_df_equals_deepfakebenchs_but_for_train_and_val(script, tmp_path):
-    build(tmp_path, trees.CELEB)
-    ours = ordered(write(tmp_path, "Celeb-DF-v2"))["Celeb-DF-v2"]
-    theirs = script(tmp_path, "Celeb-DF-v2")["Celeb-DF-v2"]
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_celeb_df_equals_deepfakebenchs_but_for_train_and_val(script, tmp_path, version):
+    name, real_label, fake_label = f"Celeb-DF-{version}", f"CelebDF{version}_real", f"CelebDF{version}_fake"
+    build(tmp_path, trees.TREES[name])
+    ours = ordered(write(tmp_path, name))[name]
+    theirs = script(tmp_path, name)[name]
     assert ours.keys() == theirs.keys()
     for label, splits in theirs.items():
         assert splits["val"] == splits["test"] == ours[label]["test"]  # their fault: val is the test list
         assert ours[label]["val"] == {}
-    fake, real = theirs["CelebDFv2_fake"]["train"], theirs["CelebDFv2_real"]["train"]
-    assert fake.keys() & theirs["CelebDFv2_fake"]["test"].keys() == {"id1_id0_0007"}  # test videos stay in train
-    assert ours["CelebDFv2_fake"]["train"] == {video: fake[video] for video in fake if video != "id1_id0_0007"}
+    fake, real = theirs[fake_label]["train"], theirs[real_label]["train"]
+    assert fake.keys() & theirs[fake_label]["test"].keys() == {"id1_id0_0007"}  # test videos stay in train
+    assert ours[fake_label]["train"] == {video: fake[video] for video in fake if video != "id1_id0_0007"}
     # Of the two folders of real videos, only the one that the disk lists last is in their train.
     assert set(real) in ({"id0_0000", "id0_0001", "id1_0007"}, {"00000", "00170"})
-    kept = {video: record for video, record in real.items() if video not in theirs["CelebDFv2_real"]["test"]}
-    assert set(ours["CelebDFv2_real"]["train"]) == {"id0_0000", "id0_0001", "00000"}
-    assert kept.items() <= ours["CelebDFv2_real"]["train"].items()
+    kept = {video: record for video, record in real.items() if video not in theirs[real_label]["test"]}
+    assert set(ours[real_label]["train"]) == {"id0_0000", "id0_0001", "00000"}
+    assert kept.items() <= ours[real_label]["train"].items()
+
+
+def flat(tree, level):
+    """A tree with the videos of each folder of ``level`` parts directly in it, as DeepfakeBench wants them."""
+    parts = (path.split("/") for path in tree.videos)
+    return trees.Tree(["/".join([*path[:level], path[-1]]) for path in parts if "_extra_" not in path[-1]],
+                      files=tree.files)  # fmt: skip
+
+
+def test_dfdcp_equals_deepfakebenchs_but_for_val(script, tmp_path):
+    build(tmp_path, flat(trees.DFDCP, 2))
+    ours, theirs = ordered(write(tmp_path, "DFDCP"))["DFDCP"], script(tmp_path, "DFDCP")["DFDCP"]
+    assert ours == {label: splits | {"val": {}} for label, splits in theirs.items()}  # theirs: val is test
+    assert [label for label in theirs if theirs[label]["val"]] == ["DFDCP_Real", "DFDCP_FakeA", "DFDCP_FakeB"]
+
+
+def test_deeperforensics_equals_deepfakebenchs_but_for_the_splits_of_reals(script, tmp_path):
+    name = "DeeperForensics-1.0"
+    tree = flat(trees.DEEPERFORENSICS, 3)
+    build(tmp_path, tree)
+    ours, theirs = ordered(write(tmp_path, name))[name], script(tmp_path, name)[name]
+    assert ours["DF_fake"] == theirs["DF_fake"]
+    reals = theirs["DF_real"]
+    assert reals["train"] == reals["val"] == reals["test"]  # their fault: every source video is in all three
+    assert {video: record for split in ours["DF_real"].values() for video, record in split.items()} == reals["test"]
 
 
 def test_dfdc_equals_deepfakebenchs_but_for_val(script, tmp_path):

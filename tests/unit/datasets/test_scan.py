@@ -106,6 +106,60 @@ def test_masks_may_be_a_tree_of_their_own(tmp_path):
     assert all(item.mask for item in scan_videos("FaceForensics++", tmp_path, folders=folders) if item.fake)
 
 
+def test_celeb_df_v1_is_not_read_from_a_folder_that_may_hold_v2(tmp_path):
+    trees.build_videos(tmp_path, trees.CELEB_V1)
+    (tmp_path / "Celeb-DF-v1").rename(tmp_path / "Celeb-DF")
+    with pytest.raises(LNCLIPError, match="Celeb-DF-v1: no folder Celeb-DF-v1 below"):
+        scan_videos("Celeb-DF-v1", tmp_path)
+    items = scan_videos("Celeb-DF-v1", tmp_path, folders={"Celeb-DF-v1": tmp_path / "Celeb-DF"})
+    assert facts(items) == expected("Celeb-DF-v1")
+
+
+def test_dfdcp_finds_a_listed_video_by_its_name(tmp_path):
+    flat = [f"dfdc_preview_set/{path.split('/')[1]}/{path.split('/')[-1]}" for path in trees.DFDCP.videos]
+    files = {path.replace("DFDCP", "dfdc_preview_set"): text for path, text in trees.DFDCP.files.items()}
+    found = facts(scan_videos("DFDCP", trees.build_videos(tmp_path, trees.Tree(flat, files=files))))
+    assert {path.split("/")[-1]: value[:3] for path, value in found.items() if "method_A" in path or not value[0]} == {
+        path.split("/")[-1]: value[:3]
+        for path, value in expected("DFDCP").items()
+        if "method_A" in path or not value[0]
+    }
+    list_ = tmp_path / "dfdc_preview_set" / "dataset.json"
+    list_.write_text(list_.read_text().replace('"real"', '"fake"', 1))
+    with pytest.raises(LNCLIPError, match=r"643049_A_001: list\.label is 'fake', not 'real'"):
+        scan_videos("DFDCP", tmp_path)
+
+
+def test_deeperforensics_takes_one_variant_and_no_extra_source(tmp_path, caplog):
+    trees.build_videos(tmp_path, trees.DEEPERFORENSICS)
+    items = scan_videos("DeeperForensics-1.0", tmp_path, level="end_to_end_mix_4_distortions")
+    assert {item.path.split("/")[2] for item in items if item.fake} == {"end_to_end_mix_4_distortions"}
+    assert not any("extra" in item.path for item in items) and "fit no rule" not in caplog.text
+    with pytest.raises(LNCLIPError, match="there is end_to_end, end_to_end_level_2"):
+        scan_videos("DeeperForensics-1.0", tmp_path, level="end_to_end_level_3")
+
+
+def test_deepfake_eval_passes_over_unknown_videos_and_knows_both_suffixes(tmp_path, caplog):
+    root = trees.build_videos(tmp_path, trees.DEEPFAKE_EVAL) / "Deepfake-Eval-2024"
+    with open(root / "video-metadata-publish-with-links.csv", "a", encoding="utf-8") as file:
+        file.write("web.webm,2024-10-17,Fake,Fake,,test\nwhat.mp4,2024-10-17,Unknown,Fake,,test\n")
+    for name in ("web.webm", "what.mp4"):
+        trees.write(root / "video-data" / name, b"")
+    web = {"Deepfake-Eval-2024/video-data/web": (True, ("test",), None, None)}
+    assert facts(scan_videos("Deepfake-Eval-2024", tmp_path)) == expected("Deepfake-Eval-2024") | web
+    assert "1 videos fit no rule and are passed over, for example Deepfake-Eval-2024/video-data/what" in caplog.text
+
+
+def test_the_adversarial_part_of_kodf_is_mapped_by_its_user(tmp_path):
+    for kind in ("real", "fake"):
+        trees.write(tmp_path / "kodf" / kind / "1.mp4", b"")
+    with pytest.raises(LNCLIPError, match="put it there or map it: KoDF-adversarial-real=PATH"):
+        scan_videos("KoDF-adversarial", tmp_path)
+    folders = {f"KoDF-adversarial-{kind}": tmp_path / "kodf" / kind for kind in ("real", "fake")}
+    items = scan_videos("KoDF-adversarial", tmp_path, folders=folders)
+    assert [(item.name, item.label) for item in items] == [("1", "KoDF_fake"), ("1", "KoDF_real")]
+
+
 def test_dfdm_takes_one_crf_and_knows_every_tag(tmp_path):
     trees.build_videos(tmp_path, trees.DFDM)
     items = scan_videos("DFDM", tmp_path, level="crf10")

@@ -16,11 +16,15 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets import schema
 from lnclip_df.datasets.scan import scan_videos
 from lnclip_df.datasets.schema import dataset_names, fill, load_dataset
+from lnclip_df.evaluation.reference import reference
 
 
-def test_there_is_one_for_every_benchmark():
-    benchmarks = load_config("lnclip.yaml").lnclip.benchmarks
-    assert set(benchmarks) | {"Celeb-DF++", "LNCLIP-val"} == set(dataset_names())
+def test_there_is_one_for_every_benchmark_and_published_column():
+    benchmarks = set(load_config("lnclip.yaml").lnclip.benchmarks)
+    names = set(dataset_names())
+    assert benchmarks | {"LNCLIP-val", "DF40", "WildDeepfake", "Deepfake-Eval-2024", "KoDF-adversarial"} <= names
+    parts = {name for dataset in names for name in load_dataset(dataset).subsets}
+    assert {column.dataset for column in reference().all_columns} <= names | parts
 
 
 @pytest.mark.parametrize("name", dataset_names())
@@ -28,7 +32,7 @@ def test_a_packaged_yaml_says_where_everything_comes_from(name):
     dataset = load_dataset(name)
     assert dataset.name == name
     assert dataset.citation and dataset.access and dataset.licence and dataset.layout and dataset.notes
-    assert dataset.layout_checked is False
+    assert dataset.layout_checked is False and dataset.checked
     assert dataset.labels.items() <= labels().items()
     assert dataset.expected is None or dataset.expected.source
 
