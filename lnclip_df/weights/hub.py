@@ -1,5 +1,8 @@
 """Find a file of weights: a file, a folder, or a repository of the Hugging Face Hub, whose cache comes first."""
 
+import difflib
+import logging
+import os
 import re
 import socket
 from pathlib import Path
@@ -10,6 +13,10 @@ from lnclip_df.core.errors import LNCLIPError, one_line
 
 # File names of a detector's weights in a folder or a repository; the first that exists is used.
 NAMES = ("best.safetensors", "model.safetensors", "model.ckpt", "pytorch_model.bin", "ckpt_best.pth")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+SUFFIXES = {Path(name).suffix for name in NAMES} | {".pt", ".onnx"}  # of files: a repository's name has none of them
+
+logger = logging.getLogger(__name__)
 
 
 def find_weights(path_or_hub_id) -> Path:
@@ -17,7 +24,8 @@ def find_weights(path_or_hub_id) -> Path:
 
     Args:
         path_or_hub_id: a file; a folder that contains one of ``NAMES``; or a Hub repository, ``owner/name``, which is
-            downloaded once, with its ``config.json``, and then taken from the cache.
+            downloaded once, with its ``config.json``, and then taken from the cache. A name that looks like a mistyped
+            path, because a folder here has nearly the name of the owner, is a missing file: the Hub is not asked.
 
     Raises:
         LNCLIPError: there is none, or the Hub cannot be reached; the message says which file to put where.
@@ -33,9 +41,14 @@ def find_weights(path_or_hub_id) -> Path:
             )
         return found[0]
     name = str(path_or_hub_id)
-    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) or ".." in name or path.parent.exists():
+    if not HUB_ID.fullmatch(name) or ".." in name or path.suffix in SUFFIXES or path.parent.exists():
         raise LNCLIPError(f"no weights file {path}")
-    return in_hub_cache(name, NAMES) or _download(name)
+    if (cached := in_hub_cache(name, NAMES)) is not None:
+        return cached
+    if near := difflib.get_close_matches(path.parts[0], os.listdir(), n=1, cutoff=0.7):
+        raise LNCLIPError(f"no weights file {path}; did you mean {Path(near[0], *path.parts[1:])}?")
+    logger.info("there is no file %s here: fetching the weights of that name from the Hugging Face Hub", name)
+    return _download(name)
 
 
 def _download(repository):

@@ -1,6 +1,7 @@
 """A detector's weights in every format load, and their logits are those of the model that they came from."""
 
 import json
+import logging
 
 import pytest
 import torch
@@ -296,3 +297,23 @@ def test_what_is_neither_a_file_nor_a_repository_is_named(name, monkeypatch, tmp
 def test_a_folder_without_weights_names_the_files_it_could_contain(tmp_path):
     with pytest.raises(LNCLIPError, match=r"contains no weights.*best\.safetensors, model\.safetensors"):
         find_weights(tmp_path)
+
+
+def test_a_mistyped_path_is_a_missing_file_and_nothing_is_sent(tmp_path, monkeypatch, caplog):
+    asked = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("lnclip_df.weights.hub.require_hub", lambda: asked.append(caplog.text) or 1 / 0)
+    (tmp_path / "runs").mkdir()
+    for name, hint in {
+        "run/first": "; did you mean runs/first",
+        "other/best.safetensors": "",
+        "runs/frist": "",
+    }.items():
+        with pytest.raises(LNCLIPError, match=f"^no weights file {name}{hint}") as caught:
+            find_weights(name)
+        assert "Hub" not in str(caught.value)
+    assert not asked
+    with caplog.at_level(logging.INFO, "lnclip_df"), pytest.raises(LNCLIPError, match="cannot be fetched"):
+        find_weights("someone/detector")
+    assert asked and "fetching the weights of that name from the Hugging Face Hub" in asked[0]
