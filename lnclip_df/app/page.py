@@ -1,6 +1,7 @@
 """The page: a box for files, a button, and the results."""
 
 import logging
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,16 +13,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from lnclip_df import __version__
 from lnclip_df.app.cards import message_card, result_card
+from lnclip_df.app.middleware import VISITOR
 from lnclip_df.app.uploads import Uploads
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.media.kinds import SUFFIXES
 from lnclip_df.scoring.explanations import heat_of, most_suspicious
+from lnclip_df.scoring.limited import LimitedFinder
 from lnclip_df.scoring.options import ScoreOptions
 from lnclip_df.scoring.scorer import Scorer
 
 MAX_FILES = 12  # at once
+MAX_TEXT = 1 << 16  # characters of a list of their paths
 SHOWN_PERSONS = 3
 BATCH = 8  # faces between two steps of the progress bar
+MEMORY = 1024  # megabytes that reading a file may take
 MAX_WAITING = 20  # visitors
 INTRODUCTION = (
     "# Is this a deepfake?\n"
@@ -41,13 +46,20 @@ def build(scorer: Scorer, uploads: Uploads, *, max_bytes: int, max_seconds: floa
 
     def files_changed(paths, request: gr.Request):
         session = str(request.session_hash)
-        uploads.lease(session, session, _parse_paths(paths))
+        uploads.lease(session, session, _own_paths(paths, request))
 
     def start(paths, request: gr.Request):
         session = str(request.session_hash)
-        ticket = uploads.new_ticket(session, _parse_paths(paths))
-        uploads.release(session)
+        try:
+            ticket = uploads.new_ticket(session, _own_paths(paths, request))
+        except LNCLIPError as error:
+            return None, "[]", "", message_card(_without_folders(str(error)))
+        finally:
+            uploads.release(session)
         return None, "[]", ticket, EMPTY
+
+    def _own_paths(text, request):
+        return uploads.owned(request.cookies.get(VISITOR), _parse_paths(text))
 
     def score(ticket, all_faces, progress=gr.Progress()):  # noqa: B008
         return handlers.score(ticket, all_faces, lambda share, text: progress(share, desc=text))
@@ -87,6 +99,7 @@ class PageHandlers:
 
     def __init__(self, scorer: Scorer, uploads: Uploads, max_seconds: float):
         self.scorer, self.uploads, self.max_seconds = scorer, uploads, max_seconds
+        self.finder = LimitedFinder(MEMORY)
         self._lock = threading.Lock()
 
     def score(self, ticket: str, all_faces: bool, progress: Callable[[float, str], None]) -> str:
@@ -99,7 +112,7 @@ class PageHandlers:
             with self._lock:
                 return self._score(ticket, all_faces, progress)
         except LNCLIPError as error:
-            return message_card(str(error).replace(f"{self.uploads.folder}/", ""))
+            return message_card(_without_folders(str(error)))
         except Exception:
             logger.exception("a file could not be scored")
             return message_card(FAILED)
@@ -110,8 +123,6 @@ class PageHandlers:
         paths = self.uploads.files(ticket)
         if not paths:
             return message_card("Choose a video or images first; files chosen long ago were deleted.")
-        if len(paths) > MAX_FILES:
-            return message_card(f"{len(paths)} files are too many; {MAX_FILES} can be checked at once.")
 
         def step(share, text):
             progress((index + share) / len(paths), f"{path.name}: {text}")
@@ -129,19 +140,28 @@ class PageHandlers:
 
         progress(0.0, "finding faces")
         options = ScoreOptions(all_faces=all_faces, max_seconds=self.max_seconds, batch_size=BATCH)
-        (result,) = self.scorer.results([path], options, keep_crops=True, on_progress=on_progress)
+        (result,) = self.scorer.results([path], options, keep_crops=True, on_progress=on_progress, finder=self.finder)
         progress(0.8, "drawing heat maps")
         faces = [
             (person, [(frame, heat_of(self.scorer, frame)) for frame in most_suspicious(person.frames)])
             for person in result.persons[:SHOWN_PERSONS]
         ]
         facts = {"weights": self.scorer.weights.sha256, "version": __version__}
-        return result_card(replace(result, path=path.name), faces, facts)
+        result = replace(result, path=path.name, reason=_without_folders(result.reason))
+        return result_card(result, faces, facts)
 
 
 def _parse_paths(text):
-    """The paths that the page sends, as JSON."""
+    """The paths that the page sends, as JSON; their number and length are checked before anything is resolved."""
     try:
-        return TypeAdapter(list[Path]).validate_json(text)
-    except ValidationError as error:
+        names = TypeAdapter(list[str]).validate_json(text[:MAX_TEXT])
+    except (ValidationError, TypeError) as error:
         raise LNCLIPError("the page sent no list of files") from error
+    if len(names) > MAX_FILES:
+        raise LNCLIPError(f"{len(names)} files are too many; {MAX_FILES} can be checked at once.")
+    return [Path(name) for name in names if "\0" not in name]
+
+
+def _without_folders(text):
+    """A message without the folders of absolute paths: visitors learn nothing of the server's disk."""
+    return re.sub(r"(?<![\w.])/(?:[^\s/]+/)+", "", text)

@@ -61,7 +61,8 @@ def serve(scorer: Scorer, where: socket.socket, *, max_mb: float = 200, max_seco
     host, port = where.getsockname()[:2]
     max_bytes = int(max_mb * (1 << 20))
     with where, upload_folder(MAX_UPLOADS * max_bytes) as uploads:
-        app = make_app(scorer, uploads, max_bytes=max_bytes, max_seconds=max_seconds)
+        hosts = frozenset({*LOCAL_HOSTS, "localhost", "[::1]"}) if host in LOCAL_HOSTS else None
+        app = make_app(scorer, uploads, max_bytes=max_bytes, max_seconds=max_seconds, hosts=hosts)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_TIMEOUT)
         if host not in LOCAL_HOSTS:
             logger.warning("everybody who reaches this machine can use the page; it has no login")
@@ -70,8 +71,10 @@ def serve(scorer: Scorer, where: socket.socket, *, max_mb: float = 200, max_seco
         uvicorn.Server(config).run(sockets=[where])
 
 
-def make_app(scorer: Scorer, uploads: Uploads, *, max_bytes: int, max_seconds: float) -> SecurityMiddleware:
-    """The page as an ASGI application.
+def make_app(
+    scorer: Scorer, uploads: Uploads, *, max_bytes: int, max_seconds: float, hosts: frozenset[str] | None = None
+) -> SecurityMiddleware:
+    """The page as an ASGI application; ``hosts`` as for ``SecurityMiddleware``.
 
     It tells Gradio the folder of uploads by an environment variable, and removes those of network clients: Gradio makes
     such clients when it starts, and ends on a proxy or a certificate that they cannot use. The page needs no network.
@@ -91,7 +94,7 @@ def make_app(scorer: Scorer, uploads: Uploads, *, max_bytes: int, max_seconds: f
         app, page, path="/", max_file_size=max_bytes, theme=theme, css=STYLE.read_text(), footer_links=[],
         run_history=False, ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False, show_error=False,
     )  # fmt: skip
-    return SecurityMiddleware(app, uploads, max_bytes)
+    return SecurityMiddleware(app, uploads, max_bytes, hosts)
 
 
 def _is_not_cancelled_request(record):

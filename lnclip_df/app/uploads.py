@@ -40,7 +40,20 @@ class Uploads:
     def __init__(self, folder, max_bytes: int):
         self.folder, self.max_bytes = Path(folder).resolve(), max_bytes
         self._leases: dict[str, _Lease] = {}
+        self._owners: dict[Path, dict[str, float]] = {}  # visitors who uploaded a file, and when
         self._lock = threading.Lock()
+
+    def own(self, visitor: str, paths):
+        """Record that a visitor uploaded files."""
+        with self._lock:
+            for path in paths:
+                self._owners.setdefault(inside(self.folder, path), {})[visitor] = time.time()
+
+    def owned(self, visitor: str | None, paths) -> list[Path]:
+        """Those of some paths that the visitor uploaded."""
+        paths = [inside(self.folder, path) for path in paths]
+        with self._lock:
+            return [path for path in paths if visitor in self._owners.get(path, ())]
 
     def lease(self, key: str, session: str, paths):
         """Lease files under a key, in place of those leased under it before.
@@ -95,6 +108,9 @@ class Uploads:
         now = time.time() if now is None else now
         self._release_where(lambda lease: now - lease.since > MAX_AGE)
         with self._lock:
+            for path, visitors in [*self._owners.items()]:
+                if not path.exists() and now - max(visitors.values()) > ABANDONED_AFTER:
+                    del self._owners[path]
             leased = {path for lease in self._leases.values() for path in lease.files}
         for path in sorted(self.folder.rglob("*"), reverse=True):
             with suppress(OSError):

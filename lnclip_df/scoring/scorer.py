@@ -5,7 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ from lnclip_df.weights import Checkpoint, build_detector
 WEIGHTS = "LNCLIP_WEIGHTS"  # environment variable with the default weights
 RELEASED = "yermandy/GenD_CLIP_L_14"  # released on the Hub by the paper's authors
 MINOR = 0.25  # a person in less than this share of the most frequent person's frames does not decide a video's score
+Finder = Callable[..., FoundFaces]  # of an input file, with the keyword ``options``
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class Scorer:
 
     def results(
         self, paths, options: ScoreOptions | None = None, *, keep_crops: bool = False,
-        on_progress: Callable[[int, int], None] | None = None, **fields,
+        on_progress: Callable[[int, int], None] | None = None, finder: Finder | None = None, **fields,
     ) -> Iterator[Result]:  # fmt: skip
         """Score videos and images in order; faces of several files share a batch.
 
@@ -109,6 +110,8 @@ class Scorer:
             paths: files, folders or patterns, see :func:`lnclip_df.scoring.inputs.find_inputs`.
             keep_crops: keep crops and features in the results.
             on_progress: called with the numbers of faces scored and faces found in all files so far.
+            finder: finds the faces of a file, for example a :class:`~lnclip_df.scoring.limited.LimitedFinder`; by
+                default this process does.
             **fields: fields of ``options``, which replace those given there.
 
         Returns:
@@ -118,7 +121,8 @@ class Scorer:
             LNCLIPError: a path does not exist, or an option is invalid.
         """
         options = replace(options or ScoreOptions(), **fields)
-        found = prefetch(map(self._face_finder(options), find_inputs(paths)))
+        find = self._face_finder(options) if finder is None else partial(finder, options=options)
+        found = prefetch(map(find, find_inputs(paths)))
         return self._results(found, options.batch_size, keep_crops, on_progress or (lambda scored, found: None))
 
     def _results(self, files, batch_size, keep_crops, on_progress):

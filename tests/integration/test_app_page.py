@@ -31,7 +31,7 @@ pytest.importorskip("gradio")
 pytest.importorskip("retinaface")
 
 from lnclip_df.app import listen
-from lnclip_df.app.middleware import SecurityMiddleware
+from lnclip_df.app.middleware import VISITOR, SecurityMiddleware
 from lnclip_df.app.page import PageHandlers
 from lnclip_df.app.server import MAX_UPLOADS, make_app
 from lnclip_df.app.uploads import Uploads, upload_folder
@@ -39,6 +39,7 @@ from lnclip_df.app.uploads import Uploads, upload_folder
 SCREENSHOT = "LNCLIP_APP_SCREENSHOT"  # names the file to write one to, with the limits that are the default
 MB, SECONDS = (200, 300) if SCREENSHOT in os.environ else (1, 3)
 PATIENCE = 30  # seconds
+ME = {VISITOR: "me"}
 
 
 # --- the browser and the server --------------------------------------------------------------------------------------
@@ -300,9 +301,9 @@ def test_the_server_keeps_its_limits_whatever_the_browser_does(served):
     upload = f"{served.url}gradio_api/upload"
     at_once = httpx.post(upload, files=[("files", ("x.mp4", b"0" * (3 * MB << 20)))])
     assert (at_once.status_code, at_once.text) == (413, f"Too large: together the files may have {MB} MB.")
-    one = httpx.post(upload, files=[("files", ("x.mp4", b"0" * ((MB << 20) + 1)))])
+    one = httpx.post(upload, files=[("files", ("x.mp4", b"0" * ((MB << 20) + 1)))], cookies=ME)
     assert one.status_code == 413 and "exceeded maximum allowed size" in one.text
-    unsaid = httpx.post(upload, content=iter([b"0"]))
+    unsaid = httpx.post(upload, content=iter([b"0"]), cookies=ME)
     assert (unsaid.status_code, unsaid.text) == (411, "The length of the request is missing.")
     assert httpx.post(f"{served.url}gradio_api/queue/join", content=b" " * (2 << 20)).status_code == 413
     assert served.files() == []
@@ -359,7 +360,7 @@ def test_who_leaves_is_not_scored_any_further(tmp_path):
     uploads, path, ticks = Uploads(tmp_path, 1 << 20), tmp_path / "x.mp4", []
 
     class Slow(Broken):
-        def results(self, paths, options, *, keep_crops, on_progress):
+        def results(self, paths, options, *, keep_crops, on_progress, finder):
             for done in range(1, 9):
                 ticks.append(done)
                 on_progress(done, 8)
