@@ -74,3 +74,16 @@ def test_what_is_missing_is_one_line(arguments, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = call(*arguments)
     assert result.exit_code == 1 and words in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_folder_says_what_it_has_besides_and_groups_numbered_images_on_request(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("IMG_1.png", "IMG_2.png"):
+        (source / name).write_bytes(trees.png())
+    (source / "notes.txt").touch()
+    given = ("preprocess", source, "--workers", 1, "--quiet", "--out")
+    single = call(*given, tmp_path / "single")
+    assert single.exit_code == 1 and single.stdout.startswith("2 videos: 2 no face")
+    assert "passed over: 1 .txt" in single.stdout and "2 of them are one video each" in single.stdout
+    assert call(*given, tmp_path / "grouped", "--sequences").stdout.startswith("1 videos: 1 no face")

@@ -283,6 +283,6 @@ def _theirs(kind, config):
     """Every item of theirs by its path; its handle of the database is closed, for ours to open."""
     dataset = kind(config, mode="test")
     items = {dataset.data_dict["image"][i]: dataset[i][:2] for i in range(len(dataset))}
-    if config.lmdb:
+    if config["lmdb"]:
         dataset.env.close()
     return items

@@ -352,6 +352,16 @@ def test_odd_names_and_links_are_one_line_each_and_stop_nothing(tmp_path, caplog
         assert any(words in message for message in passed), words
 
 
+def test_files_that_are_neither_videos_nor_lists_are_counted_by_suffix(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    root = trees.build_videos(tmp_path, trees.CELEB)
+    for name in ("readme.md", "more.md", "archive.zip", "LICENSE"):
+        (root / "Celeb-DF-v2" / name).touch()
+    scan_videos("Celeb-DF-v2", root)
+    [line] = [message for message in caplog.messages if "neither videos nor lists" in message]
+    assert {"2 .md", "1 .zip", "1 without a suffix"} == {*line.rsplit(": ", 1)[1].split(", ")}
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_an_unreadable_folder_is_one_line(tmp_path, caplog):
     trees.build_videos(tmp_path, trees.UADFV)
