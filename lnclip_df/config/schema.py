@@ -142,8 +142,9 @@ class Settings(Section):
     compile: Annotated[bool, SPEED] = False
     save_delta: Annotated[bool, SPEED] = False
     val_dataset: Annotated[list[str], SELECTION] = ["LNCLIP-val"]
+    select: Annotated[Literal["map", "auroc"], SELECTION] = "map"
     benchmarks: Annotated[list[str] | None, HOST] = None
-    augmentation: Annotated[Literal["paper", "deepfakebench", "none"], AUGMENTATION] = "paper"
+    augmentation: Annotated[Literal["paper", "gend", "deepfakebench", "none"], AUGMENTATION] = "paper"
     resize: Annotated[Literal["clip", "deepfakebench"], INPUT] = "clip"
     missing_frames: Annotated[Literal["error", "skip"], FRAMES] = "error"
     data_root: Annotated[str, LOCATION] = "."

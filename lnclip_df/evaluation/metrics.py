@@ -99,6 +99,19 @@ class Metric:
     over_frames: bool = False
 
 
+def mean_average_precision(label: ArrayLike, prob: ArrayLike) -> float | None:
+    """The mean of two average precisions, of finding fakes and of finding reals; otherwise as ``average_precision``.
+
+    Both of the authors' releases choose the epoch by it, over videos (``val/mAP_video``).
+
+    >>> mean_average_precision([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9])
+    0.8333333333333333
+    """
+    label, prob = check_scores(label, prob)
+    fakes, reals = average_precision(label, prob), average_precision(1 - label, 1 - prob)
+    return None if fakes is None or reals is None else (fakes + reals) / 2
+
+
 METRICS: Registry[Metric] = Registry(
     "metric",
     {

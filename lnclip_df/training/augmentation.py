@@ -4,6 +4,7 @@ import inspect
 import os
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -49,8 +50,8 @@ class SeededCompose:
 class TrainTransform:
     """Augment and normalise a frame: ``lnclip.augmentation``, or none without ``use_data_augmentation``.
 
-    ``paper`` augments the stored 256-px crop before any resize, as the authors' released code does: traces of JPEG and
-    blur are resampled with the face, as in the test videos. ``deepfakebench`` augments at ``resolution``.
+    ``paper`` and ``gend`` augment the stored crop before any resize, as the authors' code does: traces of JPEG and blur
+    are resampled with the face, as in the test videos. ``deepfakebench`` augments at ``resolution``.
     """
 
     def __init__(self, config: Config):
@@ -69,17 +70,73 @@ class TrainTransform:
 
 
 def paper(config: Config) -> list:
-    """Return the paper's list; kernel, sigma and probabilities are those of the authors' released code."""
-    shift = (-0.1, 0.1)
+    """Return the list of the authors' first release: its blur is always applied, 3 pixels wide and 7 high."""
+    return _authors((3, 7), blurred=1.0)
+
+
+def gend(config: Config) -> list:
+    """Return the list of the authors' later release (GenD): its blur of 7×7 pixels is applied to every tenth image."""
+    return _authors((7, 7), blurred=0.1)
+
+
+def _authors(kernel, blurred):
+    """The transforms of both releases, whose pixels are those of torchvision on Pillow's images."""
+    turn = {"angle": (-10, 10), "dx": (-0.1, 0.1), "dy": (-0.1, 0.1), "scale": (0.9, 1.1)}
     return [
         A.HorizontalFlip(p=0.5),
-        A.Affine(
-            rotate=(-10, 10), translate_percent={"x": shift, "y": shift}, scale=(0.9, 1.1), keep_ratio=True, p=1.0
-        ),
-        A.GaussianBlur(blur_limit=(3, 7), sigma_limit=(0.1, 2.0), p=1.0),
+        Drawn(affine, turn),
+        Drawn(partial(blur, kernel=kernel), {"sigma": (0.1, 2.0)}, p=blurred),
         A.ColorJitter(brightness=(0.9, 1.1), contrast=(0.9, 1.1), saturation=(1.0, 1.0), hue=(0.0, 0.0), p=1.0),
-        _jpeg(40, 100, p=1.0),
+        Drawn(jpeg, {"quality": (40, 101)}),
     ]
+
+
+class Drawn(A.ImageOnlyTransform):
+    """Applies ``function(image, **numbers)``, each number drawn uniformly from its range, with probability ``p``."""
+
+    def __init__(self, function: Callable[..., np.ndarray], ranges: dict[str, tuple[float, float]], p: float = 1.0):
+        super().__init__(p=p)
+        self.function, self.ranges = function, ranges
+
+    def get_params(self) -> dict[str, float]:
+        generator = getattr(self, "py_random", random)  # older releases draw from the global generator
+        return {name: generator.uniform(*limits) for name, limits in self.ranges.items()}
+
+    def apply(self, img: np.ndarray, **params) -> np.ndarray:
+        return self.function(img, **{name: params[name] for name in self.ranges})
+
+    def get_transform_init_args_names(self):
+        return "function", "ranges"
+
+
+def affine(image: np.ndarray, angle: float, dx: float, dy: float, scale: float) -> np.ndarray:
+    """Turn an image by ``angle`` degrees clockwise about its middle, scale it, and move it by shares of its size.
+
+    As ``torchvision.transforms.v2.RandomAffine``: moved by whole pixels, the nearest pixel is taken, the rest is black.
+    """
+    height, width = image.shape[:2]
+    cos, sin = np.cos(np.radians(angle)) / scale, np.sin(np.radians(angle)) / scale
+    inverse = np.array([[cos, sin], [-sin, cos]])  # of a place in the result to one in the image
+    middle = np.array([width, height]) / 2
+    moved = np.round([dx * width, dy * height])
+    offset = middle + inverse @ (0.5 - middle - moved) - 0.5  # pixels are squares whose middles are at halves
+    return cv2.warpAffine(
+        image, np.c_[inverse, offset], (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    )
+
+
+def blur(image: np.ndarray, sigma: float, kernel: tuple[int, int]) -> np.ndarray:
+    """Blur an image by a Gaussian, cut to ``kernel`` pixels (width, height), the border mirrored."""
+    return cv2.GaussianBlur(image, kernel, sigma, borderType=cv2.BORDER_REFLECT_101)
+
+
+def jpeg(image: np.ndarray, quality: float) -> np.ndarray:
+    """Compress an image; ``quality`` is rounded down. Albumentations' own transform takes red for blue."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)]
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None  # it was just encoded
+    return np.ascontiguousarray(decoded[..., ::-1])
 
 
 def deepfakebench(config: Config) -> list:
@@ -94,7 +151,7 @@ def deepfakebench(config: Config) -> list:
         A.Rotate(limit=tuple(limits.rotate_limit), border_mode=cv2.BORDER_REFLECT_101, p=limits.rotate_prob),
         opencv_blur(*limits.blur_limit, p=limits.blur_prob),
         A.OneOf([brightness, A.FancyPCA(), A.HueSaturationValue()], p=0.5),
-        _jpeg(limits.quality_lower, limits.quality_upper, p=0.5),
+        _compression(limits.quality_lower, limits.quality_upper, p=0.5),
     ]
 
 
@@ -106,7 +163,7 @@ def opencv_blur(low: int, high: int, p: float):
     return A.OneOf(blurs, p=p)
 
 
-def _jpeg(low: int, high: int, p: float):
+def _compression(low: int, high: int, p: float):
     if "quality_range" in inspect.signature(A.ImageCompression.__init__).parameters:
         return A.ImageCompression(quality_range=(low, high), p=p)
     return A.ImageCompression(quality_lower=low, quality_upper=high, p=p)
@@ -116,6 +173,7 @@ AUGMENTATIONS: Registry[Augmentation] = Registry(
     "augmentation",
     {
         "paper": Augmentation(paper),
+        "gend": Augmentation(gend),
         "deepfakebench": Augmentation(deepfakebench, resize_first=True),
         "none": Augmentation(lambda config: []),
     },

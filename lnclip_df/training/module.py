@@ -8,7 +8,7 @@ from lightning.pytorch import LightningModule
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset
-from lnclip_df.evaluation.metrics import video_metrics
+from lnclip_df.evaluation.metrics import aggregate, frame_metrics, mean_average_precision
 from lnclip_df.evaluation.predict import join, make_loader, score
 from lnclip_df.models.schedule import cyclic_lr
 
@@ -26,7 +26,7 @@ class LNCLIPModule(LightningModule):
 
     Attributes:
         history: one dict per epoch: ``epoch``, ``lr`` (of its last step), ``train`` (mean of each loss term), ``val``
-            (``auroc``, ``ap``, ``eer``, ``accuracy`` of videos) and ``skipped`` (unreadable training frames).
+            (``auroc``, ``ap``, ``eer``, ``accuracy``, ``map`` of videos) and ``skipped`` (unreadable training frames).
     """
 
     def __init__(
@@ -121,7 +121,8 @@ class LNCLIPModule(LightningModule):
                 "the readable validation frames are all of one class, so the epochs have no AUROC; "
                 "restore the missing frames"
             )
-        return video_metrics(table["video"], table["label"], table["prob"])
+        _, label, prob = aggregate(table["video"], table["label"], table["prob"])
+        return frame_metrics(label, prob) | {"map": mean_average_precision(label, prob)}
 
     def state(self) -> dict:
         """Return what ``restore`` needs to continue after this epoch: trained weights, Adam's moments, history."""
@@ -151,9 +152,9 @@ class LNCLIPModule(LightningModule):
         return {name: p for name, p in self.detector.named_parameters() if p.requires_grad}
 
 
-def best_epoch(history: list[dict]) -> dict:
-    """Return the epoch with the highest validation video AUROC, the first of equals."""
-    return max(history, key=lambda row: row["val"]["auroc"])
+def best_epoch(history: list[dict], select: str) -> dict:
+    """Return the epoch whose validation metric ``select`` (``lnclip.select``) is the highest, the first of equals."""
+    return max(history, key=lambda row: row["val"][select])
 
 
 def derived_seed(seed: int, epoch: int, rank: int) -> int:

@@ -20,6 +20,7 @@ from lnclip_df.training.module import best_epoch
 from lnclip_df.weights import save_weights
 
 logger = logging.getLogger(__name__)
+SELECTED = {"map": "mean average precision of videos", "auroc": "video AUROC"}  # lnclip.select in words
 
 
 class Outputs(Checkpoint):
@@ -51,7 +52,7 @@ class Outputs(Checkpoint):
                 except RuntimeError as error:  # torch raises it for a full disk
                     raise LNCLIPError(f"cannot write {path}: {one_line(error)}") from error
             self.write_results(module)
-            logger.info(_summary(module.history))
+            logger.info(_summary(module.history, self.config.lnclip.select))
         trainer.strategy.barrier("outputs of an epoch")
 
     def write_results(self, module):
@@ -60,13 +61,14 @@ class Outputs(Checkpoint):
         Called after ``last.ckpt`` is written and again on resuming, so that they agree wherever a training was killed.
         """
         row = module.history[-1]
-        if best_epoch(module.history) is row:
+        ours = self.config.lnclip
+        if best_epoch(module.history, ours.select) is row:
             metadata = {
                 "config": self.config.to_dict(),
                 "crops": self.crops,
                 "epoch": row["epoch"],
                 "seed": module.seed,
-                "selection": f"highest video AUROC on {', '.join(self.config.lnclip.val_dataset)} (val)",
+                "selection": f"highest {SELECTED[ours.select]} on {', '.join(ours.val_dataset)} (val)",
                 "metric": row["val"],
             }
             delta = module.detector.settings.tune != "all"
@@ -80,12 +82,12 @@ class Outputs(Checkpoint):
             launcher.kill(signal.SIGTERM)
 
 
-def _summary(history):
-    row, best = history[-1], best_epoch(history)
+def _summary(history, select):
+    row, best = history[-1], best_epoch(history, select)
     skipped = f", {row['skipped']} frames skipped" if row["skipped"] else ""
     return (
-        f"epoch {row['epoch']}: loss {row['train']['overall']:.4f}, validation video AUROC {row['val']['auroc']:.4f} "
-        f"(best {best['val']['auroc']:.4f}, epoch {best['epoch']}){skipped}"
+        f"epoch {row['epoch']}: loss {row['train']['overall']:.4f}, validation video AUROC {row['val']['auroc']:.4f}, "
+        f"mAP {row['val']['map']:.4f} (best epoch {best['epoch']}){skipped}"
     )
 
 
@@ -112,7 +114,8 @@ def read_last(out, config: Config) -> dict | None:
             f"train to another folder ({out}/best.safetensors, if present, is intact)"
         ) from error
     _check_state(state, path, config)
-    if best_epoch(state["history"]) is not state["history"][-1] and not (Path(out) / "best.safetensors").is_file():
+    best = best_epoch(state["history"], config.lnclip.select)
+    if best is not state["history"][-1] and not (Path(out) / "best.safetensors").is_file():
         raise LNCLIPError(f"cannot resume: {out}/best.safetensors is missing; restore it, or train to another folder")
     return state
 
@@ -128,6 +131,10 @@ def _check_state(state, path, config):
     )
     if not fits:
         raise LNCLIPError(f"{path} is not a checkpoint of this training; train to another folder")
+    select = config.lnclip.select
+    if not all(isinstance(row["val"].get(select), float) for row in state["history"]):
+        raise LNCLIPError(f"{path} does not record the validation {select}, by which lnclip.select chooses the epoch; "
+                          "set lnclip.select: auroc, or train to another folder")  # fmt: skip
 
 
 def check_folder(out, *, unused: bool):

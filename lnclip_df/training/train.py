@@ -111,8 +111,7 @@ def train(
             _fit(trainer, module, epoch, outputs)
 
     history = read_json(out / "history.json")["epochs"]
-    best = best_epoch(history)
-    assert best is not None  # there is at least one epoch
+    best = best_epoch(history, config.lnclip.select)
     result = {"out": str(out), "best": best, "history": history, "seconds": time.monotonic() - started}
     if trainer.is_global_zero:
         logger.info(

@@ -18,7 +18,7 @@ from lnclip_df.evaluation import test as testing
 from lnclip_df.evaluation.predictions import read_predictions
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.models.schedule import cyclic_lr
-from lnclip_df.training.module import LNCLIPModule
+from lnclip_df.training.module import LNCLIPModule, best_epoch
 from lnclip_df.weights import load_weights
 
 
@@ -94,7 +94,8 @@ def test_the_best_epoch_is_the_one_in_best_safetensors(toy, trained):
     out, result = trained
     detector = LNCLIPDetector(configured(toy))
     facts = load_weights(detector, out / "best.safetensors").facts
-    best = max(result["history"], key=lambda row: row["val"]["auroc"])
+    best = max(result["history"], key=lambda row: row["val"]["map"])
+    assert facts.selection == "highest mean average precision of videos on toy (val)"
     assert (facts.epoch, facts.metric, facts.seed) == (best["epoch"], best["val"], 1024)
     assert facts.config["train_dataset"] == ["toy"]
     retested = testing.test(configured(toy), out / "best.safetensors", out, device="cpu", progress=False)
@@ -348,12 +349,12 @@ def test_a_batch_of_broken_frames_alone_is_skipped_too(toy, tmp_path):
 # ---- damaged folders
 
 
-def test_a_kill_between_the_last_and_the_best_file_is_mended_on_resuming(toy, tmp_path, trained):
+def test_a_kill_between_the_last_and_the_best_file_is_repaired_on_resuming(toy, tmp_path, trained):
     whole, broken = trained[0], shutil.copytree(trained[0], tmp_path / "run")
     last = torch.load(broken / "checkpoints" / "last.ckpt", weights_only=True)
-    aurocs = [row["val"]["auroc"] for row in last["history"]]
+    worst = min(row["val"]["map"] for row in last["history"])
     for row in last["history"][:-1]:  # as if the last epoch were the best
-        row["val"]["auroc"] = min(aurocs) / 2
+        row["val"]["map"] = worst / 2
     torch.save(last, broken / "checkpoints" / "last.ckpt")
     (broken / "best.safetensors").unlink()
     train_toy(toy, broken, resume=True)
@@ -416,3 +417,19 @@ def test_a_damaged_metrics_file_is_made_again(toy, tmp_path, trained, damage):
         path.write_text(damage)
     again = testing.test(configured(toy), trained[0] / "best.safetensors", tmp_path, **options)
     assert {n: r["video"] for n, r in again.items()} == {n: r["video"] for n, r in first.items()}
+
+
+def test_the_epoch_is_chosen_by_the_metric_that_is_named():
+    history = [{"epoch": epoch, "val": {"map": m, "auroc": a}} for epoch, (m, a) in enumerate([(0.5, 0.9), (0.6, 0.8)])]
+    assert best_epoch(history, "map")["epoch"] == 1 and best_epoch(history, "auroc")["epoch"] == 0
+    assert best_epoch(history * 2, "map") is history[1]
+
+
+def test_a_history_without_the_metric_is_refused(toy, tmp_path, trained):
+    broken = shutil.copytree(trained[0], tmp_path / "run")
+    last = torch.load(broken / "checkpoints" / "last.ckpt", weights_only=True)
+    for row in last["history"]:
+        del row["val"]["map"]
+    torch.save(last, broken / "checkpoints" / "last.ckpt")
+    with pytest.raises(LNCLIPError, match=r"does not record the validation map.*set lnclip\.select: auroc"):
+        train_toy(toy, broken, resume=True)

@@ -15,6 +15,7 @@ from lnclip_df.evaluation.metrics import (
     aggregate,
     deepfakebench_video_metrics,
     frame_metrics,
+    mean_average_precision,
     tpr_at_fpr,
     video_metrics,
 )
@@ -43,11 +44,13 @@ def test_frame_metrics_are_the_naive_ones(rows):
     found = frame_metrics(label, prob)
     assert found["accuracy"] == pytest.approx(sum((p > 0.5) == y for y, p in rows) / len(rows))
     if len(set(label)) == 1:
-        assert found["auroc"] is found["ap"] is found["eer"] is None
+        assert found["auroc"] is found["ap"] is found["eer"] is mean_average_precision(label, prob) is None
         return
     assert found["auroc"] == pytest.approx(naive_auroc(label, prob))
     assert found["auroc"] == pytest.approx(roc_auc_score(label, prob), abs=1e-12)
-    assert found["ap"] == pytest.approx(average_precision_score(label, prob), abs=1e-12)
+    fakes, reals = average_precision_score(label, prob), average_precision_score(1 - label, 1 - prob)
+    assert found["ap"] == pytest.approx(fakes, abs=1e-12)
+    assert mean_average_precision(label, prob) == pytest.approx((fakes + reals) / 2, abs=1e-12)
     fpr, tpr, _ = roc_curve(label, prob)
     assert found["eer"] == pytest.approx(fpr[np.argmin(np.abs(1 - tpr - fpr))], abs=1e-12)
 

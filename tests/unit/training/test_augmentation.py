@@ -7,13 +7,26 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as torchvision
 
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.models.input import model_input, normalize, resize
-from lnclip_df.training.augmentation import AUGMENTATIONS, Augmentation, SeededCompose, TrainTransform, opencv_blur
+from lnclip_df.training.augmentation import (
+    AUGMENTATIONS,
+    Augmentation,
+    Drawn,
+    SeededCompose,
+    TrainTransform,
+    affine,
+    blur,
+    jpeg,
+    opencv_blur,
+)
 
-NAMES = ["paper", "deepfakebench"]
+NAMES = ["paper", "gend", "deepfakebench"]
 
 
 def config(name="paper", **keys):
@@ -102,7 +115,7 @@ def angle(image):
     return np.degrees(np.arctan(np.polyfit(columns, rows, 1)[0]))
 
 
-@pytest.mark.parametrize(("name", "share"), [("paper", 1.0), ("deepfakebench", 0.5)])
+@pytest.mark.parametrize(("name", "share"), [("paper", 1.0), ("gend", 1.0), ("deepfakebench", 0.5)])
 @pytest.mark.slow
 def test_rotations_are_within_ten_degrees(name, share):
     line = np.full((256, 256, 3), 90, np.uint8)
@@ -117,6 +130,62 @@ def test_deepfakebench_rotation_mirrors_the_border_and_the_papers_fills_it_black
     white = np.full((256, 256, 3), 255, np.uint8)
     assert min(image.min() for image in augmented(white, "deepfakebench", brightness_limit=[0, 0])) > 150
     assert min(image.min() for image in augmented(white, "paper")) < 20
+
+
+def difference(ours, theirs):
+    """The largest difference of each pixel's channels."""
+    return np.abs(ours.astype(int) - np.asarray(theirs)).max(axis=2)
+
+
+@pytest.mark.parametrize("size", [(256, 256), (200, 317)])
+def test_affine_is_torchvisions_but_for_pixels_halfway_between_two(face, size):
+    rng, image = np.random.default_rng(0), cv2.resize(face, size)
+    for _ in range(20):
+        angle, dx, dy, scale = rng.uniform([-10, -0.1, -0.1, 0.9], [10, 0.1, 0.1, 1.1])
+        moved = [round(dx * size[0]), round(dy * size[1])]
+        theirs = torchvision.affine(Image.fromarray(image), angle, moved, scale, [0.0, 0.0])
+        assert (difference(affine(image, angle, dx, dy, scale), theirs) > 0).mean() < 0.005
+
+
+@pytest.mark.parametrize("kernel", [(3, 7), (7, 7)])
+@pytest.mark.parametrize("sigma", [0.1, 0.4, 1.0, 2.0])
+def test_blur_is_torchvisions(face, kernel, sigma):
+    theirs = torchvision.gaussian_blur(Image.fromarray(face), list(kernel), [sigma, sigma])
+    assert difference(blur(face, sigma, kernel), theirs).max() <= 1
+
+
+def test_jitter_is_torchvisions_in_either_order(face):
+    jitter = A.ColorJitter(brightness=(0.9, 1.1), contrast=(0.9, 1.1), saturation=(1.0, 1.0), hue=(0.0, 0.0), p=1.0)
+    rng, image = np.random.default_rng(0), Image.fromarray(face)
+    for order in ([0, 1, 2, 3], [1, 3, 0, 2]):
+        b, c = rng.uniform(0.9, 1.1, 2)
+        ours = jitter.apply(face, brightness=b, contrast=c, saturation=1.0, hue=0.0, order=order)
+        steps = [lambda x, b=b: torchvision.adjust_brightness(x, b), lambda x, c=c: torchvision.adjust_contrast(x, c)]
+        theirs = image
+        for step in steps if order[0] == 0 else reversed(steps):
+            theirs = step(theirs)
+        assert difference(ours, theirs).max() <= 2
+
+
+@pytest.mark.parametrize("quality", [40, 70, 100])
+def test_jpeg_is_torchvisions(face, quality):
+    theirs = v2.JPEG((quality, quality))(Image.fromarray(face))
+    assert difference(jpeg(face, quality + 0.9), theirs).max() <= 1
+
+
+@pytest.mark.parametrize(("name", "share"), [("paper", 1.0), ("gend", 0.1)])
+def test_how_many_images_are_blurred(name, share):
+    (step,) = (t for t in AUGMENTATIONS[name].transforms(config(name)) if isinstance(t, Drawn) and "sigma" in t.ranges)
+    dots = np.zeros((32, 32, 3), np.uint8)
+    dots[::8, ::8] = 255
+    changed = sum((SeededCompose([step])(dots, seed) != dots).any() for seed in range(300))
+    assert changed / 300 == pytest.approx(0.92 * share, abs=0.05)  # a sigma below 0.25 changes nothing
+
+
+def test_numbers_are_drawn_evenly_from_their_ranges():
+    step = Drawn(lambda image, number: np.full_like(image, round(number)), {"number": (10, 20)})
+    seen = [int(SeededCompose([step])(np.zeros((2, 2, 3), np.uint8), seed)[0, 0, 0]) for seed in range(400)]
+    assert set(seen) == set(range(10, 21)) and np.mean(seen) == pytest.approx(15, abs=0.5)
 
 
 @pytest.mark.parametrize("kernel", [3, 5, 7])
@@ -152,5 +221,5 @@ def test_an_augmentation_is_one_entry(face, monkeypatch):
     monkeypatch.setitem(AUGMENTATIONS, "paper", Augmentation(lambda config: [A.VerticalFlip(p=1.0)]))
     assert (augmentation(config("paper"))(face, 0) == face[::-1]).all()
     monkeypatch.delitem(AUGMENTATIONS, "deepfakebench")
-    with pytest.raises(LNCLIPError, match=r"no augmentation 'deepfakebench'; accepted: paper, none"):
+    with pytest.raises(LNCLIPError, match=r"no augmentation 'deepfakebench'; accepted: paper, gend, none"):
         TrainTransform(config("deepfakebench"))
