@@ -193,3 +193,15 @@ def test_the_exported_plugin_trains_and_tests_with_our_figures(ours, trained, pr
     losses = [np.array(re.findall(r"testing-loss, \w+: ([\d.e-]+)", log), float) for log in logs]
     assert len(losses[0]) == 4
     np.testing.assert_allclose(*losses, atol=1e-5)
+
+
+def test_the_exported_plugin_trains_in_two_processes(pristine):
+    """The second process does not wait for a buffer while the first one tests. The launcher alone is ours."""
+    done = runs_of(pristine)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += ["-m", "lnclip_df.bench.launch", "training/train.py", "--ddp"]
+    command += ["--detector_path", "training/config/detector/lnclip.yaml"]
+    subprocess.run(command, cwd=pristine, check=True, timeout=300)
+    (checkpoint,) = [path for run in runs_of(pristine) - done for path in run.glob(f"test/{DATASET}/ckpt_best.pth")]
+    _, probs = scored(run_without_ours(pristine, "training/test.py", "--weights_path", str(checkpoint)))
+    assert len(probs) == sum(map(sum, TESTED.values()))
