@@ -25,6 +25,7 @@ from lnclip_df.config.schema import Settings
 from lnclip_df.config.validation import validate
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.findings import Finding
+from lnclip_df.models.backbones import image_size
 
 SAMPLED_VIDEOS = 50
 
@@ -150,6 +151,11 @@ def _configuration(train, test):
         yield Finding("lr_scheduler", "warning", found, "set it to null")
     if train["optimizer"]["type"] == "sam":
         yield Finding("optimizer", "problem", "sam: lnclip.schedule does not reach its learning rate", "use adam")
+    if ours.resize == "clip" and train.get("resolution") == image_size(ours.backbone):
+        found = (
+            f"{train['resolution']} is the backbone's own size: OpenCV resizes to it, and lnclip.resize: clip nothing"
+        )
+        yield Finding("resolution", "warning", found, "set it to the size of the crops (256)")
     others = [name for name in test.get("test_dataset") or [] if name not in ours.val_dataset]
     if others:
         found = f"train.py would choose its checkpoint on {', '.join(others)}"

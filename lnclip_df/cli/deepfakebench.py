@@ -70,7 +70,9 @@ def bench_test(
     weights: Annotated[
         str | None,
         opt.detector(
-            "Its weights. Without them it is tested as its YAML builds it.", "--weights_path", "--weights-path"
+            "Weights of the detector. Without them it is tested as its YAML builds it.",
+            "--weights_path",
+            "--weights-path",
         ),
     ] = None,
     datasets: Annotated[list[str], opt.names("Data sets to test on. By default test_dataset of the YAML.")] = opt.NONE,

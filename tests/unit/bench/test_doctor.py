@@ -150,6 +150,7 @@ def test_lmdb_and_the_folder_that_goes_with_it(checkout):
         ({"lr_scheduler": "cosine"}, "lr_scheduler", "warning", "no effect"),
         ({"optimizer": {"type": "sam"}}, "optimizer", "problem", "schedule"),
         ({"test_dataset": ["LNCLIP-val", "DFDC"]}, "test_dataset", "warning", "DFDC"),
+        ({"resolution": 224}, "resolution", "warning", "OpenCV"),
         ({"train_batchSize": 64}, "train loader", "problem", "one step"),
         ({"train_dataset": ["Absent"]}, "Absent train (train.py)", "problem", "cannot read"),
         ({"lnclip": {"tuning": 1}}, "configuration", "problem", "unknown key"),
