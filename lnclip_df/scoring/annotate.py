@@ -31,8 +31,8 @@ def annotate(result: Result, folder, *, name: str, on_progress: Callable[[int, i
     mp4 can contain it) and ``NAME.timeline.png``. An image becomes ``NAME.annotated.png``. Of a folder of images, those
     that were scored become ``NAME.annotated/012.png``, with a timeline. Each frame shows every person's box, which
     moves linearly between scored frames and ends with the shot; the probability of fake of the nearest scored frame, in
-    the colour of its side of the threshold; and at the top the score of the file. A video is decoded twice, first to
-    find its cuts. Memory does not grow with length.
+    the colour of its side of the threshold; at the top the score of the file, and below what the colours mean. A video
+    is decoded twice, first to find its cuts. Memory does not grow with length.
 
     Args:
         result: nothing is written if it has no score, or if its file can no longer be read.
@@ -102,7 +102,8 @@ class _Painter:
         image = np.require(image, requirements=["C", "W"])
         time = index if self.seconds is None else self.frames.time(index)
         shot = 0 if self.shots is None else self.shots[index]
-        draw(image, marks_at(self.result, self.trails, time, shot), self.headline, self.colour)
+        marks = marks_at(self.result, self.trails, time, shot)
+        draw(image, marks, self.headline, self.colour, self.result.threshold)
         return image
 
 

@@ -91,24 +91,29 @@ def marks_at(result: Result, trails: list[Trail], time: float, shot: int = 0) ->
     return marks
 
 
-def draw(image: np.ndarray, marks: list[Mark], headline: str, colour: tuple[int, int, int]):
-    """Draw labelled boxes and a headline at the top left into a frame, in proportion to its shorter side.
+def draw(image: np.ndarray, marks: list[Mark], headline: str, colour: tuple[int, int, int], threshold: float):
+    """Draw labelled boxes, a headline at the top left and the legend of the colours below into a frame.
+
+    Everything is in proportion to the frame's shorter side.
 
     Args:
         image: uint8 RGB H×W×3, changed in place.
         marks: see :func:`marks_at`.
         headline, colour: its text and background.
+        threshold: that of the colours, see :func:`colour_of`.
     """
     height, width = image.shape[:2]
     side = min(height, width)
     thick, size = max(2, round(side / 200)), max(9, round(side / 26))
-    head = _fitting_patch(headline, colour, size, width - thick)
-    taken = [_paste(image, head, thick, thick)]
+    head = _fitting_patch([(headline, colour)], size, width - thick)
+    sides = [(f"P(fake) above {threshold:.2f}", FAKE), (f"up to {threshold:.2f}", REAL)]
+    legend = _fitting_patch(sides, size, width - thick)
+    taken = [_paste(image, head, thick, thick), _paste(image, legend, thick, max(height - thick - len(legend), 0))]
     for mark in marks:
         if mark.box is not None:
             _draw_box(image, mark.box, mark.colour, thick)
     for mark in marks:
-        label = _fitting_patch(mark.text, mark.colour, size, width)
+        label = _fitting_patch([(mark.text, mark.colour)], size, width)
         left, top = _free_position(label.shape, mark.box or (0, 0, width, 0), taken, image.shape, thick)
         taken.append(_paste(image, label, left, top))
 
@@ -146,11 +151,12 @@ def _paste(image, patch, left, top):
     return left, top, left + patch.shape[1], top + patch.shape[0]
 
 
-def _fitting_patch(text, colour, size, width):
-    """The text, smaller where it would be wider than the frame."""
-    patch = text_patch(text, colour, size)
+def _fitting_patch(texts, size, width):
+    """Texts with their colours side by side, smaller where they would be wider than the frame."""
+    patch = np.hstack([text_patch(text, colour, size) for text, colour in texts])
     if patch.shape[1] > width:
-        patch = text_patch(text, colour, max(6, int(size * width / patch.shape[1])))
+        size = max(6, int(size * width / patch.shape[1]))
+        patch = np.hstack([text_patch(text, colour, size) for text, colour in texts])
     return patch
 
 

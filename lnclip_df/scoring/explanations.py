@@ -64,6 +64,9 @@ def heat_of(scorer: Scorer, frame) -> np.ndarray:
 def _draw(scorer, path, result, persons, rows):
     figure = new_figure(1.9 * MAX_FACES, 4.4 * len(rows) + 0.4)
     figure.suptitle(printable(Path(result.path).name), fontsize=10)
+    figure.supxlabel(
+        "below each face: signs of a fake, the brighter the more, scaled by the map's own maximum", fontsize=8
+    )
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
     for part, person, frames in zip(parts, persons, rows, strict=True):
         seen = f"{len(person.frames)} of {result.frames} frames"

@@ -1,18 +1,20 @@
-"""Plot the probability of fake over time for every person, with the threshold and the means."""
+"""Plot the probability of fake over time for every person, each in a panel, with the threshold and the mean."""
 
 from pathlib import Path
 
+import numpy as np
+
 from lnclip_df.core.errors import printable
-from lnclip_df.core.plots import new_figure
-from lnclip_df.scoring.draw import FAKE, REAL, colour_of, continues, max_gap
+from lnclip_df.core.plots import new_panels
+from lnclip_df.scoring.draw import FAKE, REAL, continues, max_gap
 from lnclip_df.scoring.results import Result
 
-COLOURS = ("#222222", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d")  # of persons, unlike fake's and real's
 MAX_NAME = 60  # characters of a file name
+MAX_PERSONS = 8
 
 
 def draw_timeline(result: Result):
-    """Draw the timeline of a result with at least one person.
+    """Draw the timeline of a result with at least one person: a panel for each of the first ``MAX_PERSONS``.
 
     Returns:
         A matplotlib figure. The axis shows seconds, or frame indices where frames have no times.
@@ -20,41 +22,48 @@ def draw_timeline(result: Result):
     Raises:
         LNCLIPError: matplotlib is missing.
     """
-    figure = new_figure(9, 3.6)
-    axes = figure.subplots()
-    axes.axhspan(result.threshold, 1.05, color=_hex(FAKE), alpha=0.08, linewidth=0)
-    axes.axhspan(-0.05, result.threshold, color=_hex(REAL), alpha=0.08, linewidth=0)
-    axes.axhline(result.threshold, color="0.3", linestyle="--", linewidth=1, label=f"threshold {result.threshold:.2f}")
-    shown = result.persons[: len(COLOURS)]
-    for person, colour in zip(shown, COLOURS, strict=False):
-        _plot_person(axes, result, person, colour)
-    if len(result.persons) > len(shown):
-        axes.plot([], [], " ", label=_rest(result.persons[len(shown) :]))
-    axes.set(ylim=(-0.03, 1.03), xlabel="seconds" if result.timed else "frame", ylabel="P(fake)")
+    persons = result.persons[:MAX_PERSONS]
+    several = len(result.persons) > 1
+    width, height = (4.4, 2.2) if several else (9, 3.6)
+    figure, panels = new_panels(len(persons), width, height, 2, sharey=True)
     last = max(time for person in result.persons for time in person.times(result.timed))
     end = max(last, (result.seconds or 0) if result.timed else result.decoded - 1) or 1
-    axes.set_xlim(-0.02 * end, 1.02 * end)
-    axes.spines[["top", "right"]].set_visible(False)
-    name = printable(Path(result.path).name)
-    if len(name) > MAX_NAME:
-        name = f"{name[: MAX_NAME // 2]}…{name[-MAX_NAME // 2 :]}"
-    title = f"{name}: {result.decision}, P(fake) {result.score:.2f} over {result.used} of {result.frames} frames"
-    axes.set_title(title, fontsize="medium", loc="left", parse_math=False)
-    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
+    for panel, person in zip(panels, persons, strict=True):
+        _plot_person(panel, result, person)
+        panel.set(ylim=(-0.03, 1.03), xlim=(-0.02 * end, 1.02 * end))
+        panel.spines[["top", "right"]].set_visible(False)
+        if several:
+            brief = ", brief" if person.brief else ""
+            seen = f"in {len(person.frames)} of {result.frames} frames{brief}"
+            panel.set_title(f"person {person.number}: {person.score:.2f} {seen}", fontsize="small", loc="left")
+    figure.supxlabel("seconds" if result.timed else "frame", fontsize="medium")
+    figure.supylabel("P(fake)", fontsize="medium")
+    figure.suptitle(_title(result), fontsize="medium", x=0.01, ha="left")
+    handles, labels = panels[0].get_legend_handles_labels()
+    rest = _rest(result.persons[len(persons) :])
+    figure.legend(handles, labels, title=rest, loc="outside right upper", fontsize="small", frameon=False)
     return figure
 
 
-def _plot_person(axes, result, person, colour):
-    """One person's probabilities, with a line between neighbouring searched frames, and their mean."""
-    brief = " (brief)" if person.brief else ""
-    label = f"person {person.number}{brief}" if len(result.persons) > 1 else "frames"
-    x, y = person.times(result.timed), [frame.prob for frame in person.frames]
+def _title(result):
+    name = printable(Path(result.path).name)
+    if len(name) > MAX_NAME:
+        name = f"{name[: MAX_NAME // 2]}…{name[-MAX_NAME // 2 :]}"
+    return f"{name}: {result.decision}, P(fake) {result.score:.2f} over {result.used} of {result.frames} frames"
+
+
+def _plot_person(axes, result, person):
+    """One person's probabilities, with a line where the face was followed, their mean, and the threshold."""
+    axes.axhspan(result.threshold, 1.05, color=_hex(FAKE), alpha=0.08, linewidth=0)
+    axes.axhspan(-0.05, result.threshold, color=_hex(REAL), alpha=0.08, linewidth=0)
+    x, y = np.array(person.times(result.timed)), np.array([frame.prob for frame in person.frames])
     for run in _runs(person.frames, max_gap(result)):
-        axes.plot(x[run], y[run], color=colour, linewidth=1.3, label=label)
-        label = None
-    sides = [_hex(colour_of(prob, result.threshold)) for prob in y]
-    axes.scatter(x, y, s=22, c=sides, edgecolors=colour, linewidths=0.8, zorder=3)
-    axes.axhline(person.score, color=colour, linestyle=":", linewidth=1.3, label=f"   mean {person.score:.2f}")
+        axes.plot(x[run], y[run], color="0.2", linewidth=1.3)
+    fake = y > result.threshold
+    for side, colour, label in ((fake, FAKE, "frame above the threshold"), (~fake, REAL, "frame up to the threshold")):
+        axes.scatter(x[side], y[side], s=22, c=_hex(colour), edgecolors="0.2", linewidths=0.8, zorder=3, label=label)
+    axes.axhline(person.score, color="0.2", linestyle=":", linewidth=1.3, label="mean over the frames")
+    axes.axhline(result.threshold, color="0.3", linestyle="--", linewidth=1, label=f"threshold {result.threshold:.2f}")
 
 
 def _runs(frames, gap):
@@ -70,7 +79,8 @@ def _rest(persons):
     """What the legend says of the people who are not drawn."""
     brief = sum(person.brief for person in persons)
     kinds = [(len(persons) - brief, "with a lower score"), (brief, "seen too briefly")]
-    return "and " + ", ".join(f"{count} {text}" for count, text in kinds if count)
+    rest = ", ".join(f"{count} {text}" for count, text in kinds if count)
+    return f"not shown: {rest}" if rest else None
 
 
 def _hex(colour):

@@ -158,9 +158,10 @@ def test_text_grows_with_the_frame_and_labels_lie_inside_and_not_on_each_other(h
     over_the_edge = width * 0.6, height * -0.1, width * 1.2, height * 0.4
     corner = 0, 0, width * 0.3, height * 0.5
     marks = [Mark(corner, "1: P(fake) 0.90", FAKE), Mark(over_the_edge, "2: P(fake) 0.10", REAL)]
-    draw(image, marks, "video: fake", FAKE)
+    draw(image, marks, "video: fake", FAKE, 0.5)
     size = max(9, round(min(height, width) / 26))
-    for text, colour in (("1: P(fake) 0.90", FAKE), ("2: P(fake) 0.10", REAL), ("video: fake", FAKE)):
+    sides = ("P(fake) above 0.50", FAKE), ("up to 0.50", REAL)
+    for text, colour in (("1: P(fake) 0.90", FAKE), ("2: P(fake) 0.10", REAL), ("video: fake", FAKE), *sides):
         patch = text_patch(text, colour, size)
         assert patch.shape[0] == pytest.approx(1.5 * size, abs=4) and has(image, patch)
 
@@ -248,6 +249,7 @@ def test_what_lies_outside_boxes_and_labels_is_as_it_was(tmp_path, tags):
     copy, _ = annotate(scored(path, [{at: (box, 0.9) for at in (0, 20, 40)}], frames=3), tmp_path / "out", name="a")
     outside = np.ones((HIGH, WIDE), bool)
     outside[:40] = False  # the headline, and the label above the box
+    outside[-25:] = False  # the legend
     outside[50:150, 50:160] = False
     inside = np.s_[78:132, 68:112]
     for before, (_, after) in zip(every_frame(path), decoded(copy), strict=True):
@@ -413,6 +415,8 @@ def test_an_image_becomes_a_png_with_the_box_the_score_and_nothing_else_changed(
     expected[70:140, 60:120] = before[70:140, 60:120]
     expected[2 : 2 + len(head), 2 : 2 + head.shape[1]] = head
     expected[68 - len(label) : 68, 58 : 58 + label.shape[1]] = label
+    sides = np.hstack([text_patch("P(fake) above 0.50", FAKE, 9), text_patch("up to 0.50", REAL, 9)])
+    expected[HIGH - 2 - len(sides) : HIGH - 2, 2 : 2 + sides.shape[1]] = sides
     np.testing.assert_array_equal(after, expected)
 
 
@@ -433,15 +437,15 @@ def test_crops_that_were_given_have_labels_and_no_box(tmp_path):
     result = scored(tmp_path / "a.png", [{0: (None, 0.87)}], frames=1, decoded=1, timed=False)
     after = np.asarray(Image.open(annotate(result, tmp_path, name="a")[0]))
     assert has(after[16:], text_patch("P(fake) 0.87", FAKE, 9))  # below the headline, which says the same
-    np.testing.assert_array_equal(after[40:], before[40:])
+    np.testing.assert_array_equal(after[40:-20], before[40:-20])  # below it, the legend
 
 
 # --- timeline ---------------------------------------------------------------------------------------------------------
 
 
 def rows_of(path, colour):
-    """The rows in which a timeline has markers of that colour, and their mean."""
-    return np.flatnonzero(of_colour(np.asarray(Image.open(path).convert("RGB")), colour, near=12).any(axis=1))
+    """The rows in which a timeline has markers of that colour, left of the legend."""
+    return np.flatnonzero(of_colour(np.asarray(Image.open(path).convert("RGB"))[:, :800], colour, near=12).any(axis=1))
 
 
 def test_the_timeline_has_every_point_at_its_height(tmp_path):
@@ -462,34 +466,33 @@ def test_the_timeline_has_every_point_at_its_height(tmp_path):
     assert warm.max() == pytest.approx(heights[0.55] + fifth, abs=3)  # the tint of fake ends at the threshold
 
 
-def test_the_timeline_shows_every_person_and_breaks_where_nobody_was_seen(tmp_path):
-    def green(indices):
-        """How many pixels are of the second person's line, who is seen in those frames."""
-        everywhere = range(0, 100, 5)
-        persons = [
-            Person(number, [FrameScore(at, at / 25, None, prob + 0.02 * (at % 3)) for at in seen])
-            for number, seen, prob in ((1, everywhere, 0.8), (2, indices, 0.2))
-        ]
-        result = Result("a.mp4", SCORED, score=0.8, frames=20, decoded=96, persons=persons)
-        save_figure(draw_timeline(result), tmp_path / "a.png")
-        picture = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
-        assert of_colour(picture, FAKE, 12).any() and of_colour(picture, REAL, 12).any()
-        return np.count_nonzero(of_colour(picture[:, 80:880], (0, 158, 115), near=90))
-
-    broken, whole = (green([at for at in range(0, 100, 5) if at < 30 or at > gone]) for gone in (65, 0))
-    assert 0 < broken < 0.85 * whole
+def test_the_timeline_has_a_panel_for_every_person_and_breaks_where_nobody_was_seen():
+    seen = list(range(0, 100, 5)), [at for at in range(0, 100, 5) if at < 30 or at > 65]
+    persons = [
+        Person(number, [FrameScore(at, at / 25, None, prob + 0.02 * (at % 3)) for at in indices])
+        for number, indices, prob in ((1, seen[0], 0.8), (2, seen[1], 0.2))
+    ]
+    result = Result("a.mp4", SCORED, score=0.8, frames=20, decoded=96, persons=persons)
+    panels = draw_timeline(result).axes
+    lines = [[line.get_xdata().tolist() for line in panel.lines if line.get_linestyle() == "-"] for panel in panels]
+    assert lines[0] == [pytest.approx([at / 25 for at in seen[0]])]
+    assert lines[1] == [
+        pytest.approx([at / 25 for at in seen[1] if at < 30]), pytest.approx([at / 25 for at in seen[1] if at > 65])
+    ]  # fmt: skip
+    assert panels[1].get_title(loc="left") == f"person 2: {persons[1].score:.2f} in 12 of 20 frames"
 
 
 def test_the_legend_says_of_those_not_drawn_what_their_numbers_say():
     def person(number, frames, prob):
         return Person(number, [FrameScore(at, at / 25, None, prob) for at in range(frames)], brief=frames < 5)
 
-    persons = [*(person(number, 20, 0.9 - number / 20) for number in range(1, 8)), person(8, 2, 0.99)]
+    persons = [*(person(number, 20, 0.9 - number / 20) for number in range(1, 10)), person(10, 2, 0.99)]
     result = Result("a.mp4", SCORED, score=0.85, frames=20, decoded=20, persons=persons)
     figure = draw_timeline(result)
-    texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts[-1] == "and 1 with a lower score, 1 seen too briefly" and "person 1" in texts
-    assert figure.axes[0].get_title(loc="left") == "a.mp4: fake, P(fake) 0.85 over 20 of 20 frames"
+    assert len(figure.axes) == 8 and figure.legends[0].get_title().get_text() == (
+        "not shown: 1 with a lower score, 1 seen too briefly"
+    )
+    assert figure.get_suptitle() == "a.mp4: fake, P(fake) 0.85 over 20 of 20 frames"
 
 
 # --- what is refused, and what is left behind -------------------------------------------------------------------------
