@@ -92,6 +92,13 @@ def rearrange(
     relative_to: Annotated[Path, opt.results("Folder that relative paths start from: the checkout's root.")] = Path(
         "."
     ),
+    lists: Annotated[
+        list[Path],
+        opt.data(
+            "Text file of frames' paths, or a folder of such files as the paper's authors release them "
+            "(config/datasets/CDFv2). Paths start from --root. May be repeated."
+        ),
+    ] = [],  # noqa: B006
     allow_missing: opt.AllowMissing = False,
     lmdb: Annotated[Path | None, opt.results("Folder for DeepfakeBench's LMDB, to write it too.")] = None,
     quiet: opt.Quiet = False,
@@ -100,14 +107,16 @@ def rearrange(
 
     Example: lnclip-df rearrange Celeb-DF-v2 --root datasets/rgb --out preprocessing/dataset_json
 
+    Example: lnclip-df rearrange Celeb-DF-v2 --root GenD --lists GenD/config/datasets/CDFv2 --out dataset_json
+
     The split lists and tables of the data set are read below --root. The notes in its YAML say which.
     """
     from lnclip_df.datasets.lmdb import write_lmdb
     from lnclip_df.datasets.rearrange import rearrange
 
     written = rearrange(
-        dataset, root, out, faces=faces, relative_to=relative_to, paths=paths, folders=opt.folders(folder), level=level,
-        allow_missing=allow_missing,
+        dataset, root, out, faces=faces, relative_to=relative_to, paths=paths, lists=lists,
+        folders=opt.folders(folder), level=level, allow_missing=allow_missing,
     )  # fmt: skip
     for path in written:
         say(path)

@@ -10,6 +10,7 @@ from typing import Literal
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable
 from lnclip_df.datasets.dataset_json import SPLITS, Entry, write_dataset_json
+from lnclip_df.datasets.frame_lists import read_frame_lists
 from lnclip_df.datasets.items import Item
 from lnclip_df.datasets.scan import scan_faces
 from lnclip_df.datasets.schema import Dataset, load_dataset
@@ -25,6 +26,7 @@ def rearrange(
     faces=None,
     relative_to=".",
     paths: Literal["relative", "absolute"] = "relative",
+    lists: Collection = (),
     folders=None,
     level: str | None = None,
     allow_missing: bool = False,
@@ -41,6 +43,8 @@ def rearrange(
         faces: folder that contains the dataset's folders with faces, ``root`` by default.
         relative_to: the folder that frame paths start from, usually a DeepfakeBench checkout.
         paths: ``relative`` (``./datasets/…``) or ``absolute``.
+        lists: text files of frames, or folders of them, to take instead of what is on disk; their paths start from
+            ``faces`` or ``root``. See :func:`~lnclip_df.datasets.frame_lists.read_frame_lists`.
         folders, level, allow_missing: see :func:`~lnclip_df.datasets.scan.scan_faces`.
 
     Returns:
@@ -54,7 +58,10 @@ def rearrange(
         raise LNCLIPError(f"paths: {paths!r} received; accepted is relative or absolute")
     check_writable(out, folder=True)
     dataset = load_dataset(dataset)
-    items = scan_faces(dataset, root, faces=faces, folders=folders, level=level, allow_missing=allow_missing)
+    if lists:
+        items = read_frame_lists(dataset, lists, root if faces is None else faces, level)
+    else:
+        items = scan_faces(dataset, root, faces=faces, folders=folders, level=level, allow_missing=allow_missing)
     below = _root_of_paths(root if faces is None else faces, relative_to) if paths == "relative" else None
     _check(dataset, items)
     labels = {item.label for item in items}
