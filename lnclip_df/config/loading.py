@@ -36,10 +36,12 @@ def find_config(path) -> Path:
     path = Path(path)
     if path.is_file():
         return path
-    if not path.is_absolute():
-        packaged = bench_configs() / path
-        if packaged.is_file() and path.as_posix() in detector_yamls():
-            return packaged
+    return _packaged(path)
+
+
+def _packaged(path):
+    if path.as_posix() in detector_yamls():
+        return bench_configs() / path
     raise LNCLIPError(f"no config {path}; give a YAML file or one of: {', '.join(detector_yamls())}")
 
 
@@ -74,7 +76,7 @@ def read_config(path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if base is None:
         return raw
     beside = path.parent / str(base)
-    found = beside if beside.is_file() else find_config(str(base))
+    found = beside if beside.is_file() else _packaged(Path(str(base)))
     seen = (*_seen, path.resolve())
     if found.resolve() in seen:
         raise LNCLIPError(f"{path}: extends: {base} leads back to the same file")

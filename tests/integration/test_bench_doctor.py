@@ -94,7 +94,11 @@ CASES = {
     "nothing": (lambda root: None, []),
     "LMDB without its database": (lmdb, [TRAIN]),
     "LMDB with two training sets": (two_lmdb_sets, [TRAIN]),
-    "another resolution": (yaml_with(resolution=96), None),
+    "another resolution": (yaml_with(resolution=96), []),
+    "another resolution that nobody resizes": (
+        yaml_with(resolution=96, lnclip={"resize": "deepfakebench"}),
+        [TRAIN, TEST],
+    ),
     "video_mode": (yaml_with(video_mode=True), [TRAIN, TEST]),
     "video_mode with clips": (yaml_with(video_mode=True, clip_size=2), [TRAIN, TEST]),
     "dataset_type: blend": (yaml_with(dataset_type="blend"), [TRAIN]),

@@ -60,6 +60,15 @@ def test_uninstalling_twice_changes_nothing(checkout):
     assert uninstall(checkout) == ""
 
 
+def test_the_users_yaml_in_the_working_folder_is_not_read(checkout, monkeypatch):
+    """The training YAMLs extend the packaged ``lnclip.yaml``, also where an edited one lies in the working folder."""
+    install(checkout)
+    path = checkout / "lnclip.yaml"
+    path.write_text(path.read_text().replace("train_batchSize: 128", "train_batchSize: 8"))
+    monkeypatch.chdir(checkout)
+    assert install(".").splitlines() == ["kept lnclip.yaml: it was edited, or is not lnclip-df's (--force overrides)"]
+
+
 def test_dry_run_writes_nothing_and_says_the_same(checkout):
     before = snapshot(checkout)
     plan = install(checkout, dry_run=True)
