@@ -28,7 +28,7 @@ def leaderboard(
 
     Example: lnclip-df leaderboard runs/first runs/second other.csv --out runs/leaderboard
 
-    A CSV file has the columns dataset, video, label, prob and, where known, frame and method. --out gets
+    A CSV file has the columns dataset, video, label, prob and, where known, frame, method and train_dataset. --out gets
     leaderboard.md, .csv, .tex and .html, details.md (by method, comparisons, records), figures.csv and roc.png.
     """
     from lnclip_df.leaderboard import make_board, write_board

@@ -19,7 +19,8 @@ SCHEMA = pa.schema([pa.field(name, kind, nullable=False) for name, kind in TYPES
 METHOD = pa.field("method", pa.string())  # optional: how a fake was made, where its label name does not say
 METADATA = b"lnclip_df"
 CSV_NEEDED = ("dataset", "video", "label", "prob")
-CSV_COLUMNS = (*CSV_NEEDED, METHOD.name)
+TRAINED_ON = "train_dataset"  # optional in a CSV: names of training sets, separated by |
+CSV_COLUMNS = (*CSV_NEEDED, METHOD.name, TRAINED_ON)
 
 
 class Coded(NamedTuple):
@@ -89,7 +90,7 @@ def read_coded(path) -> tuple[dict, dict]:
 
 
 def read_csv(path) -> dict[str, dict]:
-    """Read another tool's predictions: ``dataset, video, label, prob`` and, optionally, ``frame`` and ``method``.
+    """Read another tool's predictions: ``dataset, video, label, prob``, optionally ``frame, method, train_dataset``.
 
     A row is a frame, or a video where there are no frames. Other columns are ignored.
 
@@ -105,7 +106,7 @@ def read_csv(path) -> dict[str, dict]:
             columns[name] = np.array(columns[name], dtype=np.float64)
         except ValueError as error:
             raise LNCLIPError(f"{path}: column {name}: {one_line(error)}; write numbers with a point") from error
-    arrow = pa.table({name: columns[name] for name in (*CSV_NEEDED, "frame", METHOD.name) if name in columns})
+    arrow = pa.table({name: columns[name] for name in ("frame", *CSV_COLUMNS) if name in columns})
     _refuse_repeated_rows(path, arrow)
     whole = _coded(path, arrow.select([name for name in CSV_COLUMNS if name in arrow.column_names]), "fix the file")
     dataset = whole.pop("dataset")

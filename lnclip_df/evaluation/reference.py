@@ -1,7 +1,7 @@
 """The paper's columns and the published figures, read from ``bench_configs/reference.yaml``."""
 
-from functools import cache
-from typing import Annotated
+from functools import cache, cached_property
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,6 +11,7 @@ from lnclip_df.core.nested import flatten
 from lnclip_df.core.registry import Registry
 
 MEAN = "mean"  # the cross-dataset mean, where a figure names it as its column
+IN_MEAN = "in-dataset mean"  # likewise
 
 
 class _Section(BaseModel):
@@ -28,7 +29,7 @@ class Column(_Section):
 
 
 class Figure(_Section):
-    """One published figure: video AUROC in %, and its source."""
+    """One published figure: an AUROC in %, and its source."""
 
     column: str
     value: float = Field(ge=0, le=100)
@@ -36,15 +37,51 @@ class Figure(_Section):
 
 
 class PublishedRow(_Section):
-    """A published detector: its figures, the number of columns of its mean (None: unknown), the YAML of its recipe."""
+    """A published detector.
+
+    ``figures`` are video AUROCs, else of ``metric``, a name of ``lnclip_df.evaluation.metrics.METRICS``. ``mean_over``
+    is the number of columns of its cross-dataset mean (None: unknown), ``yaml`` has its recipe.
+    """
 
     figures: tuple[Figure, ...]
     mean_over: int | None = None
     yaml: str | None = None
+    metric: Literal["frame_auroc"] | None = None
 
     def figure(self, column: str) -> Figure | None:
         """The figure of a column, or of ``MEAN``."""
         return next((figure for figure in self.figures if figure.column == column), None)
+
+
+class FrameTable(_Section):
+    """A published table of frame AUROCs in %: each row has the figures of ``columns`` in their order."""
+
+    source: str = Field(min_length=1)
+    in_dataset: tuple[str, ...]
+    cross_dataset: tuple[str, ...]
+    rows: dict[str, tuple[Annotated[float, Field(ge=0, le=100)], ...]]
+
+    @model_validator(mode="after")
+    def _whole_rows(self):
+        for name, values in self.rows.items():
+            if len(values) != len(self.columns):
+                raise ValueError(f"rows.{name}: {len(values)} figures; expected {len(self.columns)}")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a row, among them the two means."""
+        return *self.in_dataset, IN_MEAN, *self.cross_dataset, MEAN
+
+    @cached_property
+    def published(self) -> dict[str, PublishedRow]:
+        """The rows as those of video AUROCs are."""
+        return {name: self._row(values) for name, values in self.rows.items()}
+
+    def _row(self, values) -> PublishedRow:
+        pairs = zip(self.columns, values, strict=True)
+        figures = tuple(Figure(column=column, value=value, source=self.source) for column, value in pairs)
+        return PublishedRow(figures=figures, mean_over=len(self.cross_dataset), metric="frame_auroc")
 
 
 class Stated(_Section):
@@ -61,12 +98,13 @@ class Reference(_Section):
     columns: Annotated[tuple[Column, ...], Field(min_length=1)]
     further: tuple[Column, ...] = ()
     rows: dict[str, PublishedRow]
+    frames: FrameTable
     stated: Stated
 
     @model_validator(mode="after")
     def _figures_have_columns(self):
-        known = {column.column for column in self.all_columns} | {MEAN}
-        for name, row in self.rows.items():
+        known = {column.column for column in self.all_columns} | {MEAN, IN_MEAN}
+        for name, row in self.all_rows.items():
             if unknown := {figure.column for figure in row.figures} - known:
                 raise ValueError(f"rows.{name}: no column {', '.join(sorted(unknown))}")
         return self
@@ -81,9 +119,14 @@ class Reference(_Section):
         """Datasets of the cross-dataset mean."""
         return [column.dataset for column in self.columns if not column.in_dataset]
 
+    @property
+    def all_rows(self) -> dict[str, PublishedRow]:
+        """The published rows: of video AUROCs, then of frame AUROCs."""
+        return self.rows | self.frames.published
+
     def row(self, name: str) -> PublishedRow:
         """A published row by its name; an ``LNCLIPError`` where there is none."""
-        return Registry("published row", self.rows).choose(name)
+        return Registry("published row", self.all_rows).choose(name)
 
 
 @cache

@@ -10,7 +10,7 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256
 from lnclip_df.core.provenance import Provenance
 from lnclip_df.evaluation.metrics import VIDEO_SCORE, aggregate
-from lnclip_df.evaluation.predictions import read_coded, read_csv
+from lnclip_df.evaluation.predictions import TRAINED_ON, read_coded, read_csv
 from lnclip_df.evaluation.reference import dataset_of, reference
 
 
@@ -141,9 +141,21 @@ def _read_csv_run(path):
     names = {name: dataset_of(name) for name in tables}
     if len(set(names.values())) < len(names):
         raise LNCLIPError(f"{path}: one dataset has two names; use one of {', '.join(sorted(names))}")
+    trained = _trained_on(path, tables.values())
     sets = {names[name]: _scores(f"{path}: {name}", table) for name, table in tables.items()}
-    made = Provenance(predictions={"path": str(path), "sha256": sha256(path)}, metric=VIDEO_SCORE)
+    file = {"path": str(path), "sha256": sha256(path)}
+    made = Provenance(train_dataset=trained, predictions=file, metric=VIDEO_SCORE)
     return Run(run_name(path), sets, dict.fromkeys(sets, made))
+
+
+def _trained_on(path, tables) -> list[str] | None:
+    """The training sets that a CSV names, the same in every row; None where it names none."""
+    columns = [table.pop(TRAINED_ON) for table in tables if TRAINED_ON in table]
+    found = sorted({column.values[code] for column in columns for code in np.unique(column.code)})
+    if len(found) > 1:
+        shown = " and ".join(map(repr, found[:2]))
+        raise LNCLIPError(f"{path}: {TRAINED_ON} is {shown}; a file is one detector's, write the same in every row")
+    return [dataset_of(name.strip()) for text in found for name in text.split("|") if name.strip()] or None
 
 
 def _read_folder(path):

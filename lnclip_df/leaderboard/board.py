@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.evaluation.estimates import Bootstrap
 from lnclip_df.evaluation.metrics import METRICS
-from lnclip_df.evaluation.reference import PublishedRow, reference
+from lnclip_df.evaluation.reference import PublishedRow, dataset_of, reference
 from lnclip_df.evaluation.runs import Run, read_runs
-from lnclip_df.leaderboard.figures import Comparison, Row, compare_all, make_row, ordered
+from lnclip_df.leaderboard.figures import FRAME_AUROC, Comparison, Row, compare_all, make_row, ordered
 
 AGAINST = "LNCLIP-DF"
 
@@ -37,24 +37,33 @@ class Board:
 
     @property
     def published(self) -> PublishedRow | None:
-        """The row ``against``; None where the board has no column of the paper's to compare."""
-        return reference().row(self.against) if self.published_rows else None
+        """The row ``against``; None where it has frame AUROCs, or the board no column of the paper's to compare."""
+        return self.published_rows.get(self.against)
 
     @property
     def published_rows(self) -> dict[str, PublishedRow]:
-        """The published rows; none where the board has no column of the paper's."""
+        """The published rows of video AUROCs; none where the board has no column of the paper's."""
         return reference().rows if any(column.dataset in self.datasets for column in reference().columns) else {}
+
+    @property
+    def frame_columns(self) -> list[str]:
+        """The columns of the published table of frame AUROCs that a run was tested on; none without that metric."""
+        table, tested = reference().frames, {name for row in self.rows for name in row.cells}
+        columns = [column for column in (*table.in_dataset, *table.cross_dataset) if dataset_of(column) in tested]
+        return columns if FRAME_AUROC in self.metrics else []
 
 
 def make_board(
     runs: Sequence, *, metrics: Iterable[str] = (), against: str = AGAINST, resamples: int = 10_000, seed: int = 0
 ) -> Board:
     """Read runs and compute their figures; arguments and errors as in ``leaderboard``."""
-    reference().row(against)
     names, bootstrap = set(metrics), Bootstrap(resamples, seed)
     for name in names - {"all"}:
         METRICS.choose(name)
     chosen = tuple(name for name in METRICS if name in names or "all" in names)
+    metric = reference().row(against).metric
+    if metric and metric not in chosen:
+        raise LNCLIPError(f"{against} has only frame AUROCs; add {metric} to the metrics")
     read = read_runs(runs)
     if not read:
         raise LNCLIPError("no runs given; name run folders or CSV files of predictions")

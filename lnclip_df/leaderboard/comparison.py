@@ -8,9 +8,19 @@ from lnclip_df.core.errors import LNCLIPError, printable
 from lnclip_df.core.tables import MISSING, aligned_lines, percent, show
 from lnclip_df.evaluation.estimates import Bootstrap
 from lnclip_df.evaluation.metrics import auroc
-from lnclip_df.evaluation.reference import MEAN, PublishedRow, column_of, recipe, reference
+from lnclip_df.evaluation.reference import MEAN, PublishedRow, column_of, dataset_of, recipe, reference
 from lnclip_df.evaluation.runs import Run, columns_of, read_run
-from lnclip_df.leaderboard.figures import CROSS_DATASET, compare_two, make_row, ordered, published, published_mean
+from lnclip_df.leaderboard.figures import (
+    CROSS_DATASET,
+    FRAME_AUROC,
+    compare_two,
+    frame_auroc,
+    frame_mean,
+    make_row,
+    ordered,
+    published,
+    published_mean,
+)
 from lnclip_df.leaderboard.record import OF_DATASET, record, short
 
 
@@ -78,8 +88,9 @@ def compare(a: str | Path, b: str | Path) -> Report:
     run = read_run(a)
     if Path(b).exists():
         return _compare_runs(run, read_run(b))
-    if str(b) not in reference().rows:
-        raise LNCLIPError(f"{b} is neither a run nor a published row; published rows: {', '.join(reference().rows)}")
+    rows = reference().all_rows
+    if str(b) not in rows:
+        raise LNCLIPError(f"{b} is neither a run nor a published row; published rows: {', '.join(rows)}")
     return _compare_published(run, str(b), reference().row(str(b)))
 
 
@@ -144,20 +155,23 @@ def _figures_of_runs(a: Run, b: Run, names: tuple[str, str]) -> Iterator[list[st
 
 
 def _figures_of_row(run: Run, name: str, row: PublishedRow) -> Iterator[list[str]]:
-    ours = make_row(run, Bootstrap(resamples=0))
-    yield ["column", run.name, name, "difference", "source"]
-    for dataset in ordered(ours.cells.keys() | {column.dataset for column in reference().columns}):
-        column = column_of(dataset)
-        value = ours.cells[dataset].auroc.value if dataset in ours.cells else None
+    """A run's figures beside a published row's, both over videos or both over frames."""
+    ours = make_row(run, Bootstrap(resamples=0), [FRAME_AUROC])
+    over_frames, table = row.metric == FRAME_AUROC, reference().frames
+    yield ["column (frame AUROC)" if over_frames else "column", run.name, name, "difference", "source"]
+    columns = map(dataset_of, (*table.in_dataset, *table.cross_dataset))
+    for dataset in ordered({*ours.cells, *(columns if over_frames else (c.dataset for c in reference().columns))}):
+        column, cell = column_of(dataset), ours.cells.get(dataset)
+        value = frame_auroc(cell) if over_frames else None if cell is None else cell.auroc.value
         if value is not None or row.figure(column):
             yield [column, percent(value, 2), *_beside(row, column, published(row, column, value)[1])]
-    mean = ours.cross_dataset
+    mean = frame_mean(ours) if over_frames else ours.cross_dataset
     if row.figure(MEAN):
         shown = percent(mean.auroc.value, 2) + mean.counted
-        yield [CROSS_DATASET, shown, *_beside(row, MEAN, published_mean(row, mean)[1])]
+        yield [CROSS_DATASET, shown, *_beside(row, MEAN, published_mean(row, run, mean)[1])]
 
 
 def _beside(row: PublishedRow, column: str, difference: float | None) -> list[str]:
-    figure = row.figure(column)
-    stated = [f"{figure.value:.1f}", figure.source] if figure else [MISSING, MISSING]
-    return [stated[0], show(difference, "+.2f"), stated[1]]
+    figure, digits = row.figure(column), 2 if row.metric else 1
+    value, source = (f"{figure.value:.{digits}f}", figure.source) if figure else (MISSING, MISSING)
+    return [value, show(difference, "+.2f"), source]

@@ -9,11 +9,12 @@ import numpy as np
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.evaluation.estimates import Bootstrap, Estimate
 from lnclip_df.evaluation.metrics import METRICS
-from lnclip_df.evaluation.reference import MEAN, PublishedRow, reference
+from lnclip_df.evaluation.reference import IN_MEAN, MEAN, PublishedRow, dataset_of, reference
 from lnclip_df.evaluation.runs import Run, Scores, columns_of, methods_of
 from lnclip_df.evaluation.statistics import DeLong, combined_interval, delong
 
-IN_DATASET, CROSS_DATASET = "in-dataset mean", "cross-dataset mean"
+IN_DATASET, CROSS_DATASET = IN_MEAN, "cross-dataset mean"
+FRAME_AUROC = "frame_auroc"
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,27 @@ def published(row: PublishedRow | None, column: str, value: float | None) -> tup
     return figure.value, None if value is None else 100 * value - figure.value
 
 
-def published_mean(row: PublishedRow | None, mean: Mean) -> tuple[float | None, float | None]:
-    """As ``published`` for the cross-dataset mean; no difference unless both are over the same number of columns."""
+def published_mean(row: PublishedRow | None, run: Run, mean: Mean) -> tuple[float | None, float | None]:
+    """As ``published`` for a run's cross-dataset mean.
+
+    There is no difference unless both are over the same number of columns and the run says what it was trained on.
+    """
     figure, difference = published(row, MEAN, mean.auroc.value)
     comparable = row is not None and row.mean_over == len(mean.datasets) and not mean.incomplete
-    return figure, difference if comparable else None
+    return figure, difference if comparable and run.train_datasets else None
+
+
+def frame_auroc(cell: Cell | None) -> float | None:
+    """The frame AUROC of a cell that was made with this metric; None where there is no cell."""
+    return None if cell is None else cell.more[FRAME_AUROC]
+
+
+def frame_mean(row: Row) -> Mean:
+    """The mean frame AUROC over the cross-dataset columns of the published table that a run was not trained on."""
+    names = list(map(dataset_of, reference().frames.cross_dataset))
+    present = tuple(name for name in names if name in row.cells and name not in row.run.train_datasets)
+    value = float(np.mean([frame_auroc(row.cells[name]) for name in present])) if present else None
+    return Mean(Estimate(value), present, len(names))
 
 
 def common_means(rows: Sequence[Row]) -> tuple[tuple[str, ...], dict[str, float]] | None:
@@ -164,7 +181,7 @@ def _in_dataset_mean(run, cells):
 def _cross_dataset_mean(run, cells):
     """Over the benchmarks that the run was not trained on; over its other datasets where it has no benchmark."""
     benchmarks = reference().benchmarks
-    family = {column.dataset for column in reference().columns if column.in_dataset}
+    family = {column.dataset for column in reference().all_columns if column.in_dataset}
     names = benchmarks if set(benchmarks) & set(cells) else ordered(set(cells) - family)
     present = tuple(name for name in names if name in cells and name not in run.train_datasets)
     if not present:

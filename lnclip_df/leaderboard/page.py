@@ -12,7 +12,7 @@ from lnclip_df.leaderboard.board import Board
 from lnclip_df.leaderboard.charts import SIDE, class_shares, colour, roc_path
 from lnclip_df.leaderboard.figures import CROSS_DATASET, IN_DATASET, ordered, published, published_mean
 from lnclip_df.leaderboard.record import summary
-from lnclip_df.leaderboard.text import notes, published_rows
+from lnclip_df.leaderboard.text import frame_note, frame_rows, notes, published_rows
 
 WORST = 5  # videos of each class and run
 WORDS = {  # columns that sort as text
@@ -34,7 +34,8 @@ def page(board: Board) -> str:
     )
     environment.globals |= {
         "CROSS_DATASET": CROSS_DATASET, "IN_DATASET": IN_DATASET, "MISSING": MISSING, "SIDE": SIDE, "WORDS": WORDS,
-        "colour": colour, "column_of": column_of, "notes": notes, "ordered": ordered, "p_text": p_text,
+        "colour": colour, "column_of": column_of, "frame_note": frame_note, "notes": notes, "ordered": ordered,
+        "p_text": p_text,
         "percent": percent, "published": published, "published_mean": published_mean,
         "published_rows": published_rows, "signed": lambda value: f"{value:+.1f}".replace("-", "−"), "zip": zip,
     }  # fmt: skip
@@ -44,6 +45,7 @@ def page(board: Board) -> str:
         groups=_groups(board.datasets),
         best=_best(board),
         panels=list(_panels(board)),
+        frames=frame_rows(board),
         titles=[METRICS[name].title for name in board.metrics],
         records=[
             (number, dataset, summary(row.run, dataset))

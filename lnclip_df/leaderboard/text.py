@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from lnclip_df.core import escapes
 from lnclip_df.core.tables import MISSING, aligned_markdown, csv_text, markdown_table, p_text, percent
 from lnclip_df.evaluation.metrics import METRICS, VIDEO_SCORE
-from lnclip_df.evaluation.reference import MEAN, Figure, column_of, reference
+from lnclip_df.evaluation.reference import MEAN, Figure, column_of, dataset_of, reference
 from lnclip_df.leaderboard.board import Board
 from lnclip_df.leaderboard.figures import (
     CROSS_DATASET,
@@ -14,12 +14,15 @@ from lnclip_df.leaderboard.figures import (
     Mean,
     Row,
     common_means,
+    frame_auroc,
+    frame_mean,
     ordered,
     published,
     published_mean,
 )
 from lnclip_df.leaderboard.record import summary
 
+VIDEO_AUROC = "video AUROC"
 MAX_COLUMNS = 8  # a terminal shows a table of more columns transposed
 
 
@@ -71,7 +74,7 @@ def latex(board: Board) -> str:
 
 def details(board: Board) -> str:
     """By method, comparisons of runs, further metrics, and what made each figure, as Markdown."""
-    parts = (_methods, _comparisons, _further, _records)
+    parts = (_methods, _comparisons, _further, _frames, _records)
     return "\n".join(["# Details of the leaderboard\n", *(text for part in parts for text in part(board))])
 
 
@@ -79,18 +82,18 @@ def figures_csv(board: Board) -> str:
     """One row per figure: run, column, method (empty for the column itself), metric, value, interval, what made it."""
     header = ["run", "column", "dataset", "method", "metric", "value", "low", "high", "published", "difference"]
     part_of = {column.dataset: column.part_of for column in reference().columns if column.part_of}
-    rows, made = [], {}
+    rows, made, against = [], {}, reference().row(board.against)
     for row in board.rows:
         for dataset, method, cell in _all_cells(board, row):
             made = summary(row.run, dataset if dataset in row.run.sets else part_of[dataset])
-            figure, difference = (None, None) if method else _published(board, dataset, cell)
-            bounds = [*cell.auroc[1:], figure and figure / 100, difference and difference / 100]
-            values = {"video AUROC": cell.auroc.value} | {METRICS[name].title: cell.more[name] for name in cell.more}
-            for metric, value in values.items():
-                beside = bounds if metric == "video AUROC" else [None] * 4
+            for metric, value in {"": cell.auroc.value, **cell.more}.items():
+                compared = not method and (against.metric or "") == metric
+                stated = published(against if compared else None, column_of(dataset), value)
+                title, bounds = (METRICS[metric].title, [None] * 2) if metric else (VIDEO_AUROC, cell.auroc[1:])
                 rows.append(
-                    [row.run.name, column_of(dataset), dataset, method, metric, value, *beside,
-                     cell.reals, cell.fakes, cell.frames, *made.values()]
+                    [row.run.name, column_of(dataset), dataset, method, title, value, *bounds,
+                     *(figure and figure / 100 for figure in stated), cell.reals, cell.fakes, cell.frames,
+                     *made.values()]
                 )  # fmt: skip
     fields = (name.replace(" ", "_") for name in made)
     return csv_text([[*header, "reals", "fakes", "frames_scored", *fields], *rows])
@@ -100,11 +103,13 @@ def notes(board: Board) -> list[str]:
     """Notes: what the numbers are, the sources of published figures, means over shared columns, and the crops."""
     interval = f" [95 % interval: BCa bootstrap over videos within each class, {board.resamples:,} resamples]"
     found = [f"Video AUROC in %{interval if board.resamples else ''}. {MISSING}: not tested."]
-    if board.published:
-        found.append(
+    if board.published_rows:
+        beside = (
             f"Beside a figure: the published figure of {board.against}, and the difference in points. A mean is "
-            f"compared only with a mean over the same number of columns. {_sources(board)}"
+            f"compared only with a mean over the same number of columns, and only where the run says what it was "
+            f"trained on. "
         )
+        found.append(f"{beside if board.published else ''}{_sources(board)}")
     if shared := common_means(board.rows):
         names, means = shared
         shown = ", ".join(f"{run} {percent(value)}" for run, value in means.items())
@@ -131,8 +136,8 @@ def _big_table(board: Board, compared: bool = True) -> list[list[str]]:
         cells = [MISSING] * len(board.datasets)
         for index, name in enumerate(board.datasets):
             if cell := row.cells.get(name):
-                cells[index] = f"{cell.auroc}{_beside(*_published(board, name, cell)) if compared else ''}"
-        cross = _mean(row.cross_dataset, *published_mean(against, row.cross_dataset))
+                cells[index] = f"{cell.auroc}{_beside(*published(against, column_of(name), cell.auroc.value))}"
+        cross = _mean(row.cross_dataset, *published_mean(against, row.run, row.cross_dataset))
         rows.append([row.run.name, *cells, _mean(row.in_dataset), cross])
     for name, figures in published_rows(board):
         *values, mean = [f"{figure.value:.1f}" if figure else MISSING for figure in figures]
@@ -177,6 +182,39 @@ def _further(board: Board) -> Iterator[str]:
     yield f"## Further metrics, in %\n\n{markdown_table(table)}"
 
 
+def frame_rows(board: Board) -> list[list[str]]:
+    """Frame AUROCs in %, runs and then published ones: a header and rows; empty where there is nothing to show."""
+    columns = board.frame_columns
+    if not columns:
+        return []
+    against = reference().frames.published.get(board.against)
+    table = [["run", *columns, CROSS_DATASET]]
+    for row in board.rows:
+        values = [frame_auroc(row.cells.get(dataset_of(column))) for column in columns]
+        shown = [percent(v) + _beside(*published(against, c, v)) for c, v in zip(columns, values, strict=True)]
+        mean = frame_mean(row)
+        table.append([row.run.name, *shown, _mean(mean, *published_mean(against, row.run, mean))])
+    for name, stated in reference().frames.published.items():
+        figures = [stated.figure(column) for column in (*columns, MEAN)]
+        table.append([f"{name} (published)", *(f"{figure.value:.1f}" for figure in figures if figure)])
+    return table
+
+
+def frame_note(board: Board) -> str:
+    """What the table of ``frame_rows`` shows."""
+    against = f"Beside a figure: {board.against}'s, and the difference in points. " if not board.published else ""
+    return (
+        f"{against}The mean is over {len(reference().frames.cross_dataset)} columns, without those that a run was "
+        f"trained on. Source of the published figures: {reference().frames.source}."
+    )
+
+
+def _frames(board: Board) -> Iterator[str]:
+    if table := frame_rows(board):
+        yield f"## Frame AUROC, in %, beside published frame AUROCs\n\n{markdown_table(table)}"
+        yield f"{frame_note(board)}\n"
+
+
 def _records(board: Board) -> Iterator[str]:
     records = [(row.run.name, name, summary(row.run, name)) for row in board.rows for name in ordered(row.run.sets)]
     table = [["run", "dataset", *records[0][2]], *([run, name, *made.values()] for run, name, made in records)]
@@ -190,10 +228,6 @@ def _all_cells(board: Board, row: Row) -> Iterator[tuple[str, str, Cell]]:
             yield dataset, "", row.cells[dataset]
         for method, cell in row.methods.get(dataset, {}).items():
             yield dataset, method, cell
-
-
-def _published(board: Board, dataset: str, cell: Cell) -> tuple[float | None, float | None]:
-    return published(reference().row(board.against), column_of(dataset), cell.auroc.value)
 
 
 def _sources(board: Board) -> str:
