@@ -27,7 +27,7 @@ SAME_PERSON = 0.6  # mean distance of two groups' faces up to which they are one
 SAMPLES = 3  # faces of a track that are compared
 OVERLAP = 0.2  # intersection over union from which a face continues a track
 SAME_SHOT = 0.8  # correlation of two small pictures from which no cut is between them
-SMALL = (64, 36)  # width and height of these pictures
+SMALL = (32, 18)  # width and height of these pictures
 APART = 1e6  # distance of two tracks that are seen together: not one person's
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Frame:
 
     Attributes:
         faces: those that were found.
-        small: see :func:`small_picture`.
+        small: see :func:`small_picture`; empty once the frame is linked, to save memory.
         index: of the frame in its video.
         size: (width, height) in pixels.
         image: uint8 RGB H×W×3, None where it is not kept.
@@ -55,15 +55,15 @@ class Frame:
 
 
 def small_picture(image) -> np.ndarray:
-    """An image (uint8 RGB) reduced to ``SMALL`` without mean: float32 h×w×3; see :func:`same_shot`."""
+    """An image (uint8 RGB) reduced to ``SMALL``: uint8 h×w×3; see :func:`same_shot`."""
     import cv2
 
-    small = cv2.resize(image, SMALL, interpolation=cv2.INTER_AREA).astype(np.float32)
-    return small - small.mean()
+    return cv2.resize(image, SMALL, interpolation=cv2.INTER_AREA)
 
 
 def same_shot(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether no cut is between two frames, by their small pictures. A fast movement of the camera counts as a cut."""
+    one, other = one - one.mean(), other - other.mean()
     return float(np.vdot(one, other)) > SAME_SHOT * float(np.linalg.norm(one) * np.linalg.norm(other))
 
 
@@ -75,10 +75,10 @@ def link(frames: Iterable[Frame]) -> Iterator[Frame]:
     """
     from scipy.optimize import linear_sum_assignment
 
-    count, last = 0, None
+    count, last, small = 0, None, np.empty(0)
     for frame in frames:
         numbers: dict[int, int] = {}
-        if last is not None and same_shot(last.small, frame.small):
+        if last is not None and same_shot(small, frame.small):
             overlap = overlaps(last.faces.boxes, frame.faces.boxes)
             for before, now in zip(*linear_sum_assignment(-overlap), strict=True):
                 if overlap[before, now] >= OVERLAP:
@@ -88,8 +88,8 @@ def link(frames: Iterable[Frame]) -> Iterator[Frame]:
                 numbers[face] = count
                 count += 1
         frame.tracks = [numbers[face] for face in range(len(numbers))]
+        last, small, frame.small = frame, frame.small, np.empty(0)
         yield frame
-        last = frame
 
 
 def overlaps(boxes, others) -> np.ndarray:
