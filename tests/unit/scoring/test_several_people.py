@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from clips import cv2, run, write_clip
+from commands import call
 from embedding import needs_embedding
 from scored_clips import FRAMES, NOBODY, beside, of, person
 
@@ -58,7 +59,9 @@ def films(tmp_path_factory):
 
 @pytest.mark.slow
 @needs_embedding
-def test_the_largest_faces_of_two_people_are_noted_and_track_follows_who_is_seen_most(scorer, films, monkeypatch):
+def test_the_largest_faces_of_two_people_are_noted_and_track_follows_who_is_seen_most(
+    scorer, weights, films, monkeypatch
+):
     mixed = of(scorer, films / "turns.mp4")
     assert mixed.people == 2 and len(mixed.persons) == 1 and len(mixed.persons[0].frames) == FRAMES
     assert mixed.notes == ["the largest face is not always the same person's; the score mixes 2 people"]
@@ -68,6 +71,8 @@ def test_the_largest_faces_of_two_people_are_noted_and_track_follows_who_is_seen
     everybody = of(scorer, films / "turns.mp4", all_faces=True)
     assert sorted(len(found.frames) for found in everybody.persons) == [2, 6] and everybody.people == 2
     assert len({mixed.recipe, track.recipe, everybody.recipe}) == 3
+    said = call("predict", films, "--weights", weights, "--frames", FRAMES, "--quiet")
+    assert "2 of 3 files mix the faces of several people: --face track follows the one seen most" in said.stderr
     one = of(scorer, films / "alone.mp4")
     assert one.people == 1 and one.notes == []
     shared_embedding.cache_clear()
@@ -89,4 +94,8 @@ def test_preprocessing_says_where_two_are_seen_together_and_both_are_cut_out(fil
     write_clip(films / "changes" / "alone.mp4", left, options={"crf": "10"})
     summary = run(films / "changes", tmp_path / "out", frames=FRAMES)
     assert {record.key: record.people for record in summary.results} == {"alone": 1, "changes": 2}
+    said = call("preprocess", films / "changes", "--out", tmp_path / "out", "--frames", FRAMES, "--quiet")
+    assert said.stderr.startswith("--face track cuts out the person seen most") and said.exit_code == 0
+    said = call("preprocess", films / "turns.mp4", "--out", tmp_path / "turns", "--frames", FRAMES, "--quiet")
+    assert "--face" not in said.output  # nobody is seen with another
     assert summary.mixed == ["changes"] and "faces of several people in 1 videos, such as changes" in summary.report()
