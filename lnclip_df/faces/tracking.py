@@ -109,19 +109,20 @@ def join(samples: list[list[T]], seen: list[set[int]], describe: Callable[[list[
     Args:
         samples: some faces of each track, of any type.
         seen: the frames of each track.
-        describe: takes faces; returns their embeddings, N×128. It is not called for a single track.
+        describe: takes faces; returns their embeddings, N×128. It is not called where no two tracks can be joined.
     """
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import cdist, squareform
 
-    if len(samples) < 2:
-        return [1] * len(samples)
+    together = np.array([[bool(one & other) for other in seen] for one in seen])
+    if together.all():
+        return list(range(len(samples)))
     counts = [len(faces) for faces in samples]
     vectors = describe([face for faces in samples for face in faces])
     starts = np.cumsum([0, *counts[:-1]])
     sums = np.add.reduceat(np.add.reduceat(cdist(vectors, vectors), starts, axis=0), starts, axis=1)
     distances = sums / np.outer(counts, counts)
-    distances[np.array([[bool(one & other) for other in seen] for one in seen])] = APART
+    distances[together] = APART
     np.fill_diagonal(distances, 0)
     return fcluster(linkage(squareform(distances, checks=False), "average"), SAME_PERSON, "distance").tolist()
 

@@ -143,9 +143,12 @@ def test_tracks_are_joined_as_by_plain_loops_and_by_scikit_learn(seed):
     assert grouped(join(tracks, alone, describe)) == grouped(reference.labels_.tolist())
 
 
-def test_one_track_needs_no_embedding():
+def test_one_track_or_one_picture_needs_no_embedding():
     film = Film(*[{0: (100, 100, 60)}] * 9)
     assert people(film.frames, film.describe) == [[0] * 9] and film.described == []
+    picture = Film({person: (90 * person, 100, 60 + person) for person in range(5)})
+    assert [picture.who(places) for places in picture.follow(picture.frames)] == [[4], [3], [2], [1], [0]]
+    assert picture.described == []
 
 
 # --- who --------------------------------------------------------------------------------------------------------------
