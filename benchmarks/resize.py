@@ -36,10 +36,12 @@ def crops():
 
 
 def with_pillow(image):
+    """Resize a uint8 H×W×3 crop with Pillow: the reference."""
     return np.array(Image.fromarray(image).resize((NEW, NEW), Image.Resampling.BICUBIC))
 
 
 def with_opencv(image):
+    """Resize a uint8 H×W×3 crop with OpenCV, without antialiasing."""
     return cv2.resize(image, (NEW, NEW), interpolation=cv2.INTER_CUBIC)
 
 

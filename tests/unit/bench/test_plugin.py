@@ -149,6 +149,7 @@ def test_each_step_is_logged(config, caplog):
     assert "lnclip step 0 epoch 0.0000 lr 1.00e-05" in caplog.messages
 
 
+@pytest.mark.slow
 def test_the_hook_keeps_no_detector_alive(config):
     detector = BenchDetector(config)
     reference = weakref.ref(detector)

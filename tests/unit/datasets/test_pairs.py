@@ -66,6 +66,7 @@ def test_every_fake_has_its_real_in_the_paired_subset_and_none_in_the_unpaired_o
         check(items, subsets, strict)
 
 
+@pytest.mark.slow
 @given(training_sets(), st.integers(0, 3), st.booleans(), st.randoms())
 def test_the_order_of_the_input_does_not_matter(items, seed, strict, random):
     shuffled = random.sample(items, len(items))
@@ -78,6 +79,7 @@ def test_the_order_of_the_input_does_not_matter(items, seed, strict, random):
         assert split_pairs(shuffled, seed=seed, strict=strict) == expected
 
 
+@pytest.mark.slow
 @given(training_sets(), st.integers(0, 3))
 def test_there_are_as_many_reals_as_the_identities_allow_each_with_all_its_fakes(items, seed):
     forged = {item.pair for item in items} - {None}

@@ -47,6 +47,7 @@ def test_no_identity_is_in_two_splits_not_even_as_a_donor(made):
     assert len(set.union(*identities.values())) == 6
 
 
+@pytest.mark.slow
 def test_videos_have_the_frames_and_the_size_asked_for(made):
     assert {read(entry.path).shape for entry in made} == {(4, 288, 288, 3)}
 
@@ -62,6 +63,7 @@ def test_retinaface_finds_the_face_in_every_frame(made):
             assert len(faces.boxes) == 1
 
 
+@pytest.mark.slow
 def test_a_forgery_differs_from_its_source_in_the_face_only():
     person, donor = people.make_person(0, 0), people.make_person(0, 1)
     scene = scenes.make_scene(0, 0, 3, 288)

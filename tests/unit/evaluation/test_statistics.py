@@ -59,6 +59,7 @@ def test_delong_is_the_naive_one(rows):
         assert found.p == pytest.approx(math.erfc(abs(z) / math.sqrt(2)), abs=1e-6)
 
 
+@pytest.mark.slow
 @given(PAIRS)
 def test_placements_average_to_scikit_learns_auroc(rows):
     label, score, _ = columns(rows)

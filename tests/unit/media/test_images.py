@@ -199,6 +199,7 @@ def test_bombs_and_other_files_are_counted_out(tmp_path, monkeypatch):
     assert [path.name for path in frames.paths] == ["good.png"]
 
 
+@pytest.mark.slow
 def test_damaged_images_raise_nothing_else(tmp_path):
     rng = np.random.default_rng(0)
     for suffix in ("png", "jpg", "bmp", "gif", "webp", "tif", "avif"):

@@ -54,6 +54,7 @@ def test_the_first_bytes_are_enough_and_others_have_none():
     assert read_recipe(data) is None and read_recipe(b"") is None and read_recipe(add_recipe(data, RECIPE)[:60]) is None
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(), values, max_size=5))
 def test_any_recipe_comes_back(recipe):
     recipe.pop("fingerprint", None)

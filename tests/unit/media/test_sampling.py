@@ -108,6 +108,7 @@ def test_at_least_of_a_video_without_a_face_looks_at_everything_once(tmp_path):
     assert summary.failures == [("none", "no face in 50 frames")]
 
 
+@pytest.mark.slow
 def test_a_stride_and_a_number_choose_other_frames(rare, tmp_path):
     for options, saved in (
         ({"sampling": "fixed_stride", "stride": 17}, [17]),

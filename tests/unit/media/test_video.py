@@ -76,6 +76,7 @@ def read(frames, indices):
         return list(frames.read([index for index in indices if index < frames.count]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", KINDS)
 def test_frames_asked_for_are_those_of_a_full_decode(made, name, threads):

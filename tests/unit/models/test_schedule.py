@@ -71,6 +71,7 @@ def test_the_hook_leaves_groups_of_others_alone():
     assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.5, 7.0]
 
 
+@pytest.mark.slow
 def test_the_hook_finds_a_wrapped_module_and_dies_with_it():
     module = torch.nn.Linear(2, 1)
     wrapped = torch.nn.Sequential(module)

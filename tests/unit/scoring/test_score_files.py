@@ -25,6 +25,7 @@ def command(*arguments):
     return call("predict", *arguments, "--frames", FRAMES, "--quiet")
 
 
+@pytest.mark.slow
 @needs_embedding
 def test_the_command_writes_jsonl_that_holds_every_frame(weights, scorer, clips, tmp_path):
     out = tmp_path / "scores.jsonl"

@@ -35,6 +35,7 @@ def sides(result, person):
 # --- the numbers ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("face", ["largest", pytest.param("track", marks=needs_embedding)])
 def test_a_score_is_that_of_preprocess_and_test(weights, scorer, clips, tmp_path, monkeypatch, face):
     monkeypatch.chdir(tmp_path)
@@ -117,6 +118,7 @@ def test_a_probability_that_is_not_a_number_is_no_score(weights, clips):
 # --- who --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_embedding
 def test_each_person_has_a_score_of_their_own(scorer, clips):
     result = of(scorer, clips / "two.mp4", all_faces=True)
@@ -135,6 +137,7 @@ def two_decoded(clips):
     return every_frame(clips / "two.mp4")
 
 
+@pytest.mark.slow
 @needs_embedding
 def test_a_person_is_one_over_a_cut_that_swaps_sides(scorer, clips):
     result = of(scorer, clips / "cut.mp4", all_faces=True)

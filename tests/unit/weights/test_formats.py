@@ -75,6 +75,7 @@ def test_pefts_tuned_layer_norms_count_and_the_frozen_ones_do_not(tmp_path):
     assert all("base_layer" in name or "projection" in name for name in report.unused)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("peft", [False, True], ids=["plain", "peft"])
 def test_the_authors_torchscript_archive_loads(tmp_path, peft):
