@@ -5,8 +5,10 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from typing import Any, get_args, get_origin, get_type_hints
+from functools import cache
+from typing import Any, get_args, get_type_hints
 
 
 def digest(value: Any) -> str:
@@ -111,11 +113,22 @@ class Provenance:
 
 
 def _read(record, value):
-    """A dataclass of the entries of a mapping that have the type of their field."""
+    """A dataclass of the entries of a mapping that have the type of their field, at every depth."""
+    from pydantic import ValidationError
+
     value, found = value if isinstance(value, Mapping) else {}, {}
     for name, hint in get_type_hints(record).items():
         kind = get_args(hint)[0] if type(None) in get_args(hint) else hint
-        kind = get_origin(kind) or kind
-        if isinstance(value.get(name), Mapping if dataclasses.is_dataclass(kind) else kind):
-            found[name] = _read(kind, value[name]) if dataclasses.is_dataclass(kind) else value[name]
+        if dataclasses.is_dataclass(kind):
+            found |= {name: _read(kind, value[name])} if isinstance(value.get(name), Mapping) else {}
+        elif name in value:
+            with suppress(ValidationError):
+                found[name] = _validator(hint).validate_python(value[name], strict=True)
     return record(**found)
+
+
+@cache
+def _validator(hint):
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(hint)

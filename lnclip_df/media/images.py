@@ -144,7 +144,7 @@ def open_pictures(path, max_seconds: float | None = None) -> ImageFrames | Anima
     try:
         with open_image(path) as image:
             animated = image.format in ANIMATED and getattr(image, "is_animated", False)
-    except UnreadableVideo:
+    except Exception:  # of a broken image, Pillow's readers raise nearly anything
         animated = False  # it is refused with the reason when it is read
     return Animation(path, max_seconds) if animated else ImageFrames([path])
 

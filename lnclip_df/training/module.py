@@ -67,7 +67,10 @@ class LNCLIPModule(LightningModule):
             amsgrad=adam.amsgrad,
         )
         if self._optimizer_state is not None:
-            optimizer.load_state_dict(self._optimizer_state)
+            try:
+                optimizer.load_state_dict(self._optimizer_state)
+            except Exception as error:  # torch checks nothing of it
+                raise LNCLIPError(f"the checkpoint's optimizer is damaged ({type(error).__name__})") from error
         return optimizer
 
     def on_train_start(self):
@@ -139,7 +142,7 @@ class LNCLIPModule(LightningModule):
         """Continue from the ``state()`` of an earlier training; LNCLIPError if it trained other weights."""
         ours, theirs = self._trained(), state["trained"]
         for name in [*ours, *theirs]:
-            if name not in ours or name not in theirs or ours[name].shape != theirs[name].shape:
+            if name not in ours or ours[name].shape != getattr(theirs.get(name), "shape", None):
                 raise LNCLIPError(f"the checkpoint does not fit the model: {name} is absent or of another shape")
         with torch.no_grad():
             for name, parameter in ours.items():

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import pickle
 import signal
 from pathlib import Path
 from threading import current_thread, main_thread
@@ -108,7 +107,7 @@ def read_last(out, config: Config) -> dict | None:
     _check_same_config(Path(out) / "config.yaml", config)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # pickle.UnpicklingError, and whatever a damaged archive makes of it
         raise LNCLIPError(
             f"{path} is damaged or not a checkpoint of lnclip-df ({type(error).__name__}); "
             f"train to another folder ({out}/best.safetensors, if present, is intact)"
@@ -127,6 +126,7 @@ def _check_state(state, path, config):
         and set(state) == set(kinds)
         and all(isinstance(state[key], kind) for key, kind in kinds.items())
         and all(isinstance(row, dict) and isinstance(row.get("val"), dict) for row in state["history"])
+        and all(isinstance(row["val"].get("auroc"), float) for row in state["history"])
         and [row.get("epoch") for row in state["history"]] == list(range(config.start_epoch, state["epoch"] + 1))
     )
     if not fits:
