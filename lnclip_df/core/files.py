@@ -114,11 +114,19 @@ def write_json(path: str | Path, value: Any) -> None:
 def read_json(path: str | Path) -> Any:
     """Read a JSON file; :class:`LNCLIPError` if it is missing, unreadable or not JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise LNCLIPError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise LNCLIPError(f"{path} is not JSON: {error}") from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of JSON text; ValueError if it is not JSON, or nested more deeply than Python can follow."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def inside(root: str | Path, *parts: str | Path) -> Path:

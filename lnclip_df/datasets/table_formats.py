@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lnclip_df.core.errors import LNCLIPError, one_line, shown
-from lnclip_df.core.files import is_utf8
+from lnclip_df.core.files import is_utf8, parse_json
 from lnclip_df.core.registry import Registry
 from lnclip_df.core.tables import csv_rows, read_text
 
@@ -91,8 +90,8 @@ def read_pairs(path: Path, text: str, table: Table) -> Iterator[Row]:
 
 def _parse(path, text):
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise LNCLIPError(f"{path} is not JSON: {one_line(error)}") from error
 
 

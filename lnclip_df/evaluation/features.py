@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError, one_line
-from lnclip_df.core.files import atomic_path
+from lnclip_df.core.files import atomic_path, parse_json
 from lnclip_df.core.provenance import Provenance
 
 KEY = "lnclip_df"
@@ -40,7 +40,7 @@ def read_features(path, provenance: Provenance, rows: int) -> np.ndarray:
 
     try:
         with safe_open(str(path), framework="numpy") as file:
-            made = json.loads((file.metadata() or {}).get(KEY, "null"))
+            made = parse_json((file.metadata() or {}).get(KEY, "null"))
             features = file.get_tensor("features")
     except (OSError, SafetensorError, ValueError) as error:
         raise LNCLIPError(f"cannot read the features {path}: {one_line(error)}; test again with them") from error
@@ -55,7 +55,7 @@ def has_features(path, provenance: Provenance) -> bool:
 
     try:
         with safe_open(str(path), framework="numpy") as file:
-            return json.loads((file.metadata() or {}).get(KEY, "null")) == _identity(provenance)
+            return parse_json((file.metadata() or {}).get(KEY, "null")) == _identity(provenance)
     except (OSError, SafetensorError, ValueError):
         return False
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lnclip_df.core.errors import LNCLIPError, one_line
-from lnclip_df.core.files import atomic_path
+from lnclip_df.core.files import atomic_path, parse_json
 from lnclip_df.core.tables import read_columns
 
 STRINGS = ("dataset", "split", "label_name", "video", "frame")
@@ -133,7 +133,7 @@ def _read_parquet(path, needed):
         missing = sorted(set(SCHEMA.names) - set(arrow_schema.names))
         if missing:
             raise LNCLIPError(f"{path} is not a table of predictions: no column {', '.join(missing)}")
-        metadata = json.loads((arrow_schema.metadata or {}).get(METADATA, b"{}"))
+        metadata = parse_json((arrow_schema.metadata or {}).get(METADATA, b"{}"))
         if not isinstance(metadata, dict):
             raise LNCLIPError(f"{path}: its metadata are damaged; predict again")
         fields = [SCHEMA.field(name) for name in needed] + [METHOD] * (METHOD.name in arrow_schema.names)

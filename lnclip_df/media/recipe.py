@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lnclip_df.core.files import parse_json
 from lnclip_df.core.nested import flatten
 from lnclip_df.core.provenance import digest
 
@@ -84,8 +85,8 @@ def read_recipe(data: bytes) -> Recipe | None:
 
 def _parsed(text):
     try:
-        facts = json.loads(text)
-    except (ValueError, RecursionError):
+        facts = parse_json(text)
+    except ValueError:
         return None
     stated = facts.get("fingerprint") if isinstance(facts, dict) else None
     return Recipe(facts, stated) if stated and isinstance(stated, str) else None

@@ -9,7 +9,7 @@ import numpy as np
 
 from lnclip_df import __version__
 from lnclip_df.core.errors import LNCLIPError, one_line
-from lnclip_df.core.files import check_writable
+from lnclip_df.core.files import check_writable, parse_json
 
 FORMAT = "feature bank"
 BLOCK_ROWS = 8192  # compared at once
@@ -92,14 +92,14 @@ def read_bank(path, weights_sha256: str) -> FeatureBank:
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
-            facts = json.loads(metadata.get("lnclip_df", "null"))
+            facts = parse_json(metadata.get("lnclip_df", "null"))
             if not isinstance(facts, dict) or facts.get("format") != FORMAT:
                 raise LNCLIPError(f"{path} is not a feature bank; make one with lnclip-df bank")
             features, video = file.get_tensor("features"), file.get_tensor("video")
         rows = metadata.get("rows", "")
         if facts.pop("rows_sha256", None) != _digest(features, video, rows):
             raise ValueError("its content was changed (wrong SHA-256)")
-    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise LNCLIPError(
             f"cannot read the feature bank {path}: {one_line(error)}; make it again with lnclip-df bank"
         ) from error
@@ -108,7 +108,7 @@ def read_bank(path, weights_sha256: str) -> FeatureBank:
             f"{path} was made with other weights (SHA-256 {str(facts.get('weights_sha256'))[:12]}…) than those in use "
             f"({weights_sha256[:12]}…); make it again with lnclip-df bank"
         )
-    return FeatureBank(features, video, **json.loads(rows), facts=facts)
+    return FeatureBank(features, video, **parse_json(rows), facts=facts)
 
 
 def nearest(bank: FeatureBank, features: np.ndarray, k: int = 5) -> list[list[dict]]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import write_text
+from lnclip_df.core.files import parse_json, write_text
 from lnclip_df.scoring.output import as_text
 
 
@@ -28,7 +28,7 @@ class ResultsLog:
             lines = self.pending.read_text(encoding="utf-8").splitlines()
         for line in lines:
             with suppress(ValueError, TypeError, KeyError):  # a line that was cut short
-                entry = json.loads(line)
+                entry = parse_json(line)
                 if entry["provenance"] == self.provenance:
                     self.rows[tuple(entry["input"])] = entry["row"]
 

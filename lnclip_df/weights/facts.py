@@ -1,12 +1,12 @@
 """What lnclip-df saves beside a detector's weights: a JSON object in the file's metadata."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import lnclip_df
 from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.files import parse_json
 from lnclip_df.weights.delta import frozen_sha256
 
 KEY = "lnclip_df"  # the entry of the metadata; within the JSON, the version that wrote it
@@ -63,8 +63,8 @@ class Facts:
     def from_metadata(cls, metadata: Mapping[str, str], path) -> "Facts":
         """Return the facts in a file's metadata; LNCLIPError if they are damaged or of an unknown format."""
         try:
-            facts = json.loads(metadata.get(KEY, "{}"))
-        except (ValueError, RecursionError) as error:
+            facts = parse_json(metadata.get(KEY, "{}"))
+        except ValueError as error:
             raise LNCLIPError(f"{path}: the metadata are damaged: {one_line(error)[:200]}") from error
         if not isinstance(facts, dict):
             raise LNCLIPError(f"{path}: the metadata are damaged: {KEY} is not a JSON object")

@@ -96,3 +96,9 @@ def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path):
         assert mine.name != left and not is_leftover(mine.name)
         mine.write_text("whole")
     assert os.listdir(tmp_path) == ["a.txt"] and (tmp_path / "a.txt").read_text() == "whole"
+
+
+def test_json_that_is_nested_too_deeply_is_no_json(tmp_path):
+    write_text(tmp_path / "a.json", "[" * 100_000)
+    with pytest.raises(LNCLIPError, match="is not JSON: it is nested too deeply"):
+        read_json(tmp_path / "a.json")
