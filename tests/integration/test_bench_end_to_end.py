@@ -77,20 +77,6 @@ def test_our_test_gives_the_metrics_of_deepfakebenchs(checkout, training, capfd,
         assert float(theirs[name]) == pytest.approx(value, abs=1e-6), name
 
 
-def test_two_processes_halve_the_steps_and_share_a_checkpoint(checkout, training, capfd):
-    done = set(checkout.glob("logs/training/*"))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += ["-m", "lnclip_df.bench.launch", "training/train.py", "--ddp", "--detector_path", "lnclip.yaml"]
-    subprocess.run(command, cwd=checkout, check=True)
-    folders = set(checkout.glob("logs/training/*")) - done  # two where the processes start in different seconds
-    log = "".join((folder / "training.log").read_text() for folder in folders)
-    assert [float(epoch) for epoch in re.findall(r"lnclip step \d+ epoch ([\d.]+) lr", log)] == [0, 0.5, 1, 1.5]
-    (weights,) = [path for folder in folders for path in folder.glob("test/LNCLIP-val/ckpt_best.pth")]
-    argv = ["training/test.py", "--detector_path", "lnclip.yaml", "--weights_path", str(weights)]
-    assert bench_run(checkout, argv) == 0
-    assert "Load checkpoint done" in capfd.readouterr().out
-
-
 def test_a_training_begins_with_the_checkpoint_of_another(checkout, training):
     (weights,) = checkout.glob("logs/training/lnclip*/test/LNCLIP-val/ckpt_best.pth")
     done, before = set(checkout.glob("logs/training/*")), (checkout / "lnclip.yaml").read_text()
@@ -107,6 +93,20 @@ def test_a_training_begins_with_the_checkpoint_of_another(checkout, training):
     assert all(torch.allclose(value, second[name], atol=1e-5) for name, value in first.items())
 
 
+def test_two_processes_halve_the_steps_and_share_a_checkpoint(checkout, training, capfd):
+    done = set(checkout.glob("logs/training/*"))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += ["-m", "lnclip_df.bench.launch", "training/train.py", "--ddp", "--detector_path", "lnclip.yaml"]
+    subprocess.run(command, cwd=checkout, check=True)
+    folders = set(checkout.glob("logs/training/*")) - done  # two where the processes start in different seconds
+    log = "".join((folder / "training.log").read_text() for folder in folders)
+    assert [float(epoch) for epoch in re.findall(r"lnclip step \d+ epoch ([\d.]+) lr", log)] == [0, 0.5, 1, 1.5]
+    (weights,) = [path for folder in folders for path in folder.glob("test/LNCLIP-val/ckpt_best.pth")]
+    argv = ["training/test.py", "--detector_path", "lnclip.yaml", "--weights_path", str(weights)]
+    assert bench_run(checkout, argv) == 0
+    assert "Load checkpoint done" in capfd.readouterr().out
+
+
 def test_a_missing_training_set_is_named(checkout, capfd):
     argv = ["training/train.py", "--detector_path", "lnclip.yaml", "--train_dataset", "Absent"]
     assert bench_run(checkout, argv) != 0
@@ -116,14 +116,6 @@ def test_a_missing_training_set_is_named(checkout, capfd):
 def test_doctor_finds_no_problem(checkout):
     problems = [str(finding) for finding in doctor(checkout) if finding.status == "problem"]
     assert problems == []
-
-
-def test_nothing_of_ours_is_left(checkout, training):
-    uninstall(checkout, force=True)
-    command = ["git", "status", "--porcelain", "training", "lnclip.yaml"]
-    status = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout
-    edited = [" M training/config/test_config.yaml", " M training/config/train_config.yaml"]  # lmdb: False
-    assert sorted(status.splitlines()) == edited
 
 
 def test_bench_test_gives_a_foreign_detectors_figures_as_its_own_script_does(checkout, capfd, tmp_path):
@@ -145,3 +137,11 @@ def test_bench_test_gives_a_foreign_detectors_figures_as_its_own_script_does(che
     assert ours["videos"] == 4 and ours["frames"] == 16
     for name, key in (("auroc", "auc"), ("ap", "ap"), ("eer", "eer"), ("accuracy", "acc")):
         assert ours["frame"][name] == pytest.approx(float(theirs[key]), abs=1e-6)
+
+
+def test_nothing_of_ours_is_left(checkout, training):
+    uninstall(checkout, force=True)
+    command = ["git", "status", "--porcelain", "training", "lnclip.yaml"]
+    status = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout
+    edited = [" M training/config/test_config.yaml", " M training/config/train_config.yaml"]  # lmdb: False
+    assert sorted(status.splitlines()) == edited
