@@ -78,7 +78,7 @@ def test_our_test_gives_the_metrics_of_deepfakebenchs(checkout, training, capfd,
 
 
 def test_a_training_begins_with_the_checkpoint_of_another(checkout, training):
-    (weights,) = checkout.glob("logs/training/lnclip*/test/LNCLIP-val/ckpt_best.pth")
+    weights, *_ = sorted(checkout.glob("logs/training/lnclip*/test/LNCLIP-val/ckpt_best.pth"))
     done, before = set(checkout.glob("logs/training/*")), (checkout / "lnclip.yaml").read_text()
     change_yaml(checkout, nEpochs=0, lnclip={"start_from": str(weights.relative_to(checkout)), "schedule": STILL})
     try:
