@@ -108,7 +108,7 @@ def h264(frames, crf, rng):
     """
     try:
         import av
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise LNCLIPError("h264 needs PyAV: pip install 'lnclip-df[robustness]'") from error
     corrupted = list(frames)
     for shape in dict.fromkeys(frame.shape for frame in frames):

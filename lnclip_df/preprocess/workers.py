@@ -67,7 +67,7 @@ def _on_cluster(jobs, scheduler):
     """Yield records as a Dask cluster returns them."""
     try:
         from distributed import Client, KilledWorker
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise LNCLIPError("a scheduler needs Dask; install the extra: pip install 'lnclip-df[cluster]'") from error
     try:
         client = Client(scheduler)

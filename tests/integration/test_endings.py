@@ -195,3 +195,15 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(toy_yaml, tmp_
         assert result.stderr.startswith(f"error: cannot write {bad.with_suffix('')}"), (command, result.stderr)
         assert "Not a directory" in result.stderr
     assert (tmp_path / "file").read_text() == "mine" and {*os.listdir(tmp_path)} == {"file", "toy"}
+
+
+def test_a_library_that_finds_no_memory_is_not_called_missing(monkeypatch):
+    def new_module(name, *rest, **more):
+        raise ImportError(f"{name}.so: failed to map segment from shared object")
+
+    from lnclip_df.core.plots import new_figure
+
+    monkeypatch.delitem(sys.modules, "matplotlib.figure", raising=False)
+    monkeypatch.setattr("builtins.__import__", new_module)
+    with pytest.raises(ImportError, match="failed to map segment"):
+        new_figure(1, 1)
