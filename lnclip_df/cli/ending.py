@@ -33,8 +33,11 @@ KEPT = {  # what is left of a command that was ended, and how to go on
 }
 
 
-class Ended(BaseException):
-    """A signal ends the command. Not an ``Exception``: nobody on the way may take it for a fault of their own."""
+class Ended(SystemExit):
+    """A signal ends the command. Not an ``Exception``: nobody on the way may take it for a fault of their own.
+
+    asyncio lets no other exception through than this kind and ``KeyboardInterrupt``, which Lightning handles itself.
+    """
 
 
 class _Received:
@@ -83,9 +86,11 @@ def one_line_and_a_status(context: typer.Context | None = None) -> Iterator[None
     """
     try:
         yield
-    except (typer.Exit, typer.Abort, SystemExit):
+    except (typer.Exit, typer.Abort):
         raise
     except BaseException as error:
+        if isinstance(error, SystemExit) and not isinstance(error, Ended):
+            raise
         _wait_for_a_signal(error)
         _flush()
         number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else _Received.first

@@ -1,6 +1,7 @@
 """The page is served without a network, whatever the shell says about one."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -17,7 +18,8 @@ CLIENTS = {
 
 
 @pytest.mark.slow
-def test_proxy_and_certificate_variables_do_not_stop_the_page(tmp_path):
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_proxy_and_certificate_variables_do_not_stop_the_page_and_signals_do(tmp_path, name):
     command = [sys.executable, "-m", "lnclip_df", "app", "--weights", str(saved_weights(tmp_path)), "--port", "0"]
     environment = os.environ | CLIENTS | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
@@ -26,6 +28,7 @@ def test_proxy_and_certificate_variables_do_not_stop_the_page(tmp_path):
             lines.append(line)
             if "http://127.0.0.1:" in line:
                 break
-        server.terminate()
-        assert server.wait(timeout=60) == 143, lines
+        server.send_signal(getattr(signal, name))
+        assert server.wait(timeout=60) == 128 + getattr(signal, name), lines
+        assert f"ended by {name}: uploads are deleted" in server.stderr.read()
     assert "http://127.0.0.1:" in lines[-1]
