@@ -218,7 +218,7 @@ def test_names_with_line_breaks_and_escapes_stay_in_one_line(tmp_path):
         ("[1]", "the metadata are damaged: lnclip_df is not a JSON object"),
         ("null", "the metadata are damaged: lnclip_df is not a JSON object"),
         ("3", "the metadata are damaged: lnclip_df is not a JSON object"),
-        ("[" * 100_000, "the metadata are damaged: maximum recursion depth exceeded"),
+        ("[" * 100_000, "the metadata are damaged: it is nested too deeply"),
         ('{"vectors": 3}', "the metadata are damaged: vectors is not a JSON object"),
         ('{"frozen": []}', "the metadata are damaged: frozen is not a JSON object"),
         ('{"config": 3}', "the metadata are damaged: config is not a JSON object"),
