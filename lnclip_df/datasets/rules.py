@@ -29,12 +29,14 @@ ENOUGH = 10  # expected matches from which on a share of them says anything
 class ListMatches:
     """How many videos on disk a split list names.
 
-    ``listed`` and ``unlisted`` are numbers of videos; ``example`` is a key that was not in the list, ``otherwise`` the
-    split of such videos, None where they have none.
+    ``listed`` and ``unlisted`` are numbers of videos, ``fitting`` of unlisted ones that have faces and a name of the
+    list's form; ``example`` is a key that was not in the list, ``otherwise`` the split of such videos, None where they
+    have none.
     """
 
     listed: int = 0
     unlisted: int = 0
+    fitting: int = 0
     example: str = ""
     otherwise: str | None = None
 
@@ -61,6 +63,7 @@ class Matcher:
         self.unpaired: list[str] = []
         self.levels: Counter = Counter()
         self.lists: dict[str, ListMatches] = defaultdict(ListMatches)
+        self._forms_of: dict[str, set[str]] = {}
 
     def items(self, paths: Iterable[str]) -> list[Item]:
         """The items of logical paths, sorted, each fake with its real video if that is among them."""
@@ -141,19 +144,29 @@ class Matcher:
                 return
             matches.unlisted += 1
             matches.example = first(join.key, fields) or ""
+            matches.fitting += self.faces and _form(matches.example) in self._forms(join.table)
             matches.otherwise = first(rule.split, fields)
 
     def check_lists(self):
-        """Raise LNCLIPError for a split list that names few or none of the videos on disk: it is another dataset's."""
+        """Raise LNCLIPError for a split list that names few or none of the videos on disk: it is another dataset's.
+
+        Faces may be those of one split alone: then a list of names of the same form is the right one.
+        """
         for name, matches in self.lists.items():
             rows = self.tables[name]
-            if rows.rows and matches.listed < self._least(name, matches):
+            if rows.rows and matches.listed < self._least(name, matches) and not matches.fitting:
                 split = f"would be of split {matches.otherwise}" if matches.otherwise else "would have no split"
                 raise LNCLIPError(
                     f"{self.dataset.name}: {matches.listed} of {matches.listed + matches.unlisted} videos on disk are "
                     f"in {', '.join(sorted({path.name for path in rows.files}))}; the others {split}. The list has "
                     f"{min(rows.rows)!r}, expected was a name like {matches.example!r}; give this dataset's list"
                 )
+
+    def _forms(self, table) -> set[str]:
+        """The forms of a list's names."""
+        if table not in self._forms_of:
+            self._forms_of[table] = {_form(name) for name in self.tables[table].rows}
+        return self._forms_of[table]
 
     def _least(self, table, matches) -> float:
         """How many videos a list must name: half of all, or of as many as are likely where it names some alone."""
@@ -226,6 +239,15 @@ class Matcher:
     def _warn(self, paths, what):
         if paths:
             logger.warning("%s: %d videos %s, for example %s", self.dataset.name, len(paths), what, min(paths))
+
+
+def _form(name: str) -> str:
+    """A name with each digit as 0.
+
+    >>> _form("Celeb-real/id12_0007")
+    'Celeb-real/id00_0000'
+    """
+    return re.sub(r"\d", "0", name)
 
 
 def _split_lists(rule: Rule) -> list[tuple[str, Join]]:

@@ -94,3 +94,12 @@ def test_only_the_split_asked_for_is_cut(tmp_path):
     summary = preprocess_dataset("Celeb-DF-v2", tmp_path, None, *options(frames=2), splits=["test"])
     wanted = [item.path for item in scan_videos("Celeb-DF-v2", tmp_path) if "test" in item.splits]
     assert [result.key for result in summary.results] == wanted
+
+
+def test_faces_of_training_videos_alone_have_a_dataset_json(tmp_path):
+    """The list of tests, which names none of them, is still this dataset's."""
+    write_videos(tmp_path, trees.TREES["Celeb-DF-v2"])
+    preprocess_dataset("Celeb-DF-v2", tmp_path, None, *options(frames=2), splits=["train"])
+    rearrange("Celeb-DF-v2", tmp_path, tmp_path / "preprocessing" / "dataset_json", relative_to=tmp_path)
+    wanted = {item.name for item in scan_videos("Celeb-DF-v2", tmp_path) if "train" in item.splits}
+    assert {video.name for video in read_videos(configured(tmp_path), ["Celeb-DF-v2"], "train")} == wanted
