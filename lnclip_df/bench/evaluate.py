@@ -5,7 +5,6 @@
 
 import dataclasses
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from lnclip_df.bench.checkout import open_checkout, test_settings
+from lnclip_df.bench.run_script import run_module
 from lnclip_df.config.loading import labels, load_config, read_yaml
 from lnclip_df.config.validation import overridden
 from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.files import check_writable
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,8 @@ def bench_test(checkout, options: BenchTest, *, python=sys.executable) -> int:
     Raises:
         LNCLIPError: not a checkout, or ``python`` cannot be started.
     """
-    command = [str(python), "-m", "lnclip_df.bench.evaluate", json.dumps(dataclasses.asdict(options))]
-    try:
-        status = subprocess.run(command, cwd=open_checkout(checkout), check=False).returncode
-    except OSError as error:
-        raise LNCLIPError(f"cannot start {python}: {error.strerror or error}") from error
-    return status if status >= 0 else 128 - status
+    root = open_checkout(checkout)
+    return run_module(root, python, "lnclip_df.bench.evaluate", json.dumps(dataclasses.asdict(options)))
 
 
 def settings_of(root, options: BenchTest) -> dict[str, Any]:
@@ -74,8 +71,10 @@ def _run(options):
     from lnclip_df.datasets.dataset_json import read_videos
     from lnclip_df.datasets.frames import crop_recipes
     from lnclip_df.evaluation.metrics import VIDEO_SCORE
+    from lnclip_df.evaluation.predict import videos_digest
     from lnclip_df.evaluation.test import finished_result, report, write_result
 
+    check_writable(options.out, folder=True)
     prepare()
     root = Path.cwd()
     sys.path.insert(0, str(root / "training"))
@@ -83,19 +82,18 @@ def _run(options):
     names = list(options.datasets) or settings.get("test_dataset") or []
     names = [names] if isinstance(names, str) else names
     sha256, device, detector = _sha256(options.weights_path), choose_device(), None
+    keys = ("dataset_json_folder", "rgb_dir", "lmdb_dir", "compression", "label_dict")
+    ours = load_config("lnclip.yaml").replace(
+        {key: settings[key] for key in keys} | {"lnclip.data_root": str(root), "lmdb": bool(settings.get("lmdb"))}
+    )
     results = {}
     for name in names:
-        ours = load_config("lnclip.yaml").replace({
-            "lnclip.data_root": str(root), "dataset_json_folder": settings["dataset_json_folder"],
-            "rgb_dir": settings["rgb_dir"], "lmdb": bool(settings.get("lmdb")), "lmdb_dir": settings["lmdb_dir"],
-            "compression": settings["compression"], "label_dict": settings["label_dict"],
-        })  # fmt: skip
         videos = read_videos(ours, [name], "test")
         provenance = Provenance(
             weights=WeightsRecord(options.weights_path, sha256), dataset=name, split="test",
             train_dataset=settings.get("train_dataset") or [], predicted=_flat(settings),
             config_sha256=digest(settings | {"test_dataset": None}), metric=VIDEO_SCORE, versions=versions(),
-            videos_sha256=digest([(video.key, video.label, video.frames) for video in videos]),
+            videos_sha256=videos_digest(videos),
             crops=crop_recipes(ours, videos), device=str(device),
         )  # fmt: skip
         results[name] = finished_result(options.out, provenance)

@@ -27,9 +27,17 @@ def bench_run(checkout, argv, *, python=sys.executable) -> int:
     script = inside(root, argv[0])
     if not script.is_file():
         raise LNCLIPError(f"no script {argv[0]} in {root}. Expected training/train.py or training/test.py.")
-    command = [str(python), "-m", "lnclip_df.bench.launch", str(script.relative_to(root)), *map(str, argv[1:])]
+    return run_module(root, python, "lnclip_df.bench.launch", str(script.relative_to(root)), *map(str, argv[1:]))
+
+
+def run_module(root, python, module: str, *arguments: str) -> int:
+    """Run a module of this package at the root of a checkout; returns its exit status, 128 + n if signal n ended it.
+
+    Raises:
+        LNCLIPError: ``python`` cannot be started.
+    """
     try:
-        status = subprocess.run(command, cwd=root, check=False).returncode
+        status = subprocess.run([str(python), "-m", module, *arguments], cwd=root, check=False).returncode
     except OSError as error:
         raise LNCLIPError(f"cannot start {python}: {error.strerror or error}") from error
     return status if status >= 0 else 128 - status

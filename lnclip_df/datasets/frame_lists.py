@@ -1,11 +1,11 @@
 """Videos from lists of frames, text files as the paper's authors release them: ``<set>/<source>/<video>/<frame>``."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from lnclip_df.core.errors import LNCLIPError, shown
+from lnclip_df.core.tables import read_text
 from lnclip_df.datasets.dataset_json import SPLITS, with_slashes
 from lnclip_df.datasets.items import Frames, Item
 from lnclip_df.datasets.schema import Dataset
@@ -30,7 +30,7 @@ def read_frame_lists(dataset: Dataset, lists: Iterable, root, level: str | None 
     found: dict[tuple[str, str, PurePosixPath], dict[str, None]] = defaultdict(dict)
     for path in _files(lists):
         split = _split_of(path)
-        for number, line in enumerate(_lines(path), 1):
+        for number, line in enumerate(read_text(path).splitlines(), 1):
             frame = PurePosixPath(with_slashes(line.strip()))
             if not line.strip():
                 continue
@@ -61,13 +61,6 @@ def _files(lists):
     return files
 
 
-def _lines(path):
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LNCLIPError(f"cannot read the list {path}: {getattr(error, 'strerror', None) or error}") from error
-
-
 def _split_of(path):
     for folder in path.resolve().parts[-2::-1]:
         if (name := folder.removeprefix("my-")) in SPLITS:
@@ -76,8 +69,7 @@ def _split_of(path):
 
 
 def _label(dataset, source, path):
-    real = bool(re.search("real", source))
-    labels = [label for label, fake in dataset.labels.items() if bool(fake) != real]
+    labels = [label for label, fake in dataset.labels.items() if bool(fake) != ("real" in source)]
     fitting = labels if len(labels) == 1 else [label for label in labels if label.endswith(source)]
     if len(fitting) != 1:
         known = ", ".join(labels) or "none"

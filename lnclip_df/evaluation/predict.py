@@ -64,6 +64,11 @@ def config_digest(config: Config) -> str:
     return digest([{key: value for key, value in settings.items() if not key.startswith("lnclip.")}, ours])
 
 
+def videos_digest(videos: list[Video]) -> str:
+    """Digest of a video list with its labels and frames."""
+    return digest([(video.key, video.label, video.frames) for video in videos])
+
+
 def provenance_of_frames(loaded: LoadedDetector, frames: FrameDataset, dataset: str, split: str) -> Provenance:
     """What predictions of chosen frames of a dataset depend on."""
     items = [(frames.videos[video].key, frames.videos[video].label, frame) for video, frame in frames.items]

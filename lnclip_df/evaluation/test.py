@@ -10,7 +10,7 @@ from pathlib import Path
 from lnclip_df.config.schema import Config, entries, role_of
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable, read_json, write_json
-from lnclip_df.core.provenance import Provenance, TrainingRecord, digest, versions
+from lnclip_df.core.provenance import Provenance, TrainingRecord, versions
 from lnclip_df.core.tables import aligned_lines, percent
 from lnclip_df.datasets.dataset_json import Video, read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset
@@ -23,6 +23,7 @@ from lnclip_df.evaluation.predict import (
     load_detector,
     predict_frames,
     score,
+    videos_digest,
     write_table,
 )
 
@@ -66,7 +67,7 @@ def test(
         _warn_of_other_crops(name, crops, common.train_crops or {})
         provenance = replace(
             common, dataset=name, split="test", crops=crops,
-            videos_sha256=digest([(video.key, video.label, video.frames) for video in videos[name]]),
+            videos_sha256=videos_digest(videos[name]),
             faces_missing=sum(max(0, config.frame_num.test - len(video.frames)) for video in videos[name]),
         )  # fmt: skip
         finished = finished_result(out, provenance)
