@@ -82,6 +82,17 @@ def test_frames_are_rgb_and_the_ones_asked_for(tmp_path, source, path):
     assert (read_frame(config, "UADFV", last.frames[0]) == image(4)).all()
 
 
+def with_first_frame(root, source, data):
+    """Write the data set, its first frame with other bytes in both stores; its configuration and that frame."""
+    write_dataset(root)
+    config = configured(root, source)
+    frame = read_videos(config, ["UADFV"], "test")[0].frames[0]
+    (root / frame).write_bytes(data)
+    with lmdb.open(str(root / "datasets/lmdb/UADFV_lmdb")) as environment, environment.begin(write=True) as write:
+        write.put(frame.encode(), data)
+    return config, frame
+
+
 @pytest.mark.parametrize("source", ["lmdb=false", "lmdb=true"])
 def test_crops_of_other_depths_are_read_as_when_they_are_scored(tmp_path, source):
     deep = (np.random.default_rng(0).integers(0, 256, (SIZE, SIZE)) * 257).astype(np.uint16)
@@ -90,12 +101,7 @@ def test_crops_of_other_depths_are_read_as_when_they_are_scored(tmp_path, source
         data = cv2.imencode(".png", pixels)[1].tobytes()
         root = tmp_path / str(pixels.shape)
         root.mkdir()
-        write_dataset(root)
-        config = configured(root, source)
-        frame = read_videos(config, ["UADFV"], "test")[0].frames[0]
-        (root / frame).write_bytes(data)
-        with lmdb.open(str(root / "datasets/lmdb/UADFV_lmdb")) as environment, environment.begin(write=True) as write:
-            write.put(frame.encode(), data)
+        config, frame = with_first_frame(root, source, data)
         [(_, scored)] = open_frames(root / frame).read([0])
         np.testing.assert_array_equal(read_frame(config, "UADFV", frame), scored)
 
@@ -103,12 +109,7 @@ def test_crops_of_other_depths_are_read_as_when_they_are_scored(tmp_path, source
 @pytest.mark.parametrize("damage", [b"", b"no image", png(0)[:-30], png(0)[:200]])
 @pytest.mark.parametrize("source", ["lmdb=false", "lmdb=true"])
 def test_broken_frames_are_named(tmp_path, source, damage):
-    write_dataset(tmp_path)
-    config = configured(tmp_path, source)
-    frame = read_videos(config, ["UADFV"], "test")[0].frames[0]
-    (tmp_path / frame).write_bytes(damage)
-    with lmdb.open(str(tmp_path / "datasets/lmdb/UADFV_lmdb")) as environment, environment.begin(write=True) as write:
-        write.put(frame.encode(), damage)
+    config, frame = with_first_frame(tmp_path, source, damage)
     with pytest.raises(LNCLIPError, match=r"UADFV_Fake/frames/0000/000.png.*is broken"):
         read_frame(config, "UADFV", frame)
 
