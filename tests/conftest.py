@@ -1,6 +1,7 @@
 """Settings and fixtures of the whole suite."""
 
 import importlib.util
+import logging
 import os
 import signal
 import sys
@@ -14,6 +15,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")  # the suite runs in parallel; res
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a waiting thread leaves its core to others
 settings.register_profile("suite", deadline=None)  # a busy machine is not a fault
 settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def package_logger():
+    """The package's logger as Python makes it: the command line, in a test or fixture before, has set it up."""
+    logger = logging.getLogger("lnclip_df")
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A feature bank contains the features of training frames, finds the nearest videos, and is refused if invalid."""
 
 import json
-import logging
 import math
 
 import numpy as np
@@ -184,8 +183,7 @@ def test_invalid_choices_leave_no_file(made, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_broken_frames_are_an_error_or_left_out(made, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("lnclip_df"), "propagate", True)  # the command line turns it off
+def test_broken_frames_are_an_error_or_left_out(made, tmp_path, caplog):
     loaded, _, _ = made
     root = make_toy(tmp_path / "toy")
     (root / "frames" / "demo_real" / "3" / "001.png").write_bytes(b"")
