@@ -202,7 +202,7 @@ def _dataset(root, config, name, split, by="train.py"):
     findings = [
         *_labels(config, videos),
         *([] if config.get("lmdb") else _paths(root, videos)),
-        *_extra_frames(config["frame_num"][split], videos),
+        *_extra_frames(config, split, videos),
         *_shared_names(videos),
     ]
     for status, found, fix in findings or [("ok", f"{len(videos)} videos", "")]:
@@ -237,11 +237,15 @@ def _has_bytes(path):
     return os.path.isfile(path) and os.path.getsize(path) > 0
 
 
-def _extra_frames(frame_num, videos):
+def _extra_frames(config, split, videos):
+    frame_num = config["frame_num"][split]
     longer = sum(len(video.frames) > frame_num for video in videos)
     if longer:
         found = f"{longer} of {len(videos)} videos have more than frame_num {frame_num} frames; it takes the first ones"
-        yield "warning", found, f"list {frame_num} evenly spaced frames in the JSON"
+        fix = f"list {frame_num} evenly spaced frames in the JSON"
+        if split == "train" and (config.get("lnclip") or {}).get("train_frames") == "random":
+            fix = f"write the JSON with lnclip-df rearrange --draw {frame_num} --seed {config.get('manualSeed') or 0}"
+        yield "warning", found, fix
 
 
 def _shared_names(videos):

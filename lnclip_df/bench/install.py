@@ -13,6 +13,7 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_bytes
 
 SEAL = "# Placed by lnclip-df install, seal "
+PREFIXES = {"ablation": "lnclip_", "training": "lnclip_", "gend": "lnclip_gend_"}  # of the YAMLs of each folder
 
 SHIM_SOURCE = '''\
 """Registers LNCLIP-DF with DeepfakeBench; the detector itself is in the package lnclip_df."""
@@ -93,8 +94,9 @@ def our_files() -> dict[str, str]:
     """The files that ``install`` adds: ``{path in the checkout: text without its first line, the seal}``."""
     main = (bench_configs() / "lnclip.yaml").read_text(encoding="utf-8")
     files = {SHIM: SHIM_SOURCE, "lnclip.yaml": main, f"{CONFIG_FOLDER}/lnclip.yaml": main}
-    for path in sorted(path for room in ("ablation", "training") for path in (bench_configs() / room).glob("*.yaml")):
-        files[f"{CONFIG_FOLDER}/lnclip_{path.name}"] = whole_yaml(path)
+    for room, prefix in PREFIXES.items():
+        for path in sorted((bench_configs() / room).glob("*.yaml")):
+            files[f"{CONFIG_FOLDER}/{prefix}{path.name}"] = whole_yaml(path)
     return files
 
 

@@ -99,6 +99,15 @@ def rearrange(
             "(config/datasets/CDFv2). Paths start from --root. May be repeated."
         ),
     ] = [],  # noqa: B006
+    draw: Annotated[
+        int | None,
+        opt.data(
+            "Number of frames of each training video to list, drawn at random (as lnclip.train_frames: random does); "
+            "all by default.",
+            min=1,
+        ),
+    ] = None,
+    seed: Annotated[int, opt.data("Seed of --draw: manualSeed of the training.", min=0)] = 0,
     allow_missing: opt.AllowMissing = False,
     lmdb: Annotated[Path | None, opt.results("Folder for DeepfakeBench's LMDB, to write it too.")] = None,
     quiet: opt.Quiet = False,
@@ -116,7 +125,7 @@ def rearrange(
 
     written = rearrange(
         dataset, root, out, faces=faces, relative_to=relative_to, paths=paths, lists=lists,
-        folders=opt.folders(folder), level=level, allow_missing=allow_missing,
+        folders=opt.folders(folder), level=level, draw=draw, seed=seed, allow_missing=allow_missing,
     )  # fmt: skip
     for path in written:
         say(path)

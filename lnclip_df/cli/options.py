@@ -68,7 +68,9 @@ RootOrNone = Annotated[Path | None, data("Folder that contains the folders of th
 FacesRoot = Annotated[Path | None, data("Folder that contains the face crops. By default --root.", "--faces")]
 Map = Annotated[list[str], data("Path of a folder that the YAML names. May be repeated.", "--map", metavar="NAME=PATH")]
 Level = Annotated[str | None, data("Compression level to use, for example c23. By default all.")]
-AllowMissing = Annotated[bool, data("For LNCLIP-val: leave out the parts that are not on disk.", "--allow-missing")]
+AllowMissing = Annotated[
+    bool, data("For a validation set: leave out the parts that are not on disk.", "--allow-missing")
+]
 TestSets = Annotated[list[str], names("Data sets to test on. By default lnclip.benchmarks of the YAML.")]
 Frames = Annotated[int, data("Number of frames per video.")]
 Sequences = Annotated[

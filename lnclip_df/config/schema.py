@@ -105,10 +105,14 @@ class Slerp(Section):
 
 
 class Schedule(Section):
-    """The cyclic learning rate: epochs of linear warm-up and of cosine decay in a cycle, and the two rates."""
+    """The cyclic learning rate: epochs of linear warm-up and of cosine decay in a cycle, and the two rates.
+
+    With ``repeat_warmup: false`` only the first cycle has the warm-up, as in the authors' later release.
+    """
 
     warmup_epochs: float = Field(1.0, ge=0)
     decay_epochs: float = Field(9.0, ge=0)
+    repeat_warmup: bool = True
     lr_min: float = Field(1.0e-5, ge=0)
     lr_max: float = Field(3.0e-4, gt=0)
 
@@ -116,6 +120,8 @@ class Schedule(Section):
     def _a_cycle(self):
         if self.warmup_epochs + self.decay_epochs <= 0:
             raise ValueError("warmup_epochs + decay_epochs must be above 0")
+        if not self.repeat_warmup and not self.decay_epochs:
+            raise ValueError("repeat_warmup: false needs decay_epochs above 0")
         if self.lr_min > self.lr_max:
             raise ValueError(f"lr_min {self.lr_min} is above lr_max {self.lr_max}")
         return self
@@ -144,6 +150,8 @@ class Settings(Section):
     val_dataset: Annotated[list[str], SELECTION] = ["LNCLIP-val"]
     select: Annotated[Literal["map", "auroc"], SELECTION] = "map"
     benchmarks: Annotated[list[str] | None, HOST] = None
+    train_frames: Annotated[Literal["even", "random"], TRAINING_DATA] = "even"
+    drop_last: Annotated[bool, TRAINING_DATA] = False
     augmentation: Annotated[Literal["paper", "gend", "deepfakebench", "none"], AUGMENTATION] = "paper"
     resize: Annotated[Literal["clip", "deepfakebench"], INPUT] = "clip"
     missing_frames: Annotated[Literal["error", "skip"], FRAMES] = "error"

@@ -49,8 +49,7 @@ class Video:
     @property
     def key(self) -> str:
         """The full identity, ``dataset/label_name/[compression/]name``: names alone recur across classes."""
-        parts = (self.dataset, self.label_name, self.compression, self.name)
-        return "/".join(part for part in parts if part is not None)
+        return video_key(self.dataset, self.label_name, self.compression, self.name)
 
 
 class Entry(NamedTuple):
@@ -71,6 +70,11 @@ class Entry(NamedTuple):
     compression: str | None = None
     masks: Sequence[str | os.PathLike] | None = None
     method: str | None = None
+
+
+def video_key(dataset: str, label_name: str, compression: str | None, name: str) -> str:
+    """The full identity of a video; see ``Video.key``."""
+    return "/".join(part for part in (dataset, label_name, compression, name) if part is not None)
 
 
 def with_slashes(frame: str) -> str:

@@ -12,12 +12,12 @@ from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.dataset_json import Video
 from lnclip_df.datasets.frames import read_frame
-from lnclip_df.media.sampling import evenly_spaced_round
+from lnclip_df.media.sampling import evenly_spaced_round, randomly_drawn
 from lnclip_df.models.input import model_input
 
 
 class FrameDataset(Dataset):
-    """Evenly spaced frames of some videos, one item per frame.
+    """Frames of some videos, evenly spaced or drawn at random, one item per frame.
 
     An item is ``{"image": float32 3×R×R, "label": int, "video": int, "frame": str, "index": int}``, ``video`` being
     the index in ``videos``. For a broken frame, with ``lnclip.missing_frames: skip``, it is
@@ -28,6 +28,7 @@ class FrameDataset(Dataset):
         frames_per_video: number of frames of each video; all frames of a video with fewer.
         transform: (uint8 H×W×3 frame, int seed) → float32 3×R×R; ``lnclip_df.models.input.model_input`` by default.
             Images that are no tensors are not stacked into a batch, and may differ in size.
+        random_frames: draw the frames of each video at random, by ``seed``, instead of evenly spaced ones.
         seed: an item's seed follows from this one, the epoch and the index; worker and process do not matter.
     """
 
@@ -38,17 +39,24 @@ class FrameDataset(Dataset):
         *,
         frames_per_video: int,
         transform: Callable[[np.ndarray, int], torch.Tensor] | None = None,
+        random_frames: bool = False,
         seed: int = 0,
     ):
         self.config = config
         self.videos = videos
         self.transform = transform
+        self.frames_per_video, self.random_frames = frames_per_video, random_frames
+        self.set_seed(seed)
+
+    def set_seed(self, seed: int):
+        """Set the seed of the items, and draw random frames anew; their number stays."""
         self.seed = seed
-        self.items = [
-            (index, frame)
-            for index, video in enumerate(videos)
-            for frame in evenly_spaced_round(video.frames, frames_per_video)
-        ]
+        self.items = [(index, frame) for index, video in enumerate(self.videos) for frame in self._chosen(video)]
+
+    def _chosen(self, video):
+        if self.random_frames:
+            return randomly_drawn(video.frames, self.frames_per_video, self.seed, video.key)
+        return evenly_spaced_round(video.frames, self.frames_per_video)
 
     def __len__(self) -> int:
         return len(self.items)

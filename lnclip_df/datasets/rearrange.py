@@ -9,11 +9,12 @@ from typing import Literal
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable
-from lnclip_df.datasets.dataset_json import SPLITS, Entry, write_dataset_json
+from lnclip_df.datasets.dataset_json import SPLITS, Entry, video_key, write_dataset_json
 from lnclip_df.datasets.frame_lists import read_frame_lists
 from lnclip_df.datasets.items import Item
 from lnclip_df.datasets.scan import scan_faces
 from lnclip_df.datasets.schema import Dataset, load_dataset
+from lnclip_df.media.sampling import randomly_drawn
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ def rearrange(
     lists: Collection = (),
     folders=None,
     level: str | None = None,
+    draw: int | None = None,
+    seed: int = 0,
     allow_missing: bool = False,
 ) -> list[Path]:
     """Write the dataset JSON of the faces on disk, and of the dataset's subsets whose labels are all on disk.
@@ -45,6 +48,8 @@ def rearrange(
         paths: ``relative`` (``./datasets/…``) or ``absolute``.
         lists: text files of frames, or folders of them, to take instead of what is on disk; their paths start from
             ``faces`` or ``root``. See :func:`~lnclip_df.datasets.frame_lists.read_frame_lists`.
+        draw: list only this many frames of each training video, drawn by ``seed``: the same that ``train`` draws with
+            ``lnclip.train_frames: random``. DeepfakeBench takes the first ones of a longer list.
         folders, level, allow_missing: see :func:`~lnclip_df.datasets.scan.scan_faces`.
 
     Returns:
@@ -56,6 +61,8 @@ def rearrange(
     """
     if paths not in ("relative", "absolute"):
         raise LNCLIPError(f"paths: {paths!r} received; accepted is relative or absolute")
+    if draw is not None and draw < 1:
+        raise LNCLIPError(f"draw: {draw} received; accepted is a number of frames, at least 1")
     check_writable(out, folder=True)
     dataset = load_dataset(dataset)
     if lists:
@@ -74,7 +81,8 @@ def rearrange(
         path = Path(out) / f"{name}.json"
         of_subset = [item for item in items if item.label in subset]
         levels = {(item.label, item.level) for item in of_subset}
-        write_dataset_json(path, name, _entries(of_subset), root=below, levels=levels)
+        entries = _entries(of_subset) if draw is None else _drawn(_entries(of_subset), name, draw, seed)
+        write_dataset_json(path, name, entries, root=below, levels=levels)
         logger.info("%s: %s", path, _counts(of_subset))
         written.append(path)
     return written
@@ -119,6 +127,15 @@ def _entries(items: list[Item]) -> Iterator[Entry]:
         masks = item.masks if item.has_masks else None
         for split in item.splits:
             yield Entry(item.label, split, item.name, item.frames, item.level, masks, method)
+
+
+def _drawn(entries: Iterable[Entry], dataset: str, count: int, seed: int) -> Iterator[Entry]:
+    """The entries, with ``count`` frames of each training video."""
+    for entry in entries:
+        if entry.split == "train":
+            key = video_key(dataset, entry.label_name, entry.compression, entry.name)
+            entry = entry._replace(frames=randomly_drawn(entry.frames, count, seed, key))
+        yield entry
 
 
 def _counts(items: Iterable[Item]) -> str:

@@ -114,11 +114,12 @@ def write_table(path, table: dict[str, Any], videos: list[Video], provenance: Pr
     write_predictions(path, columns, provenance.to_json())
 
 
-def make_loader(dataset, sampler, *, batch_size: int, workers: int) -> DataLoader:
+def make_loader(dataset, sampler, *, batch_size: int, workers: int, drop_last: bool = False) -> DataLoader:
     """A loader of ``collate``'s batches of a ``FrameDataset``; it leaves torch's random numbers alone.
 
     At most one of the ``workers``, processes that read frames, is started per CPU core; 0 reads in this process. So
-    does a machine whose shared memory has no room for the batches that workers prefetch.
+    does a machine whose shared memory has no room for the batches that workers prefetch. With ``drop_last`` a last
+    batch of fewer frames is left out.
     """
     workers = min(workers, usable_cores())
     needed = 12 * dataset.config.resolution**2 * batch_size * BATCHES_PER_WORKER * workers
@@ -133,6 +134,7 @@ def make_loader(dataset, sampler, *, batch_size: int, workers: int) -> DataLoade
         batch_size=batch_size,
         sampler=sampler,
         collate_fn=collate,
+        drop_last=drop_last,
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),

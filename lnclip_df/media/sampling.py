@@ -1,10 +1,11 @@
-"""Which frames of a video are used: evenly spaced ones, every n-th one, or as many as are needed.
+"""Which frames of a video are used: evenly spaced ones, random ones, every n-th one, or as many as are needed.
 
 There are two rules for "evenly spaced", which differ by up to one frame. Frames of a video are cut by
 :func:`evenly_spaced_floor`, as DeepfakeBench's preprocessing cuts them; crops on disk are chosen by
 :func:`evenly_spaced_round`, as this package's predictions always were. To make them one would change crops or figures.
 """
 
+import hashlib
 import heapq
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -24,6 +25,16 @@ def evenly_spaced_round(items: Sequence[T], n: int) -> tuple[T, ...]:
     if len(items) <= n:
         return tuple(items)
     return tuple(items[i] for i in np.linspace(0, len(items) - 1, n).round().astype(int))
+
+
+def randomly_drawn(items: Sequence[T], n: int, seed: int, key: str) -> tuple[T, ...]:
+    """Draw ``n`` items without repetition, in their order; all where there are fewer.
+
+    The draw depends on ``seed``, the video's ``key`` and the number of items alone, not on other videos.
+    """
+    digest = hashlib.sha256(f"{seed}/{key}".encode()).digest()
+    chosen = np.random.default_rng(int.from_bytes(digest[:8], "big")).permutation(len(items))[:n]
+    return tuple(items[i] for i in sorted(chosen))
 
 
 def evenly_spaced_floor(count: int, frames: int) -> list[int]:

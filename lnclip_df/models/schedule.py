@@ -12,15 +12,20 @@ def cyclic_lr(
     *,
     warmup_epochs: float = 1.0,
     decay_epochs: float = 9.0,
+    repeat_warmup: bool = True,
     lr_min: float = 1.0e-5,
     lr_max: float = 3.0e-4,
 ) -> float:
     """Return the cyclic learning rate: linear warm-up, then cosine decay, repeated.
 
+    Without ``repeat_warmup`` the cosine alone is repeated: the rate jumps back to ``lr_max``, as with PyTorch's
+    ``LinearLR`` followed by ``CosineAnnealingWarmRestarts``.
+
     Args:
         epoch: epochs done so far, fractional within an epoch (step / steps per epoch); at least 0.
         warmup_epochs: epochs of the rise from ``lr_min`` to ``lr_max``.
-        decay_epochs: epochs of the fall from ``lr_max`` to ``lr_min``; a cycle has both parts.
+        decay_epochs: epochs of the fall from ``lr_max`` to ``lr_min``.
+        repeat_warmup: whether every cycle has both parts, or only the first.
 
     Raises:
         ValueError: ``epoch`` is negative, or a cycle has no length.
@@ -31,7 +36,10 @@ def cyclic_lr(
     cycle = warmup_epochs + decay_epochs
     if epoch < 0 or cycle <= 0:
         raise ValueError(f"epoch {epoch} must be >= 0 and warmup_epochs + decay_epochs {cycle} above 0")
-    position = math.fmod(epoch, cycle)
+    if repeat_warmup or epoch < warmup_epochs:
+        position = math.fmod(epoch, cycle)
+    else:
+        position = warmup_epochs + math.fmod(epoch - warmup_epochs, decay_epochs)
     if position < warmup_epochs:
         return lr_min + (lr_max - lr_min) * position / warmup_epochs
     progress = (position - warmup_epochs) / decay_epochs

@@ -44,17 +44,25 @@ class LNCLIPModule(LightningModule):
         self._steps_per_epoch = None
 
     def setup(self, stage):
-        self.seed = self.train_frames.seed = self.trainer.strategy.broadcast(self.seed)
+        self.seed = self.trainer.strategy.broadcast(self.seed)
+        self.train_frames.set_seed(self.seed)
         self.val_loader = self._loader(self.val_frames, self.config.test_batchSize, shuffle=False)
 
     def train_dataloader(self):
-        return self._loader(self.train_frames, self.config.train_batchSize, shuffle=True)
+        loader = self._loader(self.train_frames, self.config.train_batchSize, shuffle=True)
+        if not len(loader):
+            raise LNCLIPError(
+                f"train_batchSize {self.config.train_batchSize} is above the {len(loader.sampler)} training frames of "
+                "a process: lnclip.drop_last leaves no batch; lower train_batchSize, or set lnclip.drop_last: false"
+            )
+        return loader
 
     def _loader(self, frames, batch_size, *, shuffle):
         rank, world_size = self.global_rank, self.trainer.world_size
         order = EpochSampler(len(frames), seed=self.seed, shuffle=shuffle, rank=rank, world_size=world_size)
         order.set_epoch(self.current_epoch)
-        return make_loader(frames, order, batch_size=batch_size, workers=self.config.workers)
+        drop_last = shuffle and self.config.lnclip.drop_last
+        return make_loader(frames, order, batch_size=batch_size, workers=self.config.workers, drop_last=drop_last)
 
     def configure_optimizers(self):
         adam = self.config.optimizer.adam

@@ -91,8 +91,9 @@ def train(
                 logger.info("nothing to resume in %s: no epoch is finished there; starting with the first", out)
         frames_per_video, transform = config.frame_num, TrainTransform(config)
         train_frames = FrameDataset(
-            config, train_videos, frames_per_video=frames_per_video.train, transform=transform, seed=seed
-        )
+            config, train_videos, frames_per_video=frames_per_video.train, transform=transform,
+            random_frames=config.lnclip.train_frames == "random", seed=seed,
+        )  # fmt: skip
         val_frames = FrameDataset(config, val_videos, frames_per_video=frames_per_video.val or frames_per_video.test)
         torch.manual_seed(seed)
         detector = build_detector(config)

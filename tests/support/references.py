@@ -1,8 +1,10 @@
-"""Scores whose calibration is known, and Wilson's interval as its quadratic says it."""
+"""Scores whose calibration is known, Wilson's interval as its quadratic says it, and the authors' learning rate."""
 
 import math
 
 import numpy as np
+import torch
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LinearLR, SequentialLR
 
 
 def drawn(n=4000, temperature=2.5, seed=0):
@@ -18,3 +20,17 @@ def naive_wilson(k, n, z=1.959963984540054):
     a, b, c = 1 + z * z / n, -(2 * k / n + z * z / n), (k / n) ** 2
     root = math.sqrt(max(0, b * b - 4 * a * c))
     return (-b - root) / (2 * a), (-b + root) / (2 * a)
+
+
+def later_release_rates(steps, epochs):
+    """The learning rate of each step in the authors' later release, by PyTorch's own schedulers, stepped by batch."""
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=3e-4)
+    warmup = LinearLR(optimizer, start_factor=1e-5 / 3e-4, total_iters=steps)
+    restarts = CosineAnnealingWarmRestarts(optimizer, T_0=10 * steps, eta_min=1e-5)
+    scheduler = SequentialLR(optimizer, [warmup, restarts], milestones=[steps])
+    rates = []
+    for _ in range(steps * epochs):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates

@@ -217,7 +217,11 @@ def test_frames_that_are_not_on_disk(checkout, damage):
 
 def test_more_frames_than_it_takes(checkout):
     change_yaml(checkout, frame_num={"train": 2, "test": 32})
-    assert "the first ones" in faults(checkout)["demo train (train.py)"].found
+    finding = faults(checkout)["demo train (train.py)"]
+    assert "the first ones" in finding.found and "evenly spaced" in finding.fix
+    ours = yaml.safe_load((checkout / "lnclip.yaml").read_text())["lnclip"]
+    change_yaml(checkout, manualSeed=3, lnclip={**ours, "train_frames": "random"})
+    assert "rearrange --draw 2 --seed 3" in faults(checkout)["demo train (train.py)"].fix
 
 
 def test_videos_of_one_name(checkout):

@@ -90,8 +90,9 @@ def test_the_diff_names_every_file(checkout):
 def test_every_training_yaml_is_installed_whole(checkout):
     install(checkout)
     placed = {path.name: path for path in (checkout / "training/config/detector").glob("lnclip*.yaml")}
+    prefixes = {"ablation": "lnclip_", "training": "lnclip_", "gend": "lnclip_gend_"}
     ours = {
-        f"lnclip_{path.name}": path for room in ("ablation", "training") for path in (bench_configs() / room).iterdir()
+        f"{prefix}{path.name}": path for room, prefix in prefixes.items() for path in (bench_configs() / room).iterdir()
     }
     assert set(placed) == {"lnclip.yaml", *ours}
     assert {"lnclip_ffpp.yaml", "lnclip_ffiw.yaml", "lnclip_dsv2.yaml"} < set(placed)

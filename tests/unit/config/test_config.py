@@ -27,7 +27,9 @@ def test_the_default_is_the_papers():
     assert ours["backbone"]["name"] == "ViT-L-14-quickgelu" and ours["backbone"]["pretrained"] == "openai"
     assert ours["loss"] == {"ce": 1.0, "alignment": 0.1, "uniformity": 0.5, "temperature": 2.0, "half_squared": False}
     assert ours["slerp"] == {"enabled": True, "batch_size": 1024, "t_range": [0.0, 1.0]}
-    assert ours["schedule"] == {"warmup_epochs": 1.0, "decay_epochs": 9.0, "lr_min": 1e-5, "lr_max": 3e-4}
+    cycle = {"warmup_epochs": 1.0, "decay_epochs": 9.0, "repeat_warmup": True}
+    assert ours["schedule"] == {**cycle, "lr_min": 1e-5, "lr_max": 3e-4}
+    assert (ours["train_frames"], ours["drop_last"]) == ("even", False)
 
 
 @pytest.mark.parametrize("name", PACKAGED[1:])
@@ -62,6 +64,8 @@ def test_overrides_are_dotted_yaml():
         ("lnclip.normalize=false", ["normalize", "slerp.enabled"]),
         ("lnclip.slerp.batch_size=64", ["lnclip.slerp.batch_size 64", "train_batchSize 128"]),
         ("lnclip.slerp.t_range=[0.9, 0.1]", ["lnclip.slerp.t_range"]),
+        ("lnclip.schedule={decay_epochs: 0, repeat_warmup: false}", ["lnclip.schedule", "decay_epochs"]),
+        ("lnclip.train_frames=all", ["lnclip.train_frames", "even", "random", "'all'"]),
         ("lr_scheduler=cosine", ["lr_scheduler", "cosine"]),
         ("train_batchSize=0", ["train_batchSize", "greater than"]),
         ("lnclip.loss=3", ["lnclip.loss"]),

@@ -137,6 +137,39 @@ def test_an_item_is_a_frame_with_its_label_and_video(root):
     assert dataset.videos[item["video"]].key == "UADFV/UADFV_Real/0000"
 
 
+def chosen(dataset):
+    """The frames of each video, by its key."""
+    frames = {}
+    for index, frame in dataset.items:
+        frames.setdefault(dataset.videos[index].key, []).append(frame)
+    return frames
+
+
+def test_random_frames_depend_on_the_seed_and_the_video_alone(tmp_path):
+    write_dataset(tmp_path, frames=60)
+
+    def drawn(seed, **options):
+        return chosen(faces(tmp_path, frames_per_video=32, random_frames=True, seed=seed, **options))
+
+    first = drawn(0)
+    assert {len(frames) for frames in first.values()} == {32}
+    assert len({tuple(frame[-7:] for frame in frames) for frames in first.values()}) == 4  # each video has its own draw
+    assert drawn(0) == drawn(0, train=True) == first != drawn(1)
+    config = configured(tmp_path)
+    videos = read_videos(config, ["UADFV"], "test")[::-1]
+    backwards = FrameDataset(config, videos[:3], frames_per_video=32, random_frames=True)
+    assert chosen(backwards) == {video.key: first[video.key] for video in videos[:3]}
+    backwards.set_seed(1)  # as once the processes have agreed on one
+    assert chosen(backwards).items() <= drawn(1).items()
+    for frames in first.values():
+        assert frames == sorted(set(frames))
+
+
+def test_frames_are_even_by_default_and_all_where_there_are_few(root):
+    assert chosen(faces(root, frames_per_video=2, seed=5)) == chosen(faces(root, frames_per_video=2))
+    assert chosen(faces(root, frames_per_video=9, random_frames=True)) == chosen(faces(root, frames_per_video=9))
+
+
 def test_without_augmentation_the_epoch_changes_nothing(root):
     plain = faces(root, "use_data_augmentation=false", train=True)
     assert torch.equal(faces(root)[3]["image"], plain[7, 3]["image"])

@@ -15,6 +15,7 @@ from expected_items import PARTS, SINGLE, expected
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.dataset_json import read_videos
+from lnclip_df.datasets.frame_dataset import FrameDataset
 from lnclip_df.datasets.rearrange import rearrange
 from lnclip_df.datasets.schema import load_dataset
 
@@ -269,6 +270,27 @@ def test_the_validation_set_is_val_and_test_alike(tmp_path):
     with pytest.raises(LNCLIPError, match=r"part DeepSpeak-v1\.1 is missing"):
         write(tmp_path, "LNCLIP-val")
     assert "DeepSpeak-v1.1_fake" not in write(tmp_path, "LNCLIP-val", allow_missing=True)["LNCLIP-val"]
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_drawn_frames_are_those_of_a_training_and_tests_keep_all(tmp_path, seed):
+    build(tmp_path, trees.TREES["FaceForensics++"])
+    config = load_config("gend/clip.yaml", [f"lnclip.data_root={tmp_path}", "dataset_json_folder=json"])
+
+    def listed(split, **options):
+        write(tmp_path, "FaceForensics++", **options)
+        return read_videos(config, ["FaceForensics++"], split)
+
+    every = FrameDataset(config, listed("train"), frames_per_video=2, random_frames=True, seed=seed)
+    drawn = listed("train", draw=2, seed=seed)
+    assert [frame for video in drawn for frame in video.frames] == [frame for _, frame in every.items]
+    assert {len(video.frames) for video in drawn} == {2} and {len(video.frames) for video in every.videos} == {3}
+    assert listed("test", draw=2, seed=seed) == listed("test")
+
+
+def test_no_frames_cannot_be_drawn(tmp_path):
+    with pytest.raises(LNCLIPError, match="draw: 0 received"):
+        rearrange("UADFV", tmp_path, tmp_path / "json", draw=0)
 
 
 # --- paths and faults -------------------------------------------------------------------------------------------------

@@ -329,7 +329,8 @@ def test_a_folder_and_a_link_to_it_are_one(tmp_path):
 def test_a_dataset_that_is_not_there_is_named(name, tmp_path):
     with pytest.raises(LNCLIPError, match=r"no folder .* below"):
         scan_videos(name, tmp_path)
-    for folder in load_dataset("Celeb-DF-v2" if name == "LNCLIP-val" else name).folders:
+    combine = load_dataset(name).combine
+    for folder in load_dataset(combine.parts[0].dataset if combine else name).folders:
         (tmp_path / folder.name).mkdir()
     with pytest.raises(LNCLIPError, match=r"no video below|no file|folder"):
         scan_videos(name, tmp_path)
@@ -442,13 +443,17 @@ def parts(tmp_path):
     return tmp_path / "root"
 
 
-def test_the_validation_set_never_holds_a_test_video(parts):
-    items = scan_videos("LNCLIP-val", parts)
-    test = {path for name in PARTS for path, (_, splits, *_) in expected(name).items() if splits == ("test",)}
-    known = {path for name in PARTS for path in expected(name)}
-    assert {item.path for item in items} == known - test  # so few are there that all others are drawn
+@pytest.mark.parametrize("name", ["LNCLIP-val", "GenD-val"])
+def test_a_validation_set_holds_the_splits_that_it_names_and_no_test_video(tmp_path, name):
+    wanted = set()
+    for part in load_dataset(name).combine.parts:
+        trees.build_videos(tmp_path, trees.TREES[part.dataset])
+        videos = expected(part.dataset).items()
+        wanted |= {path for path, (_, splits, *_) in videos if splits in [(split,) for split in part.splits]}
+    items = scan_videos(name, tmp_path)
+    assert {item.path for item in items} == wanted  # so few are there that all of these are drawn
     assert {item.splits for item in items} == {("val", "test")}
-    assert {item.label for item in items} == set(load_dataset("LNCLIP-val").labels)
+    assert {item.label for item in items} == set(load_dataset(name).labels)
 
 
 def test_a_draw_depends_on_the_seed_and_the_video_alone(parts, tmp_path):

@@ -20,9 +20,10 @@ from lnclip_df.evaluation.reference import reference
 
 
 def test_there_is_one_for_every_benchmark_and_published_column():
-    benchmarks = set(load_config("lnclip.yaml").lnclip.benchmarks)
+    benchmarks = set(load_config("gend/clip.yaml").lnclip.benchmarks)
     names = set(dataset_names())
-    assert benchmarks | {"LNCLIP-val", "DF40", "WildDeepfake", "Deepfake-Eval-2024", "KoDF-adversarial"} <= names
+    validation, further = {"LNCLIP-val", "GenD-val"}, {"DF40", "WildDeepfake", "Deepfake-Eval-2024", "KoDF-adversarial"}
+    assert {*load_config("lnclip.yaml").lnclip.benchmarks, *benchmarks, *validation, *further} <= names
     parts = {name for dataset in names for name in load_dataset(dataset).subsets}
     published = {column.dataset for column in reference().all_columns}
     assert published - {"FaceForensics++-c40"} <= names | parts  # that is a level of FaceForensics++

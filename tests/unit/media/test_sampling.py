@@ -9,7 +9,13 @@ from embedding import needs_embedding
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lnclip_df.media.sampling import evenly_spaced_floor, evenly_spaced_round, farthest_first, first_indices
+from lnclip_df.media.sampling import (
+    evenly_spaced_floor,
+    evenly_spaced_round,
+    farthest_first,
+    first_indices,
+    randomly_drawn,
+)
 
 pytest.importorskip("retinaface")
 
@@ -22,6 +28,22 @@ def test_sampled_indices_are_evenly_spaced_and_reach_both_ends(count, frames):
         assert indices[0] == 0 and indices[-1] == (count - 1 if frames > 1 else 0)
     gaps = np.diff(indices)
     assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
+
+
+@given(st.integers(0, 400), st.integers(1, 64), st.integers(0, 2**63 - 1))
+def test_drawn_frames_are_distinct_ordered_and_the_same_again(count, n, seed):
+    chosen = randomly_drawn(range(count), n, seed, "UADFV/UADFV_Real/0000")
+    assert len(chosen) == min(count, n) and list(chosen) == sorted(set(chosen))
+    assert chosen == randomly_drawn(range(count), n, seed, "UADFV/UADFV_Real/0000")
+
+
+def test_every_frame_is_drawn_equally_often():
+    counts = np.zeros(40, int)
+    for seed in range(500):
+        for video in ("a", "b"):
+            counts[list(randomly_drawn(range(40), 8, seed, video))] += 1
+    expected, spread = 1000 * 8 / 40, np.sqrt(1000 * 0.2 * 0.8)
+    assert np.abs(counts - expected).max() < 4.5 * spread
 
 
 @given(count=st.integers(0, 400), n=st.integers(1, 64))

@@ -7,7 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from references import later_release_rates
 
+from lnclip_df.config.loading import load_config
 from lnclip_df.models.schedule import cyclic_lr, drive_optimizer
 
 
@@ -36,6 +38,14 @@ def test_no_warmup_or_no_decay():
         cyclic_lr(-1)
     with pytest.raises(ValueError, match="decay_epochs"):
         cyclic_lr(1, warmup_epochs=0, decay_epochs=0)
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+def test_without_a_repeated_warmup_the_rate_is_that_of_pytorchs_schedulers(steps):
+    schedule = load_config("gend/clip.yaml").lnclip.schedule.model_dump()
+    ours = [cyclic_lr(step / steps, **schedule) for step in range(30 * steps)]
+    assert ours == pytest.approx(later_release_rates(steps, epochs=30), rel=1e-9)
+    assert ours[11 * steps] == pytest.approx(3e-4) and ours[20 * steps] < 2e-5
 
 
 def step(module, optimizer):
