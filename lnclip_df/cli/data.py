@@ -11,8 +11,6 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable
 from lnclip_df.core.tables import aligned_lines, show
 
-Size = Annotated[int, opt.faces("Side of a face crop, in pixels.")]
-
 
 def preprocess(
     source: Annotated[Path | None, typer.Argument(help="A video, an image, or a folder of them.")] = None,
@@ -22,30 +20,50 @@ def preprocess(
     folder: opt.Map = opt.NONE,
     level: opt.Level = None,
     split: Annotated[list[str], opt.names("With --dataset: splits to process, train, val or test.")] = opt.NONE,
-    frames: opt.Frames = 32,
-    sampling: Annotated[
-        Literal["fixed_num_frames", "fixed_stride", "at_least"],
-        opt.data(
-            "How frames are chosen: evenly spaced, every --stride frames, or evenly spaced and then more until enough "
-            "faces are found."
-        ),
-    ] = "fixed_num_frames",
-    stride: Annotated[int, opt.data("With fixed_stride: distance between two frames.")] = 10,
-    sequences: opt.Sequences = False,
-    detector: opt.FaceDetector = "retinaface",
-    predictor: opt.Predictor = None,
-    second_detection: Annotated[
-        bool, opt.faces("With dlib: drop crops in which a second detection finds no face.", "--second-detection")
-    ] = False,
-    face: Annotated[
-        Literal["largest", "track", "mask"] | None,
+    recipe: Annotated[
+        str,
         opt.faces(
-            "Face to cut where there are several: the largest, that of the person seen most (extra track), or the one "
-            "under the manipulation mask. By default the data set's choice, else largest."
+            "Named recipe of crops: paper, gend or deepfakebench. It gives the default of the options below and of "
+            "--frames, --sampling and --stride. gend needs --detector det_10g.onnx, deepfakebench --predictor."
+        ),
+    ] = "paper",
+    frames: Annotated[int | None, opt.data("Number of frames per video. By default 32.")] = None,
+    sampling: Annotated[
+        Literal["fixed_num_frames", "fixed_stride", "at_least", "from_middle"] | None,
+        opt.data(
+            "How frames are chosen: evenly spaced, every --stride frames, evenly spaced and then more until enough "
+            "faces are found, or the same from the middle frame on. By default the recipe's."
         ),
     ] = None,
-    size: Size = 256,
-    scale: Annotated[float, opt.faces("Enlargement of the crop around the face.")] = 1.3,
+    stride: Annotated[int | None, opt.data("With fixed_stride: distance between two frames. By default 10.")] = None,
+    sequences: opt.Sequences = False,
+    detector: Annotated[
+        str | None,
+        opt.faces("Face detector: retinaface, dlib, or the path of an InsightFace .onnx. By default the recipe's."),
+    ] = None,
+    score: Annotated[
+        float | None,
+        opt.faces("Smallest score of a face, 0 to 1. By default the recipe's, else 0.9 (retinaface) and 0.5 (.onnx)."),
+    ] = None,
+    predictor: opt.Predictor = None,
+    second_detection: Annotated[
+        bool | None, opt.faces("With dlib: drop crops in which a second detection finds no face.")
+    ] = None,
+    face: Annotated[
+        Literal["largest", "track", "mask", "mask_only"] | None,
+        opt.faces(
+            "Face to cut where there are several: the largest, that of the person seen most (extra track), the one "
+            "under the manipulation mask, or the same without the frames whose mask is empty. By default the recipe's, "
+            "else the data set's choice, else largest."
+        ),
+    ] = None,
+    alignment: Annotated[
+        Literal["deepfakebench", "gend"] | None, opt.faces("Template of the five points. By default the recipe's.")
+    ] = None,
+    size: Annotated[
+        str | None, opt.faces("Side of a face crop in pixels, or native: the face's own. By default the recipe's.")
+    ] = None,
+    scale: Annotated[float | None, opt.faces("Enlargement of the crop around the face. By default 1.3.")] = None,
     workers: opt.Workers = None,
     scheduler: Annotated[str | None, opt.running("Dask scheduler to use instead: tcp://host:8786.")] = None,
     shard: Annotated[str | None, opt.running("Part of the videos, i/n: the i-th of n parts, for job arrays.")] = None,
@@ -57,13 +75,20 @@ def preprocess(
 
     Example: lnclip-df preprocess --dataset Celeb-DF-v2 --root datasets/rgb
 
+    Example: lnclip-df preprocess videos/ --recipe gend --detector det_10g.onnx --out datasets/rgb/mine
+
     Face crops go to frames/, their landmarks to landmarks/, masks to masks/. records/ says which videos are finished;
     manifests/ has a table of all videos, the settings and versions, and a sheet of random crops to check by eye. The
     same command continues an interrupted run. Crops of different settings are never mixed.
     """
-    from lnclip_df.preprocess import CropSettings, RunOptions, preprocess, preprocess_dataset
+    from lnclip_df.preprocess import RunOptions, crop_settings, preprocess, preprocess_dataset
 
-    settings = CropSettings(sampling, frames, stride, detector, predictor, second_detection, face, size, scale)
+    given = {
+        "sampling": sampling, "frames": frames, "stride": stride, "detector": detector, "predictor": predictor,
+        "second_detection": second_detection, "face": face, "scale": scale, "score": score, "alignment": alignment,
+        "size": size and _side(size),
+    }  # fmt: skip
+    settings = crop_settings(recipe, **{key: value for key, value in given.items() if value is not None})
     run = RunOptions(workers, scheduler, shard, progress=not quiet)
     if (source is None) == (dataset is None):
         raise LNCLIPError("name either a video or folder, or --dataset NAME with --root DIR")
@@ -161,7 +186,7 @@ def audit(
     folder: opt.Map = opt.NONE,
     level: opt.Level = None,
     frames: opt.Frames = 32,
-    size: Size = 256,
+    size: Annotated[str, opt.faces("Side of a face crop in pixels, or native: any square.")] = "256",
     quick: Annotated[bool, opt.running("Decode one face crop per video instead of all.", "--quick")] = False,
     allow_missing: opt.AllowMissing = False,
     workers: opt.Workers = None,
@@ -180,7 +205,7 @@ def audit(
 
     if out is not None:
         check_writable(out)
-    options = AuditOptions(frames, size, quick, workers, progress=not quiet)
+    options = AuditOptions(frames, _side(size), quick, workers, progress=not quiet)
     report = audit_dataset(
         dataset, root, options, faces=faces, folders=opt.folders(folder), level=level, allow_missing=allow_missing
     )
@@ -230,6 +255,10 @@ def datasets(root: opt.RootOrNone = None, faces: opt.FacesRoot = None):
         if row.fault:
             rows.append(["", "", "", "", "", row.fault])
     say("\n".join(aligned_lines(rows)))
+
+
+def _side(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def _needed(value, flag):

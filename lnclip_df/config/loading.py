@@ -10,7 +10,7 @@ from lnclip_df.config.schema import Config
 from lnclip_df.config.validation import overridden
 from lnclip_df.core.errors import LNCLIPError, one_line
 
-OTHER_YAMLS = {"labels.yaml", "reference.yaml"}
+OTHER_YAMLS = {"crops.yaml", "labels.yaml", "models.yaml", "reference.yaml"}
 
 
 def bench_configs() -> Path:
@@ -21,7 +21,7 @@ def bench_configs() -> Path:
 
 
 def detector_yamls() -> list[str]:
-    """Names of the packaged YAMLs that :func:`load_config` takes: all but labels, datasets and published figures."""
+    """Names of the packaged YAMLs that :func:`load_config` takes: all that are a detector's."""
     folder = bench_configs()
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*.yaml")]
     return sorted(name for name in names if name not in OTHER_YAMLS and not name.startswith("datasets/"))

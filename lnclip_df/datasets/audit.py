@@ -18,6 +18,7 @@ from lnclip_df.datasets.dataset_json import SPLITS
 from lnclip_df.datasets.items import Item
 from lnclip_df.datasets.scan import scan_faces, scan_videos
 from lnclip_df.datasets.schema import load_dataset
+from lnclip_df.faces.align import NATIVE
 from lnclip_df.faces.settings import check_number
 from lnclip_df.media.png_check import CheckedImages, check_images
 
@@ -69,24 +70,24 @@ class AuditOptions:
 
     Attributes:
         frames: faces that a video should have.
-        size: side that they should have, in pixels.
+        size: side that they should have, in pixels; ``native``: any, as long as they are square.
         quick: decode the middle face of each video only.
         workers: processes that decode; None takes the number of cores.
 
     Raises:
-        LNCLIPError: a number is below 1.
+        LNCLIPError: a number is below 1, or is none.
     """
 
     frames: int = 32
-    size: int = 256
+    size: int | str = 256
     quick: bool = False
     workers: int | None = None
     progress: bool = True
 
     def __post_init__(self):
         for name, value in (("frames", self.frames), ("size", self.size), ("workers", self.workers)):
-            if value is not None:
-                check_number(name, value, Integral, 1)
+            if value is not None and (name, value) != ("size", NATIVE):
+                check_number(name, value, Integral, 1, other=NATIVE if name == "size" else None)
 
 
 def audit_dataset(
@@ -124,7 +125,8 @@ def audit(
     faces = [item for item in items if len(item.frames)]
     used = [item for item in faces if item.splits]
     chosen = [item.frames[len(item.frames) // 2 :][:1] if options.quick else item.frames for item in used]
-    checked = check_images(chosen, options.size, workers=options.workers or usable_cores(), progress=options.progress)
+    size, workers = None if isinstance(options.size, str) else options.size, options.workers or usable_cores()
+    checked = check_images(chosen, size, workers=workers, progress=options.progress)
     recipes = sum((images.recipes for images in checked), Counter())
     lengths = [len(item.frames) for item in used] or [0]
     findings = [
@@ -252,7 +254,7 @@ def _images(checked: list[CheckedImages], size, quick) -> Iterator[Finding]:
         scope = "one a video" if quick else "all of them"
         yield Finding("images", "ok", f"{decoded} decoded, {scope}", count=decoded)
     if other:
-        found = f"{len(other)} of {decoded} images are not {size}×{size}"
+        found = f"{len(other)} of {decoded} images are not {'square' if size == NATIVE else f'{size}×{size}'}"
         yield _finding("image size", "problem", found, other, f"preprocess these videos again with size {size}")
 
 

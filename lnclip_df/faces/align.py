@@ -1,6 +1,11 @@
-"""Five-point alignment: the similarity transform that brings a face onto DeepfakeBench's template, enlarged."""
+"""Five-point alignment: the similarity transform that brings a face onto a template, enlarged."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+
+from lnclip_df.core.registry import Registry
 
 TEMPLATE_SIDE = 112
 TEMPLATE = np.array(
@@ -14,17 +19,22 @@ TEMPLATE = np.array(
 )
 
 
-def template(size: int = 256, scale: float = 1.3) -> np.ndarray:
+GEND_TEMPLATE = np.array([[0.34, 0.46], [0.66, 0.46], [0.5, 0.64], [0.37, 0.82], [0.63, 0.82]])  # of a side of 1
+NATIVE = "native"  # a crop's size that follows the face's
+
+
+def template(size: float = 256, scale: float = 1.3, points=TEMPLATE, side: float = TEMPLATE_SIDE) -> np.ndarray:
     """Where the eyes, the nose and the corners of the mouth come to lie in a crop.
 
     Args:
         size: side of the crop in pixels.
         scale: how much wider than the template the crop reaches: (scale − 1)/2 of its side on every side.
+        points, side: the template and its side.
 
     Returns:
         float64, 5×2 (x, y), in pixels of the crop.
     """
-    return (TEMPLATE * size / TEMPLATE_SIDE + size * (scale - 1) / 2) / scale
+    return (points * size / side + size * (scale - 1) / 2) / scale
 
 
 def similarity(source, target) -> np.ndarray:
@@ -51,18 +61,68 @@ def similarity(source, target) -> np.ndarray:
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
 
-def align(image, points, size: int = 256, scale: float = 1.3):
-    """Cut out the face whose five points are given; see :func:`template`, :func:`similarity` and :func:`warp`.
+def least_median(source, target) -> np.ndarray:
+    """As :func:`similarity`, by OpenCV's least median of squares: a point that does not fit has no influence.
+
+    Raises:
+        ValueError: no transform is found.
+    """
+    import cv2
+
+    matrix, _ = cv2.estimateAffinePartial2D(np.float32(source), np.float32(target), method=cv2.LMEDS)
+    if matrix is None:
+        raise ValueError("these points have no similarity transform")
+    return matrix
+
+
+class Alignment(NamedTuple):
+    """A template (5×2, of a face whose side is ``side``), how the transform to it is fitted, and both in words."""
+
+    template: np.ndarray
+    side: float
+    fit: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    words: str
+
+
+ALIGNMENTS: Registry[Alignment] = Registry(
+    "alignment",
+    {
+        "deepfakebench": Alignment(
+            TEMPLATE, TEMPLATE_SIDE, similarity, "five points onto DeepfakeBench's template, similarity, bilinear"
+        ),
+        "gend": Alignment(
+            GEND_TEMPLATE, 1, least_median, "five points onto GenD's template, least median of squares, bilinear"
+        ),
+    },
+)
+
+
+def align(image, points, size: int | str = 256, scale: float = 1.3, alignment: str = "deepfakebench"):
+    """Cut out the face whose five points are given; see :func:`template` and :func:`warp`.
 
     Args:
         image: H×W×3 or H×W uint8.
         points: 5×2 (x, y) in pixels of ``image``.
+        size: side S of the crop; ``NATIVE``: see :func:`native_size`.
+        alignment: a name in ``ALIGNMENTS``.
 
     Returns:
-        The crop, size×size(×3) uint8, and the transform to it, float64 2×3.
+        The crop, S×S(×3) uint8, and the transform to it, float64 2×3.
     """
-    matrix = similarity(points, template(size, scale))
-    return warp(image, matrix, size), matrix
+    chosen = ALIGNMENTS.choose(alignment)
+    side = native_size(points, chosen.template / chosen.side, scale) if isinstance(size, str) else size
+    matrix = chosen.fit(points, template(side, scale, chosen.template, chosen.side))
+    return warp(image, matrix, side), matrix
+
+
+def native_size(points, unit_template, scale: float) -> int:
+    """The side of a crop that neither enlarges nor reduces a face much: ``scale`` times the face's side in pixels.
+
+    That is the mean of ten quotients: the distance of two of its five points by their distance on a template of side 1.
+    """
+    first, second = np.triu_indices(len(unit_template), k=1)
+    distances = (np.linalg.norm(where[first] - where[second], axis=1) for where in (np.asarray(points), unit_template))
+    return max(1, round(float(np.mean(np.divide(*distances)) * scale)))
 
 
 def warp(image, matrix, size: int):

@@ -91,12 +91,14 @@ def shrink(image, long_side: int):
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def suppress(boxes, overlap: float) -> list[int]:
+def suppress(boxes, overlap: float, border: int = 0) -> list[int]:
     """Greedy non-maximum suppression: indices of the boxes kept, of F×4 boxes in order of falling score.
 
-    OpenCV's and torchvision's round otherwise where an overlap is as large as the limit, which would change crops.
+    ``border`` is added to widths and heights: 1 where the last pixel belongs to a box. OpenCV's and torchvision's round
+    otherwise where an overlap is as large as the limit, which would change crops.
     """
     left, top, right, bottom = boxes.T
+    right, bottom = right + border, bottom + border
     area = (right - left) * (bottom - top)
     kept, rest = [], np.arange(len(boxes))
     while len(rest):
@@ -109,8 +111,8 @@ def suppress(boxes, overlap: float) -> list[int]:
     return kept
 
 
-def best_faces(boxes, scores, points) -> Faces:
+def best_faces(boxes, scores, points, border: int = 0) -> Faces:
     """The faces that remain of one image's candidates, best score first; candidates are float32 arrays of A rows."""
     order = np.argsort(-scores, kind="stable")
-    kept = order[suppress(boxes[order], OVERLAP)]
+    kept = order[suppress(boxes[order], OVERLAP, border)]
     return Faces(boxes[kept], scores[kept], points[kept])

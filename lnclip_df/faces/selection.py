@@ -10,13 +10,14 @@ import numpy as np
 from lnclip_df.faces.base import Faces
 from lnclip_df.faces.tracking import Frame
 
-CHOICES = ("largest", "track", "mask")
+CHOICES = ("largest", "track", "mask", "mask_only")
+ALONE = ("largest", "mask_only")  # each frame for itself: nobody is followed
 Follow = Callable[[list[Frame]], list[list[int | None]]]  # see lnclip_df.faces.pipeline.find_and_cut
 
 
 def choose_face(frames: list[Frame], face: str | None, follow: Follow) -> list[int | None]:
-    """For each frame the index of the face that a choice of ``CHOICES`` means, or None; ``mask`` without one: track."""
-    return [largest_face(frame.faces) for frame in frames] if face in ("largest", None) else main_person(frames, follow)
+    """For each frame the index of the face that a choice of ``CHOICES`` means where there is no mask, or None."""
+    return [largest_face(frame.faces) for frame in frames] if face in (*ALONE, None) else main_person(frames, follow)
 
 
 def largest_face(faces: Faces) -> int | None:
@@ -39,10 +40,7 @@ def masked_person(frames: list[Frame], covered: Sequence, follow: Follow) -> lis
         For each frame the index of the face, or None where there is none. Frames after a mask's end, and those where
         it covers no face, show the person whom it covers most elsewhere; without any mask, see :func:`main_person`.
     """
-    votes = [
-        int(np.argmax(amounts)) if amounts is not None and len(amounts) and max(amounts) > 0 else None
-        for amounts in covered
-    ]
+    votes = [most_covered(amounts) for amounts in covered]
     if all(vote is None for vote in votes):
         return main_person(frames, follow)
     if all(vote is not None for vote, frame in zip(votes, frames, strict=True) if len(frame.faces.boxes)):
@@ -53,6 +51,11 @@ def masked_person(frames: list[Frame], covered: Sequence, follow: Follow) -> lis
 
     faces = max(follow(frames), key=amount)
     return [index if vote is None else vote for vote, index in zip(votes, faces, strict=True)]
+
+
+def most_covered(amounts) -> int | None:
+    """The index of the face that a mask covers most, by :func:`mask_coverage`; None where it covers none."""
+    return int(np.argmax(amounts)) if amounts is not None and len(amounts) and max(amounts) > 0 else None
 
 
 def mask_coverage(mask, boxes, size) -> np.ndarray:

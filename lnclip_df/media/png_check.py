@@ -40,12 +40,14 @@ class CheckedImages:
     indices: list[int] = field(default_factory=list)
 
 
-def check_images(videos: Sequence[Sequence[Path]], size: int, *, workers: int, progress=True) -> list[CheckedImages]:
+def check_images(
+    videos: Sequence[Sequence[Path]], size: int | None, *, workers: int, progress=True
+) -> list[CheckedImages]:
     """Decode the images of some videos: one :class:`CheckedImages` per video, in their order.
 
     Args:
         videos: the files of each.
-        size: side that every image should have, in pixels.
+        size: side that every image should have, in pixels; None: any, as long as it is square.
         workers: processes; 1 works in this one.
 
     Raises:
@@ -86,7 +88,7 @@ def _check(files, size) -> CheckedImages:
         checked.recipes[recipe] += 1
         checked.indices.append(index)
         hashes.append(digest)
-        if (width, height) != (size, size):
+        if (width, height) != (size or height, size or height):
             checked.sizes[str(file)] = (width, height)
     checked.hashes = np.array(hashes, np.uint64)
     return checked

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 import numpy as np
 
-MODES = ("fixed_num_frames", "fixed_stride", "at_least")
+SEARCHING = ("at_least", "from_middle")  # more frames are searched until enough show a face
+MODES = ("fixed_num_frames", "fixed_stride", *SEARCHING)
 T = TypeVar("T")
 
 
@@ -52,6 +53,8 @@ def evenly_spaced_floor(count: int, frames: int) -> list[int]:
 
 def first_indices(count: int, mode: str, frames: int, stride: int) -> list[int]:
     """Indices of the frames that a mode of ``MODES`` uses first, of ``count``; for ``fixed_*`` there are no others."""
+    if mode == "from_middle":
+        return [count // 2] if count else []
     return list(range(0, count, stride)) if mode == "fixed_stride" else evenly_spaced_floor(count, frames)
 
 

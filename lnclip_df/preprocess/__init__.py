@@ -6,6 +6,7 @@ _PUBLIC = {
     "CropSettings": "options",
     "RunOptions": "options",
     "Summary": "summary",
+    "crop_settings": "options",
     "preprocess": "run",
     "preprocess_dataset": "run",
     "preprocess_sources": "run",

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from numbers import Integral
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.faces.recipes import crop_settings
 from lnclip_df.faces.settings import CropSettings, check_number
 
-__all__ = ["CropSettings", "RunOptions"]
+__all__ = ["CropSettings", "RunOptions", "crop_settings"]
 
 
 @dataclass(frozen=True)

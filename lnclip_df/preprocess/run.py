@@ -10,6 +10,7 @@ from lnclip_df.core.devices import usable_cores
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable
 from lnclip_df.faces.detectors import shared_detector
+from lnclip_df.faces.recipes import changed
 from lnclip_df.faces.settings import CropSettings
 from lnclip_df.media.discover import Found, find_videos
 from lnclip_df.media.recipe import Recipe
@@ -155,7 +156,7 @@ def preprocess_sources(
     results |= _results(jobs, workers, run, len(mine) - len(todo))
     summary = Summary(out, recipe, [results[source.key] for source in sources[run.part()]], folders=folders)
     rows = [results.get(source.key) or read_record(source, out) or Record(source.key, WAITING) for source in sources]
-    facts: dict = {"settings": settings.to_dict(), "recipe": recipe.to_dict()}
+    facts: dict = {"settings": settings.to_dict(), "changed": changed(settings), "recipe": recipe.to_dict()}
     if found is not None:
         facts |= {"skipped": found.skipped, "image_sequences": found.sequences, "numbered_images": found.numbered}
         summary.notes = found.notes()

@@ -10,10 +10,11 @@ import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_bytes
+from lnclip_df.core.iteration import batched
 from lnclip_df.faces.align import warp
 from lnclip_df.faces.detectors import shared_detector
-from lnclip_df.faces.pipeline import SearchCounts, find_and_cut
-from lnclip_df.faces.selection import choose_face, mask_coverage, masked_person
+from lnclip_df.faces.pipeline import BATCH, SearchCounts, find_and_cut
+from lnclip_df.faces.selection import ALONE, choose_face, mask_coverage, masked_person, most_covered
 from lnclip_df.faces.settings import CropSettings
 from lnclip_df.faces.tracking import count_people
 from lnclip_df.media.frames import open_frames, read_twice
@@ -55,7 +56,7 @@ class _Written:
     saved: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     sides: list[float] = field(default_factory=list)
-    matrices: dict[int, np.ndarray] = field(default_factory=dict)  # from the frame to the crop
+    cuts: dict[int, tuple[np.ndarray, int]] = field(default_factory=dict)  # from the frame to the crop, and its side
     tracks: list[int] = field(default_factory=list)
     together: list[list[int]] = field(default_factory=list)  # the tracks that the frame shows
     people: int = 0
@@ -95,7 +96,7 @@ def process_video(job: Job) -> Record:
     record = Record(
         job.source.key,
         DONE if written.saved else NO_FACE,
-        written.note if written.saved else counts.no_face(job.settings),
+        written.note or ("" if written.saved else counts.no_face(job.settings)),
         asked=counts.searched,
         decoded=frames.count,
         found=counts.found,
@@ -132,13 +133,21 @@ def _write_crops(job, frames, detector, recipe) -> _Written:
             return [masked_person(batch, _covered(job, batch, written), follow)]
         return [choose_face(batch, face, follow)]
 
-    whole_video = face != "largest"
-    for crop in find_and_cut(frames, detector, job.settings, choose, written.counts, whole_video=whole_video):
+    def covered_only(found):
+        for batch in batched(found, BATCH):
+            for frame, amounts in zip(batch, _covered(job, batch, written), strict=True):
+                frame.faces = frame.faces.where(np.arange(len(frame.faces.boxes)) == most_covered(amounts))
+                yield frame
+
+    narrow = covered_only if face == "mask_only" and job.source.mask is not None else iter
+    for crop in find_and_cut(
+        frames, detector, job.settings, choose, written.counts, whole_video=face not in ALONE, narrow=narrow
+    ):
         index, faces = crop.frame.index, crop.frame.faces
         write_bytes(job.folder("landmarks") / face_name(index, ".npy"), _npy(crop.landmarks))
         png = add_recipe(_png(crop.image), recipe.of_video(written.counts.changes))
         write_bytes(job.folder("frames") / face_name(index), png)
-        written.matrices[index] = crop.matrix
+        written.cuts[index] = crop.matrix, len(crop.image)
         written.saved.append(index)
         written.scores.append(float(faces.scores[crop.face]))
         written.sides.append(float(np.sqrt(max(faces.areas[crop.face], 0))))
@@ -146,9 +155,9 @@ def _write_crops(job, frames, detector, recipe) -> _Written:
         written.together.append(crop.frame.tracks)
     if not written.counts.enough(job.settings):
         _clear(job)
-        return _Written(written.counts)
+        return _Written(written.counts, note=written.note)
     tracks: dict[int, list] = {track: [] for track in written.tracks}
-    written.people = count_people(tracks, written.together, None) if face == "largest" else min(len(tracks), 1)
+    written.people = count_people(tracks, written.together, None) if face in ALONE else min(len(tracks), 1)
     if job.source.mask is not None:
         _write_masks(job, written)
     return written
@@ -159,8 +168,8 @@ def _covered(job, batch, written):
     covered = [None] * len(batch)
     positions = {frame.index: position for position, frame in enumerate(batch)}
     for index, mask in _read_mask(job, list(positions), written):
-        boxes = batch[positions[index]].faces.boxes
-        covered[positions[index]] = mask_coverage(mask, boxes, written.counts.size[::-1])
+        frame = batch[positions[index]]
+        covered[positions[index]] = mask_coverage(mask, frame.faces.boxes, frame.size[::-1])
     return covered
 
 
@@ -172,7 +181,7 @@ def _write_masks(job, written):
             import cv2
 
             mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
-        crop = warp(mask, written.matrices[index], job.settings.size)
+        crop = warp(mask, *written.cuts[index])
         white = np.where(crop > 1, np.uint8(255), np.uint8(0))
         write_bytes(job.folder("masks") / face_name(index), _png(white))
 

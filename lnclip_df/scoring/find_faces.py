@@ -161,6 +161,7 @@ def cut_largest_faces(images: list[np.ndarray], detector: Detector, settings: Cr
         for image in images:
             [faces] = UprightFaces(detector)([image])
             index = largest_face(faces)
-            crop = None if index is None else align(image, faces.points[index], settings.size, settings.scale)[0]
-            crops.append(crop)
+            points = None if index is None else faces.points[index]
+            how = settings.size, settings.scale, settings.alignment
+            crops.append(None if points is None else align(image, points, *how)[0])
     return crops

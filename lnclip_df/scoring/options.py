@@ -1,6 +1,6 @@
 """The options of scoring, checked when they are made."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from numbers import Integral
 
 from lnclip_df.core.errors import LNCLIPError
@@ -35,8 +35,3 @@ class ScoreOptions(CropSettings):
         if self.face not in FACES:
             raise LNCLIPError(f"face: {self.face!r} received; accepted are {' and '.join(FACES)}")
         super().__post_init__()
-
-    @property
-    def crops(self) -> CropSettings:
-        """The settings of finding and cutting faces alone."""
-        return CropSettings(**{field.name: getattr(self, field.name) for field in fields(CropSettings)})

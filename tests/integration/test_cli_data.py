@@ -2,15 +2,20 @@
 
 import json
 
+import numpy as np
 import pytest
 import trees
-from commands import call
+from commands import call, error_of
+from references import gend_crop
 
 from lnclip_df.datasets.overview import overview
+from lnclip_df.faces.detectors import make_detector
+from lnclip_df.faces.settings import CropSettings
 
 pytest.importorskip("av")
 pytest.importorskip("retinaface")
 pytest.importorskip("skimage")
+from clips import cv2, every_frame, portrait, write_clip
 from tree_videos import write_videos
 
 
@@ -55,6 +60,31 @@ def test_videos_to_faces_to_json_to_audit(root):
     audited = call("audit", "UADFV", "--root", root, "--frames", 2, "--workers", 1, "--out", report, "--quiet")
     assert audited.exit_code == 1 and "not fit for the leaderboard" in audited.stdout  # 49 videos a class are missing
     assert json.loads(report.read_text())["fit"] is False
+
+
+@pytest.mark.slow
+def test_a_recipe_by_name_gives_gends_crops(tmp_path):
+    """The frames and pixels of its detector.py, on the faces of the same detector."""
+    frames = [portrait(shift) for shift in range(12)]
+    clip = write_clip(tmp_path / "face.mp4", frames)
+    options = ["--recipe", "gend", "--detector", "retinaface", "--frames", 3, "--out", tmp_path / "out", "--quiet"]
+    made = call("preprocess", clip, *options)
+    assert made.exit_code == 0, made.output
+    crops = sorted((tmp_path / "out" / "frames" / "face").iterdir())
+    assert [path.stem for path in crops] == ["000", "006", "011"]  # the middle one, then the farthest ones
+    find = make_detector(CropSettings(score=0.5))
+    for path in crops:
+        frame = every_frame(clip)[int(path.stem)]
+        [faces] = find([frame])
+        expected = gend_crop(frame, faces.points[int(np.argmax(faces.areas))].tolist(), 1.3)
+        difference = np.abs(cv2.imread(str(path))[..., ::-1].astype(int) - expected)
+        assert difference.max() <= 1 and difference.mean() < 1e-3
+    manifest = json.loads((tmp_path / "out" / "manifests" / "face.json").read_text())
+    assert manifest["settings"]["name"] == "gend" and manifest["changed"] == {"frames": 3}
+    assert manifest["recipe"]["size"] == "native" and manifest["recipe"]["detector"]["score"] == 0.5
+    assert error_of(call("preprocess", clip, "--recipe", "gend", "--out", tmp_path / "other")).startswith(
+        "error: recipe gend: detector is missing; give the path of InsightFace's det_10g.onnx"
+    )
 
 
 @pytest.mark.parametrize(

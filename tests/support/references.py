@@ -1,4 +1,4 @@
-"""Scores whose calibration is known, Wilson's interval as its quadratic says it, and the authors' learning rate."""
+"""References: calibrated scores, Wilson's interval, the learning rate and the crops of the authors' later release."""
 
 import math
 
@@ -34,3 +34,20 @@ def later_release_rates(steps, epochs):
         optimizer.step()
         scheduler.step()
     return rates
+
+
+def gend_crop(image, points, scale):
+    """GenD's crop, one step after the other as its detector.py describes them."""
+    import cv2
+
+    template = [(0.34, 0.46), (0.66, 0.46), (0.5, 0.64), (0.37, 0.82), (0.63, 0.82)]
+    ratios = [
+        np.hypot(*np.subtract(points[i], points[j])) / np.hypot(*np.subtract(template[i], template[j]))
+        for i in range(5)
+        for j in range(i)
+    ]
+    side = int(np.round(np.mean(ratios) * scale))
+    margin = side * (scale - 1) / 2
+    target = [[(value * side + margin) * side / (side + 2 * margin) for value in point] for point in template]
+    matrix = cv2.estimateAffinePartial2D(np.float32(points), np.float32(target), method=cv2.LMEDS)[0]
+    return cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR)

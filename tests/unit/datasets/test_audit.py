@@ -265,6 +265,16 @@ def test_images_of_another_size_are_counted(tree):
     report = tree.audit()
     assert not report.fit and faults(report) == ["image size"] and found(report, "image size") == [("problem", 2)]
     assert the(report, "image size").examples[1].endswith("real/frames/a/000.png (24×24)")
+    assert tree.audit(size="native").fit
+
+
+def test_of_native_crops_those_that_are_not_square_are_counted(tree):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 9, 3), dtype=np.uint8)
+    tree.file("toy/real/a", 0).write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    report = tree.audit(size="native")
+    assert faults(report) == ["image size"] and "1 of 12 images are not square" in the(report, "image size").found
+    with pytest.raises(LNCLIPError, match="size: 'own' received; accepted is an integer, 1 or more, or native"):
+        tree.audit(size="own")
 
 
 @pytest.mark.parametrize("mode", [cv2.IMREAD_GRAYSCALE, cv2.IMREAD_COLOR])

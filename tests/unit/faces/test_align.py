@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from clips import astronaut, cv2
+from references import gend_crop
 
-from lnclip_df.faces.align import TEMPLATE, align, move, similarity, template, warp
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.faces.align import GEND_TEMPLATE, TEMPLATE, align, least_median, move, similarity, template, warp
 
 retinaface = pytest.importorskip("retinaface")
 
@@ -59,6 +61,35 @@ def test_aligned_crop_shows_what_the_inverse_transform_points_at():
         patch = image[top : top + 2, left : left + 2].astype(float)
         upper, lower = (1 - wx) * patch[:, 0] + wx * patch[:, 1]
         assert np.abs(crop[y, x] - (1 - wy) * upper - wy * lower).max() <= 2
+
+
+@pytest.mark.parametrize("zoom, scale", [(1.0, 1.3), (1.7, 1.3), (0.6, 1.0), (1.3, 2.0)])
+def test_gends_alignment_follows_it_step_by_step(zoom, scale):
+    image = cv2.resize(astronaut(), None, fx=zoom, fy=zoom)
+    crop, matrix = align(image, POINTS * zoom, "native", scale, "gend")
+    expected = gend_crop(image, (POINTS * zoom).tolist(), scale)
+    assert crop.shape == expected.shape and matrix.shape == (2, 3)
+    difference = np.abs(crop.astype(int) - expected)
+    assert difference.max() <= 1 and difference.mean() < 1e-3
+
+
+def test_a_point_that_does_not_fit_moves_only_the_least_squares():
+    target = template(256, 1.3, GEND_TEMPLATE, 1)
+    wrong = target.copy()
+    wrong[3] += 40
+    assert np.abs(least_median(target, target) - least_median(wrong, target)).max() < 0.02
+    assert np.abs(similarity(target, target) - similarity(wrong, target)).max() > 1
+
+
+def test_points_without_a_transform_are_refused_by_either_fit():
+    for fit in (similarity, least_median):
+        with pytest.raises(ValueError, match="no similarity transform"):
+            fit(np.ones((5, 2)), TEMPLATE)
+
+
+def test_an_unknown_alignment_is_named():
+    with pytest.raises(LNCLIPError, match=r"no alignment 'gnd' \(did you mean gend"):
+        align(astronaut(), POINTS, alignment="gnd")
 
 
 def test_a_warp_moves_pixels_where_move_moves_points():

@@ -42,8 +42,12 @@ def model(tmp_path_factory):
     return path, numbers
 
 
-@pytest.mark.parametrize("height, width, ratio", [(640, 640, 1), (300, 500, 1), (1280, 960, 2)])
-def test_scrfd_is_decoded_as_the_naive_loop_does(model, height, width, ratio):
+@pytest.mark.parametrize(
+    "height, width, ratio", [(640, 640, 1), (300, 500, 300 / 384), (1280, 960, 2), (1080, 1920, 3)]
+)
+@pytest.mark.parametrize("minimum", [None, 0.3])
+def test_scrfd_is_decoded_as_insightfaces_loop_does(model, height, width, ratio, minimum):
+    """Images are enlarged too, and the last pixel belongs to a box."""
     path, numbers = model
     candidates = []
     for level, stride in enumerate((8, 16, 32)):
@@ -52,15 +56,15 @@ def test_scrfd_is_decoded_as_the_naive_loop_does(model, height, width, ratio):
             for x in range(640 // stride):
                 for _ in range(2):
                     score = numbers[level][row, 0]
-                    if score > 0.5:
+                    if score >= (minimum or 0.5):
                         left, top, right, bottom = numbers[3 + level][row] * stride
                         box = [x * stride - left, y * stride - top, x * stride + right, y * stride + bottom]
                         points = numbers[6 + level][row].reshape(5, 2) * stride + [x * stride, y * stride]
                         candidates.append((score, np.array(box) * ratio, points * ratio))
                     row += 1
     candidates.sort(key=lambda one: -one[0])
-    kept = naive_suppression([box for _, box, _ in candidates])
-    [faces] = make_detector(CropSettings(detector=str(path)))([np.zeros((height, width, 3), np.uint8)])
+    kept = naive_suppression([box for _, box, _ in candidates], border=1)
+    [faces] = make_detector(CropSettings(detector=str(path), score=minimum))([np.zeros((height, width, 3), np.uint8)])
     assert len(candidates) > len(kept) > 3
     np.testing.assert_allclose(faces.scores, [candidates[at][0] for at in kept])
     np.testing.assert_allclose(faces.boxes, [candidates[at][1] for at in kept], rtol=1e-4, atol=1e-2)
@@ -77,12 +81,13 @@ def test_scrfd_sees_rgb_between_minus_one_and_one(model):
             return [np.zeros((2 * (640 // stride) ** 2, width)) for width in (1, 4, 10) for stride in (8, 16, 32)]
 
     scrfd.session = Session()
-    image = np.zeros((100, 320, 3), np.uint8)
+    image = np.zeros((100, 320, 3), np.uint8)  # it is enlarged to 200×640
     image[...] = 255, 127, 0
     assert len(scrfd([image])[0].boxes) == 0
     assert given[0].shape == (1, 3, 640, 640)
-    np.testing.assert_allclose(given[0][0, :, :100, :320].mean(axis=(1, 2)), [127.5 / 128, -0.5 / 128, -127.5 / 128])
-    np.testing.assert_allclose(given[0][0, :, 100:], -127.5 / 128)
+    found = given[0][0, :, :200].mean(axis=(1, 2), dtype=float)
+    np.testing.assert_allclose(found, [127.5 / 128, -0.5 / 128, -127.5 / 128])
+    np.testing.assert_allclose(given[0][0, :, 200:], -127.5 / 128)
 
 
 def test_an_invalid_detector_is_named(model, tmp_path):

@@ -108,14 +108,15 @@ def rare(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("face", ["largest", pytest.param("track", marks=needs_embedding)])
 @pytest.mark.parametrize("wanted", [2, 5, 7, 12])
-def test_at_least_looks_on_until_enough_frames_show_a_face(rare, tmp_path, wanted, face):
-    looked = [*first_indices(40, "at_least", wanted, 0)]
+@pytest.mark.parametrize("sampling", ["at_least", "from_middle"])
+def test_more_frames_are_searched_until_enough_show_a_face(rare, tmp_path, wanted, face, sampling):
+    looked = [20] if sampling == "from_middle" else [*first_indices(40, "at_least", wanted, 0)]
     for index in naive_farthest(40, looked):
         if len(WITH_FACE.intersection(looked)) >= wanted:
             break
         looked.append(index)
     found = WITH_FACE.intersection(looked)
-    run(rare, tmp_path, sampling="at_least", frames=wanted, face=face)
+    run(rare, tmp_path, sampling=sampling, frames=wanted, face=face)
     record = json.loads((tmp_path / "records" / "rare.json").read_text())
     assert record["asked"] == len(looked) and record["found"] == len(found) and record["decoded"] == 40
     assert record["saved"] == sorted(found)

@@ -167,6 +167,25 @@ def test_masks_are_written_for_any_choice_of_face_and_lie_where_the_crop_does(ma
         assert not (found & ~wide).any()
 
 
+def test_of_frames_whose_mask_is_empty_only_mask_only_cuts_no_face(manipulated, own, tmp_path):
+    empty = {0, 1, 6, 11}
+    pictures = [picture * (at not in empty) for at, picture in enumerate(masks(FRAMES))]
+    mask = write_clip(tmp_path / "mask.mp4", pictures)
+    summary = manipulated(mask, face="mask_only")
+    assert who(summary, "fake", own) == dict.fromkeys(sorted({*range(FRAMES)} - empty), 1)
+    assert summary.results[0].found == FRAMES - len(empty)
+    assert "people" not in summary.recipe.facts  # nobody is followed
+    assert {*who(manipulated(mask, out="mask"), "fake", own)} == {*range(FRAMES)}
+    assert who(manipulated(None, face="mask_only", out="none"), "fake", own) == dict.fromkeys(range(FRAMES), 0)
+
+
+def test_mask_only_of_a_mask_that_cannot_be_read_says_so(manipulated, tmp_path):
+    (tmp_path / "mask.mp4").write_bytes(b"no video")
+    summary = manipulated(tmp_path / "mask.mp4", face="mask_only")
+    [(key, reason)] = summary.failures
+    assert key == "fake" and reason.startswith("its mask cannot be used: ")
+
+
 def test_a_run_without_the_mask_leaves_no_old_one(manipulated, tmp_path):
     mask = write_clip(tmp_path / "mask.mp4", masks(FRAMES))
     manipulated(mask, face="track")

@@ -14,7 +14,7 @@ retinaface = pytest.importorskip("retinaface")
     "name, values, accepted",
     [
         ("frames", (0, -1, 100_001, 2.5, "3", None), "an integer, 1 to 100000"),
-        ("size", (0, 15, 4097, 64.0, None), "an integer, 16 to 4096"),
+        ("size", (0, 15, 4097, 64.0, None), "an integer, 16 to 4096, or native"),
         ("scale", (0.5, 10.1, float("nan"), float("inf"), 1j, None), "a number, 1 to 10"),
         ("workers", (0, -2, 1.5), "an integer, 1 or more"),
     ],
