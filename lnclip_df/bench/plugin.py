@@ -45,10 +45,10 @@ class BenchDetector(LNCLIPDetector):
         drive_optimizer(self, schedule.rate, schedule.log)
         if config.get("mode") != "test":
             self._prepare_training(config)
-        if self.settings.resize == "clip" and self.config.resolution == self.backbone.image_size:
+        if self.settings.resize == "backbone" and self.config.resolution == self.backbone.image_size:
             _log(
                 f"lnclip: resolution: {self.config.resolution} is the backbone's own size: DeepfakeBench resizes to it "
-                "with OpenCV: lnclip.resize: clip has nothing to resize. It needs the crops' size, resolution: 256",
+                "with OpenCV: lnclip.resize: backbone has nothing to resize. It needs the crops' size, resolution: 256",
                 logging.WARNING,
             )
         if ignored := ignored_keys(config):

@@ -41,7 +41,7 @@ class Section(BaseModel):
 
 
 class Vision(Section):
-    """A vision transformer that open_clip does not list, in the words of open_clip's ``vision_cfg``."""
+    """A vision transformer of one's own, in the words of open_clip's ``vision_cfg``; ``quick_gelu`` is CLIP's alone."""
 
     image_size: PositiveInt = 224
     patch_size: PositiveInt = 16
@@ -61,14 +61,18 @@ class Vision(Section):
 
 
 class Backbone(Section):
-    """Which CLIP vision tower, and where its weights come from.
+    """Which vision tower, and where its weights come from.
 
-    ``pretrained`` is an open_clip tag, a weights file, or ``none`` (random weights, drawn from ``seed``).
-    ``vision`` describes a transformer of one's own; ``name`` is then only its label.
+    ``name`` is open_clip's of a CLIP, ``pe:`` and timm's name of a Perception Encoder, or ``dino:`` and one of
+    ``lnclip_df.models.backbones.dino.SHAPES``. ``pretrained`` is a tag (of open_clip or timm), a repository of the Hub
+    (of a DINO), a weights file, or ``none`` (random weights, drawn from ``seed``). ``image_size`` is the size of the
+    images, where it is not that of the positions; CLIP takes no other. ``vision`` describes a transformer of one's own;
+    the rest of ``name`` is then only its label.
     """
 
     name: str = "ViT-L-14-quickgelu"
     pretrained: str = Field("openai", min_length=1)
+    image_size: PositiveInt | None = None
     vision: Vision | None = None
     seed: int = Field(0, ge=0, lt=2**63)
 
@@ -153,11 +157,16 @@ class Settings(Section):
     train_frames: Annotated[Literal["even", "random"], TRAINING_DATA] = "even"
     drop_last: Annotated[bool, TRAINING_DATA] = False
     augmentation: Annotated[Literal["paper", "gend", "deepfakebench", "none"], AUGMENTATION] = "paper"
-    resize: Annotated[Literal["clip", "deepfakebench"], INPUT] = "clip"
+    resize: Annotated[Literal["backbone", "deepfakebench"], INPUT] = "backbone"
     missing_frames: Annotated[Literal["error", "skip"], FRAMES] = "error"
     data_root: Annotated[str, LOCATION] = "."
     start_from: Annotated[str | None, OPTIMISATION] = Field(None, min_length=1)
     replay: Annotated[Replay, TRAINING_DATA] = Replay()
+
+    @field_validator("resize", mode="before")
+    @classmethod
+    def _clip_is_a_backbone(cls, value):
+        return "backbone" if value == "clip" else value
 
     @model_validator(mode="after")
     def _delta(self):
@@ -285,11 +294,13 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _fits_together(self):
-        vision = self.lnclip.backbone.vision
-        if self.lnclip.resize != "clip" and vision is not None and vision.image_size != self.resolution:
+        vision, size = self.lnclip.backbone.vision, self.lnclip.backbone.image_size
+        own = size or (vision and vision.image_size)
+        if self.lnclip.resize == "deepfakebench" and own and own != self.resolution:
+            key = "image_size" if size else "vision.image_size"
             raise ValueError(
-                f"resolution {self.resolution} differs from lnclip.backbone.vision.image_size {vision.image_size}; "
-                "set them alike, or lnclip.resize: clip"
+                f"resolution {self.resolution} differs from lnclip.backbone.{key} {own}; "
+                "set them alike, or lnclip.resize: backbone"
             )
         slerp = self.lnclip.slerp
         if slerp.enabled and slerp.batch_size < self.train_batchSize:

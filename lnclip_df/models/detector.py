@@ -8,7 +8,6 @@ from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.models.backbones import build_backbone
 from lnclip_df.models.backbones.base import Backbone
-from lnclip_df.models.pillow_resize import pillow_bicubic
 from lnclip_df.models.sphere import alignment, normalize, slerp_augment, uniformity
 
 
@@ -66,13 +65,13 @@ class LNCLIPDetector(nn.Module):
     def backbone_input(self, image: torch.Tensor) -> torch.Tensor:
         """Return normalised images B×3×R×R, where R is ``resolution``, at the backbone's size S: B×3×S×S.
 
-        With ``lnclip.resize: clip`` they are resized as by CLIP's own processor (``pillow_bicubic``), without a
-        gradient. Other images stay as they are.
+        With ``lnclip.resize: backbone`` they are resized as by the backbone's own processor. Other images stay as they
+        are.
         """
         resolution, size = self.config.resolution, self.backbone.image_size
-        resizes = self.settings.resize == "clip" and resolution != size
+        resizes = self.settings.resize == "backbone" and resolution != size
         if resizes and tuple(image.shape[1:]) == (3, resolution, resolution):
-            return pillow_bicubic(image, size, self.config.mean, self.config.std)
+            return self.backbone.resize(image)
         return image
 
     def features(self, data_dict: dict) -> torch.Tensor:

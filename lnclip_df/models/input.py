@@ -6,20 +6,21 @@ import torch
 from PIL import Image
 
 from lnclip_df.config.schema import Config
-from lnclip_df.models.backbones import image_size
+from lnclip_df.models.backbones import processor_of
+from lnclip_df.models.backbones.base import Processor, bilinear
 
 
-def resize(image: np.ndarray, size: int, how: str) -> np.ndarray:
-    """Resize a uint8 H×W×3 frame to ``size`` × ``size`` pixels.
+def resize(image: np.ndarray, size: int) -> np.ndarray:
+    """Resize a uint8 H×W×3 frame to ``size`` × ``size`` pixels as DeepfakeBench does: bicubic, without antialiasing."""
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
 
-    ``how`` is ``deepfakebench`` (OpenCV's bicubic without antialiasing, as DeepfakeBench trains and tests) or ``clip``
-    (antialiased bicubic, as CLIP's own processor).
-    """
-    if how == "deepfakebench":
-        return cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
-    if how == "clip":
-        return np.array(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
-    raise ValueError(f"how is {how!r}; expected deepfakebench or clip")
+
+def resize_as(image: np.ndarray, processor: Processor) -> np.ndarray:
+    """Resize a uint8 H×W×3 frame as a backbone's own processor does, antialiased and rounded: uint8 S×S×3."""
+    resized = processor.resized or processor.size
+    low = (resized - processor.size) // 2
+    picture = Image.fromarray(image).resize((resized, resized), Image.Resampling[processor.resample.upper()])
+    return np.array(picture.crop((low, low, low + processor.size, low + processor.size)))
 
 
 def normalize(image: np.ndarray, mean, std) -> torch.Tensor:
@@ -32,14 +33,20 @@ def normalize(image: np.ndarray, mean, std) -> torch.Tensor:
 def at_resolution(image: np.ndarray, config: Config) -> np.ndarray:
     """Resize a uint8 H×W×3 frame to ``resolution``, which a 256-pixel crop has by default.
 
-    With ``lnclip.resize: clip`` the detector resizes from there to its backbone's size. What is not yet at
+    With ``lnclip.resize: backbone`` the detector resizes from there to its backbone's size. What is not yet at
     ``resolution`` is resized as by DeepfakeBench. If ``resolution`` is the backbone's size, the detector has nothing
-    left to do, and CLIP's resize is applied here.
+    left to do, and the backbone's own resize is applied here.
     """
-    clip_here = config.lnclip.resize == "clip" and config.resolution == image_size(config.lnclip.backbone)
-    return resize(image, config.resolution, "clip" if clip_here else "deepfakebench")
+    own = processor_of(config.lnclip.backbone)
+    if config.lnclip.resize == "backbone" and config.resolution == own.size:
+        return resize_as(image, own)
+    return resize(image, config.resolution)
 
 
 def model_input(image: np.ndarray, config: Config) -> torch.Tensor:
     """Resize and normalise a frame: uint8 H×W×3 to the detector's input, float32 3×R×R; R is ``resolution``."""
+    own = processor_of(config.lnclip.backbone)
+    here = config.lnclip.resize == "backbone" and config.resolution == own.size
+    if here and own.resample == "bilinear":  # on floats, without rounding to grey levels
+        return bilinear(normalize(image, config.mean, config.std)[None], own.size)[0]
     return normalize(at_resolution(image, config), config.mean, config.std)

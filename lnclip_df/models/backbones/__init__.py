@@ -1,16 +1,32 @@
-"""Vision backbones by family, one file each. To add a family, register a function that builds a ``Backbone``."""
+"""Vision backbones by family, one file each. To add a family, register how its ``Backbone`` is built."""
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 from lnclip_df.config.schema import Backbone as BackboneSettings
 from lnclip_df.config.schema import Config, Settings
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.registry import Registry
-from lnclip_df.models.backbones import clip
-from lnclip_df.models.backbones.base import Backbone
+from lnclip_df.models.backbones import clip, dino, pe
+from lnclip_df.models.backbones.base import Backbone, Processor
 
-BACKBONES: Registry[Callable[[Settings], Backbone]] = Registry("backbone family", {"clip": clip.build})
+
+class Family(NamedTuple):
+    """How one family is built from ``lnclip``, and what its processor is for ``lnclip.backbone``, without building."""
+
+    build: Callable[[Settings], Backbone]
+    processor: Callable[[BackboneSettings], Processor]
+
+
+BACKBONES: Registry[Family] = Registry(
+    "backbone family",
+    {
+        "clip": Family(clip.build, clip.processor),
+        "pe": Family(pe.PerceptionEncoder, pe.processor),
+        "dino": Family(dino.DINO, dino.processor),
+    },
+)
 
 
 def build_backbone(config: Config) -> Backbone:
@@ -19,25 +35,31 @@ def build_backbone(config: Config) -> Backbone:
     ``lnclip.backbone.name`` chooses the family by a prefix (``family:name``); a name without one is CLIP's.
 
     Raises:
-        LNCLIPError: there is no such backbone, or ``resolution`` is not its image size and the detector does not
-            resize (``lnclip.resize``).
+        LNCLIPError: there is no such backbone, ``mean`` or ``std`` are not its own, or ``resolution`` is not its image
+            size and the detector does not resize (``lnclip.resize``).
     """
-    backbone = BACKBONES.choose(_family(config.lnclip.backbone))(config.lnclip)
-    if config.lnclip.resize != "clip" and config.resolution != backbone.image_size:
+    wanted = config.lnclip.backbone
+    own = processor_of(wanted)
+    if config.lnclip.resize == "deepfakebench" and config.resolution != own.size:
         raise LNCLIPError(
-            f"resolution: {config.resolution} differs from the {backbone.image_size} px of "
-            f"{config.lnclip.backbone.name}; set resolution: {backbone.image_size}, or lnclip.resize: clip"
+            f"resolution: {config.resolution} differs from the {own.size} px of {wanted.name}; set resolution: "
+            f"{own.size}, or lnclip.resize: backbone"
         )
-    return backbone
+    for key in ("mean", "std"):
+        if getattr(config, key) != getattr(own, key):
+            raise LNCLIPError(
+                f"{key}: {list(getattr(config, key))} is not the normalisation of {wanted.name}; set {key}: "
+                f"{list(getattr(own, key))}"
+            )
+    return BACKBONES.choose(family_of(wanted)).build(config.lnclip)
 
 
 @lru_cache(maxsize=8)
-def image_size(backbone: BackboneSettings) -> int:
-    """Return height and width of the images that ``lnclip.backbone`` takes; errors as for ``build_backbone``."""
-    if _family(backbone) == "clip":  # without building it
-        return clip.spec_of(backbone).image_size
-    return BACKBONES.choose(_family(backbone))(Settings(backbone=backbone)).image_size
+def processor_of(backbone: BackboneSettings) -> Processor:
+    """Return what ``lnclip.backbone`` makes its input with, without building it; LNCLIPError if there is none."""
+    return BACKBONES.choose(family_of(backbone)).processor(backbone)
 
 
-def _family(backbone):
+def family_of(backbone: BackboneSettings) -> str:
+    """Return the family of ``lnclip.backbone``: the prefix of its name, else ``clip``."""
     return backbone.name.partition(":")[0] if ":" in backbone.name else "clip"

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from lnclip_df.config.schema import Backbone as BackboneSettings
 from lnclip_df.config.schema import Settings
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.models.backbones.base import Backbone
+from lnclip_df.models.backbones.base import Backbone, Processor
 
 
 @dataclass(frozen=True)
@@ -202,12 +202,9 @@ class VisionTower(Backbone):
     ``activation_checkpointing`` recomputes each block in the backward pass: less memory for a third more time.
     """
 
-    mean = (0.48145466, 0.4578275, 0.40821073)
-    std = (0.26862954, 0.26130258, 0.27577711)
-
     def __init__(self, spec: VisionSpec, activation_checkpointing: bool = False):
         super().__init__()
-        self.spec, self.width, self.image_size = spec, spec.width, spec.image_size
+        self.spec, self.width, self.processor = spec, spec.width, _processor(spec.image_size)
         self.activation_checkpointing = activation_checkpointing
         self.conv1 = nn.Conv2d(3, spec.width, spec.patch_size, spec.patch_size, bias=False)
         self.class_embedding = nn.Parameter(torch.empty(spec.width))
@@ -287,6 +284,24 @@ def spec_of(backbone: BackboneSettings) -> VisionSpec:
     if backbone.vision is None:
         return open_clip_spec(backbone.name)
     return VisionSpec.from_cfg(backbone.vision.model_dump(), backbone.vision.quick_gelu)
+
+
+def _processor(size):
+    return Processor(size, mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711))
+
+
+def processor(backbone: BackboneSettings) -> Processor:
+    """Return CLIP's processor for ``lnclip.backbone``.
+
+    Raises:
+        LNCLIPError: open_clip has no such vision transformer, or ``image_size`` is not that of its positions.
+    """
+    size = spec_of(backbone).image_size
+    if backbone.image_size not in (None, size):
+        raise LNCLIPError(
+            f"lnclip.backbone.image_size: CLIP's {backbone.name} takes images of {size} pixels alone; leave it out"
+        )
+    return _processor(size)
 
 
 def build(settings: Settings) -> VisionTower:

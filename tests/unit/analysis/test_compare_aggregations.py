@@ -44,7 +44,7 @@ def test_saved_features_are_the_detectors_in_the_predictions_order(run):
     detector = LNCLIPDetector(config).eval()
     load_weights(detector, weights)
     for row in (0, 7, 23):
-        image = resize(read_frame(config, "toy", table["frame"][row]), 32, config.lnclip.resize)
+        image = resize(read_frame(config, "toy", table["frame"][row]), 32)
         with torch.inference_mode():
             made = detector({"image": normalize(image, config.mean, config.std)[None]})
         np.testing.assert_allclose(features[row], made["feat"][0].numpy(), atol=1e-3)

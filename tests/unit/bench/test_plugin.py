@@ -102,13 +102,12 @@ def test_what_has_no_effect_is_said(config, caplog):
 
 
 def test_crops_are_resized_by_the_detector_with_deepfakebenchs_normalisation(config):
-    config |= {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
     model, image = BenchDetector(config).eval(), batch()["image"].repeat(1, 1, 2, 2)[:, :, :48, :48]
     expected = pillow_bicubic(image, 32, config["mean"], config["std"])
     assert torch.equal(model({"image": image})["feat"], model({"image": expected})["feat"])
 
 
-@pytest.mark.parametrize(("resize", "warned"), [("clip", True), ("deepfakebench", False)])
+@pytest.mark.parametrize(("resize", "warned"), [("backbone", True), ("deepfakebench", False)])
 def test_a_resize_that_deepfakebench_has_already_done_is_warned_about(config, caplog, resize, warned):
     config["resolution"], config["lnclip"]["resize"] = 32, resize
     BenchDetector(config)

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from lnclip_df import LNCLIPDetector, LNCLIPError, load_config
-from lnclip_df.models.backbones import BACKBONES
+from lnclip_df.models.backbones import BACKBONES, Family
+from lnclip_df.models.backbones.base import Processor
 from lnclip_df.models.sphere import alignment, uniformity
 
 VISION = {"image_size": 32, "patch_size": 16, "width": 64, "layers": 2, "head_width": 32}
@@ -206,7 +207,7 @@ def test_nan_in_a_feature_is_one_clear_line():
 
 def test_a_resolution_that_is_not_the_backbones_is_refused():
     overrides = ["resolution=256", "lnclip.resize=deepfakebench", "lnclip.backbone.pretrained=none"]
-    with pytest.raises(LNCLIPError, match=r"resolution: 256.*224.*lnclip\.resize: clip"):
+    with pytest.raises(LNCLIPError, match=r"resolution: 256.*224.*lnclip\.resize: backbone"):
         LNCLIPDetector(load_config("lnclip.yaml", overrides))
 
 
@@ -227,7 +228,7 @@ def test_a_backbone_of_one_file_is_one_entry(monkeypatch):
     class Mean(torch.nn.Module):
         """The mean of each channel."""
 
-        width, image_size, mean, std = 3, 32, (0, 0, 0), (1, 1, 1)
+        width, image_size = 3, 32
 
         def forward(self, image):
             return image.mean(dim=(2, 3))
@@ -241,8 +242,10 @@ def test_a_backbone_of_one_file_is_one_entry(monkeypatch):
         def identity(self):
             return {"width": 3}
 
-    monkeypatch.setitem(BACKBONES, "mean", lambda settings: Mean())
-    model = detector("lnclip.backbone={name: 'mean:any', pretrained: none}").train()
+    own = Processor(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    monkeypatch.setitem(BACKBONES, "mean", Family(lambda settings: Mean(), lambda backbone: own))
+    plain = ["mean=[0.5, 0.5, 0.5]", "std=[0.5, 0.5, 0.5]"]
+    model = detector("lnclip.backbone={name: 'mean:any', pretrained: none}", *plain).train()
     assert model(batch())["feat"].shape == (16, 3)
     assert model.backbone_identity() == {"width": 3, "normalize": True}
     with pytest.raises(LNCLIPError, match="no backbone family 'meen' \\(did you mean mean\\?\\)"):
@@ -251,5 +254,5 @@ def test_a_backbone_of_one_file_is_one_entry(monkeypatch):
 
 def test_the_yamls_normalise_as_the_backbone_asks():
     model, config = detector(), load_config("lnclip.yaml")
-    assert tuple(config.mean) == pytest.approx(model.backbone.mean, abs=1e-8)
-    assert tuple(config.std) == pytest.approx(model.backbone.std, abs=1e-8)
+    assert tuple(config.mean) == pytest.approx(model.backbone.processor.mean, abs=1e-8)
+    assert tuple(config.std) == pytest.approx(model.backbone.processor.std, abs=1e-8)

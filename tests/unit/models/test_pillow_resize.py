@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lnclip_df.config.loading import load_config
-from lnclip_df.models.backbones import image_size
+from lnclip_df.models.backbones import processor_of
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.models.input import model_input, normalize
 from lnclip_df.models.pillow_resize import pillow_bicubic
@@ -138,5 +138,5 @@ def test_the_resize_adds_no_buffer_and_no_weight():
 
 
 def test_the_size_of_a_backbone_is_known_without_building_it():
-    assert image_size(CONFIG.lnclip.backbone) == 224
-    assert image_size(load_config("lnclip.yaml", [TINY]).lnclip.backbone) == 48
+    assert processor_of(CONFIG.lnclip.backbone).size == 224
+    assert processor_of(load_config("lnclip.yaml", [TINY]).lnclip.backbone).size == 48

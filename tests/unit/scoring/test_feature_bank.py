@@ -46,7 +46,7 @@ def test_a_bank_holds_the_features_of_every_training_frame(made):
     assert {video["dataset"] for video in bank.videos} == {"toy"}
     assert bank.features.dtype == np.float16 and bank.features.shape == (48, 32)
     for row in (0, 17, 47):
-        image = resize(read_frame(loaded.config, "toy", bank.frames[row]), 32, "deepfakebench")
+        image = resize(read_frame(loaded.config, "toy", bank.frames[row]), 32)
         with torch.inference_mode():
             z = loaded.detector({"image": normalize(image, loaded.config.mean, loaded.config.std)[None]})["feat"]
         np.testing.assert_allclose(bank.features[row], z[0].numpy(), atol=1e-3)

@@ -196,7 +196,7 @@ def test_deepfakebench_blur_is_opencvs_of_its_kernel_size(face, kernel):
     assert np.abs(ours - cv2.GaussianBlur(face, (kernel, kernel), 0)).max() <= 3
 
 
-@pytest.mark.parametrize("resize", ["clip", "deepfakebench"])
+@pytest.mark.parametrize("resize", ["backbone", "deepfakebench"])
 def test_paper_augments_the_crop_and_then_resizes(face, resize):
     settings = config("paper", **{"lnclip.resize": resize, "resolution": 224})
     expected = model_input(augmentation(settings)(face, 5), settings)
@@ -205,7 +205,7 @@ def test_paper_augments_the_crop_and_then_resizes(face, resize):
 
 def test_deepfakebench_resizes_and_then_augments(face):
     settings = config("deepfakebench", **{"lnclip.resize": "deepfakebench", "resolution": 224})
-    augmented = augmentation(settings)(resize(face, 224, "deepfakebench"), 5)
+    augmented = augmentation(settings)(resize(face, 224), 5)
     assert torch.equal(TrainTransform(settings)(face, 5), normalize(augmented, settings.mean, settings.std))
 
 
