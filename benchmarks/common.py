@@ -1,11 +1,12 @@
 """Shared by the benchmarks: describe the machine, write a table."""
 
-import os
 import platform
 from datetime import date
 from pathlib import Path
 
 import torch
+
+from lnclip_df.core.devices import usable_cores
 
 
 def machine(device) -> str:
@@ -16,7 +17,7 @@ def machine(device) -> str:
     if Path("/proc/cpuinfo").is_file():
         lines = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
         model = lines[0].split(":", 1)[1].strip() if lines else model
-    return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, PyTorch {torch.__version__}"
+    return f"{model}, {usable_cores()} cores, {torch.get_num_threads()} threads, PyTorch {torch.__version__}"
 
 
 def write_table(path, title, where, rows):

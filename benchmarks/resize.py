@@ -20,8 +20,8 @@ from skimage.data import astronaut
 
 from lnclip_df import load_config
 from lnclip_df.models.detector import LNCLIPDetector
-from lnclip_df.models.input import normalize
 from lnclip_df.models.pillow_resize import FRACTION, pillow_bicubic, pillow_weights
+from lnclip_df.models.pixels import as_tensor, normalize, stack
 
 OLD, NEW = 256, 224
 MODELS = {"ViT-L/14": ("lnclip.yaml", ["lnclip.backbone.pretrained=none"]), "the demo's": ("demo.yaml", [])}
@@ -63,13 +63,13 @@ def exactness(detector, device):
     expected = np.stack([with_pillow(image) for image in images])
 
     def ours(images):
-        x = torch.stack([normalize(image, config.mean, config.std) for image in images]).to(device)
+        x = normalize(stack([as_tensor(image) for image in images]).to(device), config.mean, config.std)
         x = pillow_bicubic(x, NEW, config.mean, config.std)
         std, mean = (torch.tensor(each, device=device).view(3, 1, 1) for each in (config.std, config.mean))
         return ((x * std + mean) * 255).round()
 
     def probabilities(pixels):
-        batch = torch.stack([normalize(image, config.mean, config.std) for image in pixels]).to(device)
+        batch = normalize(stack([as_tensor(image) for image in pixels]).to(device), config.mean, config.std)
         with torch.inference_mode():
             return torch.cat([detector({"image": part})["prob"] for part in batch.split(4)]).cpu()
 

@@ -213,7 +213,7 @@ class _Frames:
 
 
 if __name__ == "__main__":
-    from lnclip_df.evaluation.predict import one_line_errors
+    from lnclip_df.evaluation.loading import one_line_errors
 
     try:
         with one_line_errors():

@@ -11,9 +11,16 @@ if TYPE_CHECKING:
     import torch
 
 
+def core_ids() -> set[int]:
+    """The cores that this process may run on, by its affinity."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
 def usable_cores() -> int:
-    """Number of cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Number of cores that this process may use, by its affinity and the quota of its cgroup."""
+    import joblib
+
+    return joblib.cpu_count()
 
 
 def choose_device(name: str | None = None) -> "torch.device":

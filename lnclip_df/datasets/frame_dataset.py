@@ -14,19 +14,20 @@ from lnclip_df.datasets.dataset_json import Video
 from lnclip_df.datasets.frames import read_frame
 from lnclip_df.media.sampling import evenly_spaced_round, randomly_drawn
 from lnclip_df.models.input import model_input
+from lnclip_df.models.pixels import stack
 
 
 class FrameDataset(Dataset):
     """Frames of some videos, evenly spaced or drawn at random, one item per frame.
 
-    An item is ``{"image": float32 3×R×R, "label": int, "video": int, "frame": str, "index": int}``, ``video`` being
+    An item is ``{"image": uint8 3×R×R, "label": int, "video": int, "frame": str, "index": int}``, ``video`` being
     the index in ``videos``. For a broken frame, with ``lnclip.missing_frames: skip``, it is
     ``{"skipped": path, "size": R}``.
 
     Args:
         videos: see ``lnclip_df.datasets.dataset_json.read_videos``.
         frames_per_video: number of frames of each video; all frames of a video with fewer.
-        transform: (uint8 H×W×3 frame, int seed) → float32 3×R×R; ``lnclip_df.models.input.model_input`` by default.
+        transform: (uint8 H×W×3 frame, int seed) → uint8 3×R×R; ``lnclip_df.models.input.model_input`` by default.
             Images that are no tensors are not stacked into a batch, and may differ in size.
         random_frames: draw the frames of each video at random, by ``seed``, instead of evenly spaced ones.
         seed: an item's seed follows from this one, the epoch and the index; worker and process do not matter.
@@ -113,7 +114,7 @@ def collate(batch: list[dict]) -> dict:
     """Stack items of ``FrameDataset`` into a batch, broken frames aside.
 
     Returns:
-        ``image`` float32 B×3×R×R (a list of B images where they are no tensors), ``label``, ``video`` and ``index``
+        ``image`` uint8 B×3×R×R (a list of B images where they are no tensors), ``label``, ``video`` and ``index``
         int64 B, ``frame`` a list of B paths, ``skipped`` a list of the broken frames' paths. B may be 0. A loader's
         worker puts tensors into shared memory here, where an error reaches the loader: torch would do it in a thread
         whose errors leave the loader waiting forever.
@@ -122,9 +123,9 @@ def collate(batch: list[dict]) -> dict:
     images: Any = [item["image"] for item in items]
     if not images:
         size = batch[0]["size"]
-        images = torch.empty(0, 3, size, size)
+        images = torch.empty(0, 3, size, size, dtype=torch.uint8)
     elif isinstance(images[0], torch.Tensor):
-        images = torch.stack(images)
+        images = stack(images)
     columns = {
         "image": images,
         **{key: torch.tensor([item[key] for item in items], dtype=torch.int64) for key in ("label", "video", "index")},

@@ -1,28 +1,23 @@
 """One probability of fake per frame: shared by validation, tests and studies."""
 
 import logging
-import shutil
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from lnclip_df.config.schema import Config
-from lnclip_df.core.devices import choose_device, usable_cores
-from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.devices import choose_device
+from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.provenance import Provenance, WeightsRecord, digest
 from lnclip_df.datasets.dataset_json import Video
-from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset, collate
+from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset
+from lnclip_df.evaluation.loading import OnDevice, make_loader, one_line_errors
 from lnclip_df.evaluation.predictions import read_coded, write_predictions
 from lnclip_df.weights import Checkpoint, build_detector
-
-SHARED_MEMORY = Path("/dev/shm")  # through which a loader's workers give their batches
-BATCHES_PER_WORKER = 3  # one in use, two prefetched
 
 COLUMNS = ("index", "video", "frame", "label", "prob")
 
@@ -114,34 +109,6 @@ def write_table(path, table: dict[str, Any], videos: list[Video], provenance: Pr
     write_predictions(path, columns, provenance.to_json())
 
 
-def make_loader(dataset, sampler, *, batch_size: int, workers: int, drop_last: bool = False) -> DataLoader:
-    """A loader of ``collate``'s batches of a ``FrameDataset``; it leaves torch's random numbers alone.
-
-    At most one of the ``workers``, processes that read frames, is started per CPU core; 0 reads in this process. So
-    does a machine whose shared memory has no room for the batches that workers prefetch. With ``drop_last`` a last
-    batch of fewer frames is left out.
-    """
-    workers = min(workers, usable_cores())
-    needed = 12 * dataset.config.resolution**2 * batch_size * BATCHES_PER_WORKER * workers
-    if SHARED_MEMORY.is_dir() and (free := shutil.disk_usage(SHARED_MEMORY).free) < needed:
-        logger.warning(
-            "frames are read without worker processes: %s has %d MB free, and %d workers need %d MB for batches of %d "
-            "frames (Docker: --shm-size)", SHARED_MEMORY, free >> 20, workers, -(-needed >> 20), batch_size,
-        )  # fmt: skip
-        workers = 0
-    return DataLoader(
-        dataset,
-        batch_size=batch_size,
-        sampler=sampler,
-        collate_fn=collate,
-        drop_last=drop_last,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator().manual_seed(0),
-    )
-
-
 def score(
     detector, loader, *, device, title: str = "", progress: bool = True, features: bool = False
 ) -> dict[str, Any]:
@@ -168,8 +135,8 @@ def score(
     training = detector.training
     detector.to(device).eval()
     with torch.inference_mode(), one_line_errors():
-        bar = tqdm(loader, desc=title, unit="batch", disable=not progress, leave=False)
-        tables = [_score_batch(detector, batch, device, features) for batch in bar]
+        bar = tqdm(OnDevice(loader, device), desc=title, unit="batch", disable=not progress, leave=False)
+        tables = [_score_batch(detector, batch, features) for batch in bar]
     detector.train(training)
     table = join(tables)
     if features:
@@ -179,12 +146,10 @@ def score(
     return table
 
 
-def _score_batch(detector, batch, device, features):
+def _score_batch(detector, batch, features):
     columns = {name: batch[name].tolist() for name in ("index", "video", "label")}
     prob = torch.empty(0)
     if len(batch["frame"]):
-        if isinstance(batch["image"], torch.Tensor):
-            batch = batch | {"image": batch["image"].to(device, non_blocking=True)}
         predicted = detector(batch)
         prob = predicted["prob"].cpu().double()
         if features:
@@ -200,24 +165,3 @@ def join(tables: list[dict]) -> dict[str, Any]:
     rows = sorted(row for table in tables for row in zip(*(table[name] for name in COLUMNS), strict=True))
     columns = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True)) if rows else {n: [] for n in COLUMNS}
     return columns | {"skipped": sorted(frame for table in tables for frame in table["skipped"])}
-
-
-@contextmanager
-def one_line_errors():
-    """Reduce the errors of a loader's worker processes to one line: torch wraps them in a traceback."""
-    try:
-        yield
-    except LNCLIPError as error:
-        lines = str(error.args[0]).strip().splitlines()
-        if len(lines) > 1:
-            raise LNCLIPError(lines[-1].partition("LNCLIPError: ")[2] or lines[-1]) from None
-        raise
-    except (RuntimeError, OSError, MemoryError) as error:
-        text = str(error)
-        if "shared memory" in text or "shm" in text:
-            raise LNCLIPError(f"{SHARED_MEMORY} is full: set workers to 0, or give it more room") from error
-        if "DataLoader worker" in text and "worker process" not in text:
-            raise LNCLIPError(
-                f"a worker that reads frames was lost: {one_line(error)[:120]}; set workers to 0 to see where"
-            ) from error
-        raise

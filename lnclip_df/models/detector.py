@@ -8,6 +8,7 @@ from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.models.backbones import build_backbone
 from lnclip_df.models.backbones.base import Backbone
+from lnclip_df.models.pixels import normalize as normalize_pixels
 from lnclip_df.models.sphere import alignment, normalize, slerp_augment, uniformity
 
 
@@ -63,16 +64,16 @@ class LNCLIPDetector(nn.Module):
         return {**self.backbone.identity(), "normalize": self.settings.normalize}
 
     def backbone_input(self, image: torch.Tensor) -> torch.Tensor:
-        """Return normalised images B×3×R×R, where R is ``resolution``, at the backbone's size S: B×3×S×S.
+        """Return images B×3×R×R, where R is ``resolution``, normalised and at the backbone's size S: float32 B×3×S×S.
 
-        With ``lnclip.resize: backbone`` they are resized as by the backbone's own processor. Other images stay as they
-        are.
+        Images are uint8, or normalised already, as DeepfakeBench's are: the result is the same. With
+        ``lnclip.resize: backbone`` they are resized as by the backbone's own processor. Other images keep their size.
         """
         resolution, size = self.config.resolution, self.backbone.image_size
         resizes = self.settings.resize == "backbone" and resolution != size
         if resizes and tuple(image.shape[1:]) == (3, resolution, resolution):
             return self.backbone.resize(image)
-        return image
+        return normalize_pixels(image, self.config.mean, self.config.std)
 
     def features(self, data_dict: dict) -> torch.Tensor:
         """Return the features z = f / ‖f‖₂ of ``image`` B×3×H×W, or f itself with ``normalize: false``.
@@ -95,8 +96,8 @@ class LNCLIPDetector(nn.Module):
         """Predict a batch; in training, also grow it by slerp.
 
         Args:
-            data_dict: ``image`` B×3×H×W, normalised, of the size ``resolution`` or the backbone's; ``label`` B (0 real,
-                else fake), needed in training.
+            data_dict: ``image`` B×3×H×W, uint8 or normalised, of the size ``resolution`` or the backbone's; ``label`` B
+                (0 real, else fake), needed in training.
             inference: do not grow the batch, even in training mode.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Resize and normalise a frame for the detector."""
+"""Resize a frame for the detector."""
 
 import cv2
 import numpy as np
@@ -8,6 +8,7 @@ from PIL import Image
 from lnclip_df.config.schema import Config
 from lnclip_df.models.backbones import processor_of
 from lnclip_df.models.backbones.base import Processor, bilinear
+from lnclip_df.models.pixels import as_tensor, normalize
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
@@ -21,13 +22,6 @@ def resize_as(image: np.ndarray, processor: Processor) -> np.ndarray:
     low = (resized - processor.size) // 2
     picture = Image.fromarray(image).resize((resized, resized), Image.Resampling[processor.resample.upper()])
     return np.array(picture.crop((low, low, low + processor.size, low + processor.size)))
-
-
-def normalize(image: np.ndarray, mean, std) -> torch.Tensor:
-    """Scale a frame to 0..1 and normalise each channel: uint8 H×W×3 to float32 3×H×W."""
-    tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(255)
-    mean, std = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (mean, std))
-    return tensor.sub_(mean).div_(std)
 
 
 def at_resolution(image: np.ndarray, config: Config) -> np.ndarray:
@@ -44,9 +38,12 @@ def at_resolution(image: np.ndarray, config: Config) -> np.ndarray:
 
 
 def model_input(image: np.ndarray, config: Config) -> torch.Tensor:
-    """Resize and normalise a frame: uint8 H×W×3 to the detector's input, float32 3×R×R; R is ``resolution``."""
+    """Resize a frame: uint8 H×W×3 to the detector's input, uint8 3×R×R; R is ``resolution``.
+
+    Float32 and normalised, where a backbone's own bilinear resize, which does not round, is applied here.
+    """
     own = processor_of(config.lnclip.backbone)
     here = config.lnclip.resize == "backbone" and config.resolution == own.size
-    if here and own.resample == "bilinear":  # on floats, without rounding to grey levels
-        return bilinear(normalize(image, config.mean, config.std)[None], own.size)[0]
-    return normalize(at_resolution(image, config), config.mean, config.std)
+    if here and own.resample == "bilinear":
+        return bilinear(normalize(as_tensor(image), config.mean, config.std)[None], own.size)[0]
+    return as_tensor(at_resolution(image, config))

@@ -11,6 +11,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from lnclip_df.models.pixels import per_channel
+
 FRACTION = 22  # bits of Pillow's weights after the binary point
 DIGIT = 8  # bits
 BLOCK = 64  # outputs that are computed at once
@@ -56,13 +58,6 @@ def _blocks(old, new, device):
     return blocks
 
 
-@lru_cache(maxsize=32)
-def _per_channel(values, device):
-    """One value per channel on ``device``, 3×1×1; cached, as the copy makes a GPU wait."""
-    with torch.inference_mode(False):
-        return torch.tensor(values, device=device).view(3, 1, 1)
-
-
 def _resize_rows(grey, new):
     """Resize whole grey levels float32 …×old to …×new."""
     old = grey.shape[-1]
@@ -80,12 +75,12 @@ def _resize_rows(grey, new):
 @torch.compiler.disable
 @torch.no_grad()
 def pillow_bicubic(image: torch.Tensor, size: int, mean, std) -> torch.Tensor:
-    """Resize normalised images as Pillow's ``Image.resize(…, BICUBIC)`` resizes their uint8 pixels, to the last bit.
+    """Resize images as Pillow's ``Image.resize(…, BICUBIC)`` resizes their uint8 pixels, to the last bit.
 
     Runs outside autocast. Rounding to grey levels has no gradient: none flows to ``image``.
 
     Args:
-        image: B×3×H×W, (pixel / 255 − mean) / std of whole grey levels; others are rounded to grey levels first.
+        image: uint8 B×3×H×W; or normalised, (pixel / 255 − mean) / std, then rounded to grey levels first.
         size: height and width of the result.
         mean, std: of the normalisation, one value per channel.
 
@@ -93,7 +88,10 @@ def pillow_bicubic(image: torch.Tensor, size: int, mean, std) -> torch.Tensor:
         float32 B×3×size×size, normalised.
     """
     with torch.autocast(image.device.type, enabled=False):
-        mean, std = (_per_channel(tuple(each), image.device) for each in (mean, std))
-        grey = (image.float() * std + mean).mul_(255).round_().clamp_(0, 255)
+        mean, std = (per_channel(tuple(each), image.device) for each in (mean, std))
+        if image.dtype == torch.uint8:
+            grey = image.to(torch.float32, memory_format=torch.contiguous_format)
+        else:
+            grey = (image.float() * std + mean).mul_(255).round_().clamp_(0, 255)
         grey = _resize_rows(_resize_rows(grey, size).mT, size).mT
         return (grey / 255).sub_(mean).div_(std).contiguous()

@@ -167,7 +167,8 @@ def _unit(x):
 
 def _scored(scorer, frames, names, progress):
     from lnclip_df.datasets.frame_dataset import EpochSampler
-    from lnclip_df.evaluation.predict import make_loader, score
+    from lnclip_df.evaluation.loading import make_loader
+    from lnclip_df.evaluation.predict import score
 
     order = EpochSampler(len(frames), seed=0, shuffle=False)
     loader = make_loader(frames, order, batch_size=scorer.config.test_batchSize, workers=scorer.config.workers)

@@ -19,6 +19,7 @@ from lnclip_df.evaluation import calibration
 from lnclip_df.evaluation.aggregation import mean
 from lnclip_df.faces.detectors import shared_detector
 from lnclip_df.models.input import model_input
+from lnclip_df.models.pixels import stack
 from lnclip_df.scoring.find_faces import FoundFaces, cut_largest_faces, find_faces, read_aligned_faces, read_image
 from lnclip_df.scoring.inputs import find_inputs
 from lnclip_df.scoring.options import ScoreOptions
@@ -97,8 +98,8 @@ class Scorer:
         return prob, feature
 
     def tensor(self, crops: list[np.ndarray]) -> torch.Tensor:
-        """Aligned faces as the detector's input: float32 B×3×R×R (R: ``resolution``), normalised as in a test."""
-        return torch.stack([model_input(crop, self.config) for crop in crops])
+        """Aligned faces as the detector's input: uint8 B×3×R×R (R: ``resolution``), as in a test."""
+        return stack([model_input(crop, self.config) for crop in crops])
 
     def results(
         self, paths, options: ScoreOptions | None = None, *, keep_crops: bool = False,

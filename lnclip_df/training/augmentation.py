@@ -1,10 +1,9 @@
-"""Augmentation of training frames: lists of albumentations transforms, as functions of image and seed."""
+"""Augmentation of training frames, as functions of image and seed."""
 
 import inspect
 import os
 import random
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -13,42 +12,25 @@ import torch
 
 from lnclip_df.config.schema import Config
 from lnclip_df.core.registry import Registry
-from lnclip_df.models.input import at_resolution, model_input, normalize
+from lnclip_df.models.input import as_tensor, at_resolution, model_input
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise its import asks the network for a newer version
-import albumentations as A
+
+Augment = Callable[[np.ndarray, int], np.ndarray]
 
 
 class Augmentation(NamedTuple):
-    """A list of albumentations transforms for a configuration, applied before or after the resize to ``resolution``."""
+    """Makes a configuration's function (uint8 H×W×3 image, int seed) → uint8 H×W×3, which depends on these two alone.
 
-    transforms: Callable[[Config], list]
+    It is applied before the resize to ``resolution``, or after it with ``resize_first``.
+    """
+
+    make: Callable[[Config], Augment]
     resize_first: bool = False
 
 
-class SeededCompose:
-    """Albumentations transforms as a function of image (uint8 H×W×3) and seed alone; returns uint8 H×W×3."""
-
-    def __init__(self, transforms: list):
-        self.compose = A.Compose(transforms)
-
-    def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
-        if not self.compose.transforms:
-            return image
-        # Compose.set_random_seed would give every transform the same numbers: a flipped face would always be blurred.
-        if hasattr(self.compose, "set_random_state"):
-            self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-            return self.compose(image=image)["image"]
-        state = random.getstate()  # older releases draw from the global generator
-        try:
-            random.seed(seed)
-            return self.compose(image=image)["image"]
-        finally:
-            random.setstate(state)
-
-
 class TrainTransform:
-    """Augment and normalise a frame: ``lnclip.augmentation``, or none without ``use_data_augmentation``.
+    """Augment a frame: ``lnclip.augmentation``, or none without ``use_data_augmentation``.
 
     ``paper`` and ``gend`` augment the stored crop before any resize, as the authors' code does: traces of JPEG and blur
     are resampled with the face, as in the test videos. ``deepfakebench`` augments at ``resolution``.
@@ -56,57 +38,56 @@ class TrainTransform:
 
     def __init__(self, config: Config):
         self.config = config
-        name = config.lnclip.augmentation if config.use_data_augmentation else "none"
-        augmentation = AUGMENTATIONS.choose(name)
-        self.augment = SeededCompose(augmentation.transforms(config))
+        augmentation = AUGMENTATIONS.choose(config.lnclip.augmentation if config.use_data_augmentation else "none")
+        self.augment = augmentation.make(config)
         self.resize_first = augmentation.resize_first
 
     def __call__(self, image: np.ndarray, seed: int) -> torch.Tensor:
-        """Return float32 3×R×R (R: ``resolution``) of a uint8 H×W×3 frame."""
-        config = self.config
-        if not self.resize_first:
-            return model_input(self.augment(image, seed), config)
-        return normalize(self.augment(at_resolution(image, config), seed), config.mean, config.std)
+        """Return uint8 3×R×R (R: ``resolution``) of a uint8 H×W×3 frame."""
+        if self.resize_first:
+            return as_tensor(self.augment(at_resolution(image, self.config), seed))
+        return model_input(self.augment(image, seed), self.config)
 
 
-def paper(config: Config) -> list:
-    """Return the list of the authors' first release: its blur is always applied, 3 pixels wide and 7 high."""
-    return _authors((3, 7), blurred=1.0)
+class Authors:
+    """The augmentation of the authors' code, whose pixels are those of torchvision on Pillow's images.
+
+    Half of the images are mirrored; then each is turned and moved, blurred, changed in brightness and contrast in
+    either order, and compressed. Numbers are drawn as albumentations 2 draws them for a list of these transforms.
+
+    Args:
+        kernel: width and height of the blur in pixels.
+        blurred: the share of images that are blurred.
+    """
+
+    def __init__(self, kernel: tuple[int, int], blurred: float):
+        self.kernel, self.blurred = kernel, blurred
+
+    def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
+        generator = random.Random(seed)
+        draw = generator.uniform
+        generator.random()  # whether to augment at all, with probability 1
+        if generator.random() < 0.5:
+            image = cv2.flip(image, 1)
+        image = affine(image, angle=draw(-10, 10), dx=draw(-0.1, 0.1), dy=draw(-0.1, 0.1), scale=draw(0.9, 1.1))
+        if self.blurred >= 1 or generator.random() < self.blurred:
+            image = blur(image, draw(0.1, 2.0), self.kernel)
+        steps = [(brightness, draw(0.9, 1.1)), (contrast, draw(0.9, 1.1)), (None, draw(1, 1)), (None, draw(0, 0))]
+        order = [*range(len(steps))]
+        np.random.default_rng(seed).shuffle(order)
+        for adjust, factor in (steps[index] for index in order):  # saturation and hue stay as they are
+            image = image if adjust is None else adjust(image, factor)
+        return jpeg(image, draw(40, 101))
 
 
-def gend(config: Config) -> list:
-    """Return the list of the authors' later release (GenD): its blur of 7×7 pixels is applied to every tenth image."""
-    return _authors((7, 7), blurred=0.1)
+def paper(config: Config) -> Augment:
+    """Return the augmentation of the authors' first release: its blur is always applied, 3 pixels wide and 7 high."""
+    return Authors((3, 7), blurred=1.0)
 
 
-def _authors(kernel, blurred):
-    """The transforms of both releases, whose pixels are those of torchvision on Pillow's images."""
-    turn = {"angle": (-10, 10), "dx": (-0.1, 0.1), "dy": (-0.1, 0.1), "scale": (0.9, 1.1)}
-    return [
-        A.HorizontalFlip(p=0.5),
-        Drawn(affine, turn),
-        Drawn(partial(blur, kernel=kernel), {"sigma": (0.1, 2.0)}, p=blurred),
-        A.ColorJitter(brightness=(0.9, 1.1), contrast=(0.9, 1.1), saturation=(1.0, 1.0), hue=(0.0, 0.0), p=1.0),
-        Drawn(jpeg, {"quality": (40, 101)}),
-    ]
-
-
-class Drawn(A.ImageOnlyTransform):
-    """Applies ``function(image, **numbers)``, each number drawn uniformly from its range, with probability ``p``."""
-
-    def __init__(self, function: Callable[..., np.ndarray], ranges: dict[str, tuple[float, float]], p: float = 1.0):
-        super().__init__(p=p)
-        self.function, self.ranges = function, ranges
-
-    def get_params(self) -> dict[str, float]:
-        generator = getattr(self, "py_random", random)  # older releases draw from the global generator
-        return {name: generator.uniform(*limits) for name, limits in self.ranges.items()}
-
-    def apply(self, img: np.ndarray, **params) -> np.ndarray:
-        return self.function(img, **{name: params[name] for name in self.ranges})
-
-    def get_transform_init_args_names(self):
-        return "function", "ranges"
+def gend(config: Config) -> Augment:
+    """Return that of the authors' later release (GenD): its blur of 7×7 pixels is applied to every tenth image."""
+    return Authors((7, 7), blurred=0.1)
 
 
 def affine(image: np.ndarray, angle: float, dx: float, dy: float, scale: float) -> np.ndarray:
@@ -130,33 +111,74 @@ def blur(image: np.ndarray, sigma: float, kernel: tuple[int, int]) -> np.ndarray
     return cv2.GaussianBlur(image, kernel, sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
+def brightness(image: np.ndarray, factor: float) -> np.ndarray:
+    """Multiply all values by ``factor``, rounded down."""
+    return _mapped(image, factor, 0.0)
+
+
+def contrast(image: np.ndarray, factor: float) -> np.ndarray:
+    """Multiply the distances of all values from the mean of the grey image by ``factor``, rounded down."""
+    return _mapped(image, factor, cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0] * (1 - factor))
+
+
+def _mapped(image, factor, offset):
+    table = np.arange(256, dtype=np.float32) * np.float32(factor) + np.float32(offset)
+    return cv2.LUT(image, table.clip(0, 255).astype(np.uint8))
+
+
 def jpeg(image: np.ndarray, quality: float) -> np.ndarray:
     """Compress an image; ``quality`` is rounded down. Albumentations' own transform takes red for blue."""
     options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)]
     _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert decoded is not None  # it was just encoded
-    return np.ascontiguousarray(decoded[..., ::-1])
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
 
-def deepfakebench(config: Config) -> list:
-    """Return DeepfakeBench's list for ``data_aug``; as there, ``brightness_prob`` is not used."""
+class SeededCompose:
+    """A list of albumentations transforms as a function of image (uint8 H×W×3) and seed alone; returns uint8 H×W×3."""
+
+    def __init__(self, transforms: list):
+        import albumentations as A
+
+        self.compose = A.Compose(transforms)
+
+    def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
+        # Compose.set_random_seed would give every transform the same numbers: a flipped face would always be blurred.
+        if hasattr(self.compose, "set_random_state"):
+            self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+            return self.compose(image=image)["image"]
+        state = random.getstate()  # older releases draw from the global generator
+        try:
+            random.seed(seed)
+            return self.compose(image=image)["image"]
+        finally:
+            random.setstate(state)
+
+
+def deepfakebench(config: Config) -> Augment:
+    """Return DeepfakeBench's augmentation for ``data_aug``; as there, ``brightness_prob`` is not used."""
+    import albumentations as A
+
     limits = config.data_aug
     assert limits is not None  # the schema requires the section for this augmentation
-    brightness = A.RandomBrightnessContrast(
+    light = A.RandomBrightnessContrast(
         brightness_limit=tuple(limits.brightness_limit), contrast_limit=tuple(limits.contrast_limit)
     )
-    return [
+    transforms = [
         A.HorizontalFlip(p=limits.flip_prob),
         A.Rotate(limit=tuple(limits.rotate_limit), border_mode=cv2.BORDER_REFLECT_101, p=limits.rotate_prob),
         opencv_blur(*limits.blur_limit, p=limits.blur_prob),
-        A.OneOf([brightness, A.FancyPCA(), A.HueSaturationValue()], p=0.5),
+        A.OneOf([light, A.FancyPCA(), A.HueSaturationValue()], p=0.5),
         _compression(limits.quality_lower, limits.quality_upper, p=0.5),
     ]
+    return SeededCompose(transforms)
 
 
 def opencv_blur(low: int, high: int, p: float):
     """Return a Gaussian blur whose sigma follows from its kernel size by OpenCV's rule, as in albumentations 1."""
+    import albumentations as A
+
     sizes = [size + 1 - size % 2 for size in range(low, high + 1)]
     kernels = [(size, 0.3 * ((size - 1) * 0.5 - 1) + 0.8, sizes.count(size) / len(sizes)) for size in sorted({*sizes})]
     blurs = [A.GaussianBlur(blur_limit=(k, k), sigma_limit=(sigma, sigma), p=weight) for k, sigma, weight in kernels]
@@ -164,6 +186,8 @@ def opencv_blur(low: int, high: int, p: float):
 
 
 def _compression(low: int, high: int, p: float):
+    import albumentations as A
+
     if "quality_range" in inspect.signature(A.ImageCompression.__init__).parameters:
         return A.ImageCompression(quality_range=(low, high), p=p)
     return A.ImageCompression(quality_lower=low, quality_upper=high, p=p)
@@ -175,6 +199,6 @@ AUGMENTATIONS: Registry[Augmentation] = Registry(
         "paper": Augmentation(paper),
         "gend": Augmentation(gend),
         "deepfakebench": Augmentation(deepfakebench, resize_first=True),
-        "none": Augmentation(lambda config: []),
+        "none": Augmentation(lambda config: lambda image, seed: image),
     },
 )

@@ -1,15 +1,18 @@
 """The training step, learning rate, seeds and validation, as a Lightning module."""
 
 import hashlib
+import platform
 
 import torch
 from lightning.pytorch import LightningModule
 
 from lnclip_df.config.schema import Config
+from lnclip_df.core.devices import core_ids
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset
+from lnclip_df.evaluation.loading import OnDevice, make_loader
 from lnclip_df.evaluation.metrics import aggregate, frame_metrics, mean_average_precision
-from lnclip_df.evaluation.predict import join, make_loader, score
+from lnclip_df.evaluation.predict import join, score
 from lnclip_df.models.schedule import cyclic_lr
 
 
@@ -46,6 +49,7 @@ class LNCLIPModule(LightningModule):
     def setup(self, stage):
         self.seed = self.trainer.strategy.broadcast(self.seed)
         self.train_frames.set_seed(self.seed)
+        self.ranks = sharing(gathered((platform.node(), core_ids())))[self.global_rank]
         self.val_loader = self._loader(self.val_frames, self.config.test_batchSize, shuffle=False)
 
     def train_dataloader(self):
@@ -55,14 +59,19 @@ class LNCLIPModule(LightningModule):
                 f"train_batchSize {self.config.train_batchSize} is above the {len(loader.sampler)} training frames of "
                 "a process: lnclip.drop_last leaves no batch; lower train_batchSize, or set lnclip.drop_last: false"
             )
-        return loader
+        return OnDevice(loader, self.device, ("image", "label"))
+
+    def transfer_batch_to_device(self, batch, device, dataloader_idx):
+        return batch  # its loader has done so
 
     def _loader(self, frames, batch_size, *, shuffle):
         rank, world_size = self.global_rank, self.trainer.world_size
         order = EpochSampler(len(frames), seed=self.seed, shuffle=shuffle, rank=rank, world_size=world_size)
         order.set_epoch(self.current_epoch)
         drop_last = shuffle and self.config.lnclip.drop_last
-        return make_loader(frames, order, batch_size=batch_size, workers=self.config.workers, drop_last=drop_last)
+        return make_loader(
+            frames, order, batch_size=batch_size, workers=self.config.workers, ranks=self.ranks, drop_last=drop_last
+        )
 
     def configure_optimizers(self):
         adam = self.config.optimizer.adam
@@ -172,6 +181,15 @@ def derived_seed(seed: int, epoch: int, rank: int) -> int:
     """Return a seed for an epoch and process, so that an epoch does not depend on earlier random draws."""
     digest = hashlib.sha256(f"{seed}/{epoch}/{rank}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def sharing(cores: list[tuple[str, set[int]]]) -> list[int]:
+    """Return for each process, of which host and cores are given, how many processes share its cores.
+
+    >>> sharing([("a", {0, 1}), ("a", {0, 1}), ("a", {2, 3}), ("b", {0, 1})])
+    [2, 2, 1, 1]
+    """
+    return [sum(node == host and bool(mine & others) for node, others in cores) for host, mine in cores]
 
 
 def gathered(item) -> list:

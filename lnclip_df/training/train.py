@@ -19,7 +19,7 @@ from lnclip_df.core.files import read_json, write_json
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset, share_of
 from lnclip_df.datasets.frames import crop_recipes
-from lnclip_df.evaluation.predict import one_line_errors
+from lnclip_df.evaluation.loading import one_line_errors
 from lnclip_df.training.augmentation import TrainTransform
 from lnclip_df.training.module import LNCLIPModule, best_epoch
 from lnclip_df.training.outputs import Outputs, check_folder, read_last

@@ -9,6 +9,7 @@ from torch import nn
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.models.pillow_resize import pillow_bicubic
+from lnclip_df.models.pixels import normalize
 
 Triple = tuple[float, float, float]
 
@@ -56,17 +57,17 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def resize(self, image: torch.Tensor) -> torch.Tensor:
-        """Return normalised square images B×3×R×R as ``processor`` resizes their pixels: float32 B×3×S×S.
+        """Return square images B×3×R×R, uint8 or normalised, as ``processor`` resizes their pixels: float32 B×3×S×S.
 
         Bicubic as Pillow resizes 8-bit pixels, without a gradient. Bilinear as torchvision resizes floats.
         """
         ours = self.processor
         resized = ours.resized or ours.size
+        if ours.resample == "bicubic" and image.shape[-1] != resized:
+            image = pillow_bicubic(image, resized, ours.mean, ours.std)
+        image = normalize(image, ours.mean, ours.std)
         if image.shape[-1] != resized:
-            if ours.resample == "bicubic":
-                image = pillow_bicubic(image, resized, ours.mean, ours.std)
-            else:
-                image = bilinear(image, resized)
+            image = bilinear(image, resized)
         edge = (resized - ours.size) // 2
         return image[..., edge : edge + ours.size, edge : edge + ours.size]
 

@@ -8,7 +8,8 @@ from tiny import toy_with_weights
 from lnclip_df.analysis.attacks import FromPixels, attacked_score, make_attack
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset
-from lnclip_df.evaluation.predict import make_loader, score
+from lnclip_df.evaluation.loading import make_loader
+from lnclip_df.evaluation.predict import score
 from lnclip_df.models.detector import LNCLIPDetector
 
 

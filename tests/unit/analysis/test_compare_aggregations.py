@@ -34,7 +34,8 @@ def test_saved_features_are_the_detectors_in_the_predictions_order(run):
     import torch
 
     from lnclip_df.datasets.frames import read_frame
-    from lnclip_df.models.input import normalize, resize
+    from lnclip_df.models.input import resize
+    from lnclip_df.models.pixels import as_tensor, normalize
     from lnclip_df.weights import load_weights
 
     config, weights = run
@@ -46,7 +47,7 @@ def test_saved_features_are_the_detectors_in_the_predictions_order(run):
     for row in (0, 7, 23):
         image = resize(read_frame(config, "toy", table["frame"][row]), 32)
         with torch.inference_mode():
-            made = detector({"image": normalize(image, config.mean, config.std)[None]})
+            made = detector({"image": normalize(as_tensor(image), config.mean, config.std)[None]})
         np.testing.assert_allclose(features[row], made["feat"][0].numpy(), atol=1e-3)
         assert table["prob"][row] == pytest.approx(made["prob"].item(), abs=1e-5)
     np.testing.assert_allclose(np.linalg.norm(features.astype(float), axis=1), 1, atol=2e-3)

@@ -16,7 +16,7 @@ from lnclip_df.bench.export_plugin import export_plugin
 from lnclip_df.bench.plugin import BenchDetector
 from lnclip_df.config.loading import bench_configs, load_config
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.models.input import normalize
+from lnclip_df.models.pixels import as_tensor, normalize, stack
 from lnclip_df.models.schedule import cyclic_lr
 from lnclip_df.models.sphere import alignment, slerp, uniformity
 from lnclip_df.weights import build_detector
@@ -63,7 +63,7 @@ def batch(n=8, size=48):
     rng = np.random.default_rng(n)
     images = rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8)
     stats = load_config("lnclip.yaml")
-    image = torch.stack([normalize(each, stats.mean, stats.std) for each in images])
+    image = normalize(stack([as_tensor(each) for each in images]), stats.mean, stats.std)
     return {"image": image, "label": torch.arange(n) % 2}
 
 
@@ -109,9 +109,11 @@ def test_the_resize_is_pillows(module, old, new):
     stats = load_config("lnclip.yaml")
     image = np.random.default_rng(old).integers(0, 256, (old, old, 3), dtype=np.uint8)
     expected = normalize(
-        np.array(Image.fromarray(image).resize((new, new), Image.Resampling.BICUBIC)), stats.mean, stats.std
+        as_tensor(np.array(Image.fromarray(image).resize((new, new), Image.Resampling.BICUBIC))), stats.mean, stats.std
     )
-    found = module.resize_as_pillow(normalize(image, stats.mean, stats.std)[None], new, stats.mean, stats.std)[0]
+    found = module.resize_as_pillow(
+        normalize(as_tensor(image), stats.mean, stats.std)[None], new, stats.mean, stats.std
+    )[0]
     assert torch.equal(found, expected)
 
 

@@ -17,6 +17,7 @@ from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset, collate
 from lnclip_df.datasets.frames import read_frame
 from lnclip_df.datasets.lmdb import lmdb_key
 from lnclip_df.media.frames import open_frames
+from lnclip_df.models.pixels import normalize
 from lnclip_df.training.augmentation import TrainTransform
 
 SIZE = 40
@@ -131,7 +132,7 @@ def test_an_item_is_a_frame_with_its_label_and_video(root):
     dataset = faces(root, frames_per_video=2)
     assert len(dataset) == 8
     item = dataset[5]
-    assert item["image"].shape == (3, 32, 32) and item["image"].dtype == torch.float32
+    assert item["image"].shape == (3, 32, 32) and item["image"].dtype == torch.uint8
     assert (item["label"], item["video"], item["index"]) == (0, 2, 5)
     assert item["frame"] == "./datasets/rgb/UADFV/UADFV_Real/frames/0000/003.png"
     assert dataset.videos[item["video"]].key == "UADFV/UADFV_Real/0000"
@@ -250,7 +251,7 @@ def test_broken_frames_are_an_error_or_are_left_out_by_name(tmp_path):
     batch = collate([dataset[0], dataset[1]])
     assert batch["skipped"] == [frame] and batch["index"].tolist() == [0] and batch["image"].shape == (1, 3, 32, 32)
     empty = collate([dataset[1]])
-    assert empty["image"].shape == (0, 3, 32, 32) and empty["image"].dtype == torch.float32
+    assert empty["image"].shape == (0, 3, 32, 32) and empty["image"].dtype == torch.uint8
     assert empty["label"].shape == (0,) and empty["label"].dtype == torch.int64 and empty["skipped"] == [frame]
 
 
@@ -308,9 +309,10 @@ def test_tensors_are_deepfakebenchs(tmp_path, monkeypatch, deepfakebench, source
     theirs = _theirs(deepfakebench, {**configured(".", source).to_dict(), "test_dataset": "UADFV"})
     ours = {item["frame"]: item for item in faces(".", source)}
     assert set(theirs) == set(ours)
+    stats = configured(".").mean, configured(".").std
     for frame, (tensor, label) in theirs.items():
         assert label == ours[frame]["label"]
-        assert torch.equal(tensor, ours[frame]["image"])
+        assert torch.equal(tensor, normalize(ours[frame]["image"], *stats))
 
 
 def _theirs(kind, config):

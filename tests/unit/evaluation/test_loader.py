@@ -1,15 +1,17 @@
 """The loader of frames: its workers, and what it does on a machine with little shared memory."""
 
 import logging
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from tiny import configured, make_toy
 
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset
-from lnclip_df.evaluation.predict import make_loader
+from lnclip_df.evaluation.loading import OnDevice, make_loader
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="shared memory is a folder on Linux")
@@ -24,3 +26,36 @@ def test_without_room_in_shared_memory_no_worker_is_started(tmp_path, monkeypatc
         loader = make_loader(frames, order, batch_size=10_000, workers=1)
     assert loader.num_workers == workers
     assert ("frames are read without worker processes: /dev/shm has 64 MB free" in caplog.text) == (not workers)
+
+
+def batches(read):
+    """Three batches, whose numbers are appended to ``read`` as they are read."""
+    for number in range(3):
+        read.append(number)
+        yield {"image": torch.full((2,), number), "frame": [str(number)]}
+
+
+def test_one_batch_is_prefetched_and_all_come_in_order():
+    read, seen = [], []
+    for batch in OnDevice(batches(read), "cpu"):
+        seen.append((int(batch["image"][0]), batch["frame"], len(read)))
+    assert seen == [(0, ["0"], 2), (1, ["1"], 3), (2, ["2"], 3)]
+    assert list(OnDevice([], "cpu")) == []
+
+
+def test_named_tensors_are_moved_and_nothing_else():
+    given = {"image": torch.zeros(2), "label": torch.zeros(2), "frame": ["a", "b"]}
+    (batch,) = OnDevice([given], "meta", ("image", "frame"))
+    assert (batch["image"].device.type, batch["label"].device.type, batch["frame"]) == ("meta", "cpu", ["a", "b"])
+    assert given["image"].device.type == "cpu"
+
+
+@pytest.mark.parametrize(("cores", "ranks", "workers"), [(8, 2, 4), (8, 1, 6), (2, 8, 1)])
+def test_the_ranks_of_a_machine_share_its_cores(tmp_path, monkeypatch, cores, ranks, workers):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", str(cores))
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
+    config = configured(make_toy(tmp_path))
+    frames = FrameDataset(config, read_videos(config, ["toy"], "test"), frames_per_video=2)
+    order = EpochSampler(len(frames), seed=0, shuffle=False)
+    assert make_loader(frames, order, batch_size=2, workers=6, ranks=ranks).num_workers == workers

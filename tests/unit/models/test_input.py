@@ -7,7 +7,8 @@ import torch
 
 from lnclip_df.config.loading import load_config
 from lnclip_df.models.backbones import processor_of
-from lnclip_df.models.input import model_input, normalize, resize, resize_as
+from lnclip_df.models.input import model_input, resize, resize_as
+from lnclip_df.models.pixels import as_tensor, normalize, stack
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +42,21 @@ def test_normalize_is_torchvisions(face):
     config = load_config("lnclip.yaml")
     mean, std = config.mean, config.std
     theirs = transforms.Normalize(mean, std)(transforms.ToTensor()(face))
-    ours = normalize(face, mean, std)
+    ours = normalize(as_tensor(face), mean, std)
     assert ours.dtype == torch.float32 and ours.is_contiguous()
     assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("how", ["deepfakebench", "backbone"])
-def test_the_models_input_is_resized_and_normalised_as_configured(face, how):
+def test_the_models_input_is_resized_as_configured(face, how):
     config = load_config("lnclip.yaml", ["resolution=224", f"lnclip.resize={how}"])
     resized = resize(face, 224) if how == "deepfakebench" else resize_as(face, processor_of(config.lnclip.backbone))
-    assert torch.equal(model_input(face, config), normalize(resized, config.mean, config.std))
+    given = model_input(face, config)
+    assert given.dtype == torch.uint8 and (given.permute(1, 2, 0).numpy() == resized).all()
+
+
+def test_images_are_stacked_in_the_order_of_their_memory(face):
+    images = [face, face[::-1], face[:, ::-1]]
+    batch = stack([as_tensor(image) for image in images])
+    assert batch.shape == (3, 3, 256, 256) and batch.permute(0, 2, 3, 1).is_contiguous()
+    assert (batch.permute(0, 2, 3, 1).numpy() == np.stack(images)).all()

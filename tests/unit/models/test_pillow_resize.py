@@ -11,8 +11,9 @@ from PIL import Image
 from lnclip_df.config.loading import load_config
 from lnclip_df.models.backbones import processor_of
 from lnclip_df.models.detector import LNCLIPDetector
-from lnclip_df.models.input import model_input, normalize
+from lnclip_df.models.input import model_input
 from lnclip_df.models.pillow_resize import pillow_bicubic
+from lnclip_df.models.pixels import as_tensor, normalize, stack
 
 CONFIG = load_config("lnclip.yaml")
 TINY = "lnclip.backbone={name: tiny, pretrained: none, vision: {image_size: 48, patch_size: 16, width: 64, layers: 2}}"
@@ -20,7 +21,8 @@ TINY = "lnclip.backbone={name: tiny, pretrained: none, vision: {image_size: 48, 
 
 def pillow(image, size):
     """Resized by Pillow, then normalised: 3×size×size."""
-    return normalize(np.array(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)), *stats())
+    resized = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)
+    return normalize(as_tensor(np.array(resized)), *stats())
 
 
 def stats():
@@ -28,7 +30,7 @@ def stats():
 
 
 def ours(images, size):
-    return pillow_bicubic(torch.stack([normalize(image, *stats()) for image in images]), size, *stats())
+    return pillow_bicubic(normalize(stack([as_tensor(image) for image in images]), *stats()), size, *stats())
 
 
 def noise(height, width=None, seed=0):
@@ -59,6 +61,11 @@ def test_every_bit_is_pillows(make, old, new):
 def test_it_is_pillows_for_any_shape(height, width, size, seed, levels):
     image = np.random.default_rng(seed).choice(np.array(levels, np.uint8), (height, width, 3))
     assert torch.equal(ours([image], size)[0], pillow(image, size))
+
+
+def test_grey_levels_give_the_same_as_normalised_images():
+    image = stack([as_tensor(noise(96)), as_tensor(smooth(96))])
+    assert torch.equal(pillow_bicubic(image, 80, *stats()), ours([noise(96), smooth(96)], 80))
 
 
 def test_each_image_of_a_batch_is_resized_by_itself():
@@ -98,6 +105,7 @@ def test_crops_of_256_pixels_get_the_probability_of_pillows_resize():
     assert image.shape == (3, 256, 256)
     with torch.no_grad():
         at_256 = model({"image": image[None]})["prob"]
+        assert torch.equal(at_256, model({"image": normalize(image[None], *stats())})["prob"])
         at_48 = model({"image": pillow(smooth(256), 48)[None]})["prob"]
         opencv = detector("lnclip.resize=deepfakebench", "resolution=48")
         plain = opencv({"image": model_input(smooth(256), opencv.config)[None]})["prob"]
@@ -108,13 +116,13 @@ def test_crops_of_256_pixels_get_the_probability_of_pillows_resize():
 def test_resolution_may_be_the_backbones_own():
     """As in configurations of older versions: the frame is then resized when it is read."""
     config = load_config("lnclip.yaml", [TINY, "resolution=48"])
-    assert torch.equal(model_input(smooth(256), config), pillow(smooth(256), 48))
+    assert torch.equal(normalize(model_input(smooth(256), config), *stats()), pillow(smooth(256), 48))
 
 
 def test_a_frame_of_another_size_comes_to_resolution_as_in_deepfakebench():
     frame = smooth(100)
     expected = cv2.resize(frame, (256, 256), interpolation=cv2.INTER_CUBIC)
-    assert torch.equal(model_input(frame, load_config("lnclip.yaml", [TINY])), normalize(expected, *stats()))
+    assert torch.equal(model_input(frame, load_config("lnclip.yaml", [TINY])), as_tensor(expected))
 
 
 def test_deepfakebenchs_resize_leaves_the_image_alone():
@@ -123,6 +131,11 @@ def test_deepfakebenchs_resize_leaves_the_image_alone():
     assert model.backbone_input(image) is image
     with pytest.raises(ValueError, match="3×48×48"):
         model({"image": torch.randn(1, 3, 64, 64)})
+
+
+def test_pixels_at_the_backbones_size_are_normalised():
+    model, image = detector("lnclip.resize=deepfakebench", "resolution=48"), as_tensor(smooth(48))[None]
+    assert torch.equal(model.backbone_input(image), normalize(image, *stats()))
 
 
 def test_an_image_of_neither_size_is_refused():

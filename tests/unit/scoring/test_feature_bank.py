@@ -16,7 +16,8 @@ from lnclip_df.core.files import read_json, sha256
 from lnclip_df.datasets.frames import read_frame
 from lnclip_df.evaluation.predict import load_detector as load
 from lnclip_df.models.detector import LNCLIPDetector
-from lnclip_df.models.input import normalize, resize
+from lnclip_df.models.input import resize
+from lnclip_df.models.pixels import as_tensor, normalize
 from lnclip_df.scoring.feature_bank import FeatureBank, make_bank, nearest, read_bank
 from lnclip_df.weights import save_weights
 
@@ -48,7 +49,9 @@ def test_a_bank_holds_the_features_of_every_training_frame(made):
     for row in (0, 17, 47):
         image = resize(read_frame(loaded.config, "toy", bank.frames[row]), 32)
         with torch.inference_mode():
-            z = loaded.detector({"image": normalize(image, loaded.config.mean, loaded.config.std)[None]})["feat"]
+            z = loaded.detector({"image": normalize(as_tensor(image), loaded.config.mean, loaded.config.std)[None]})[
+                "feat"
+            ]
         np.testing.assert_allclose(bank.features[row], z[0].numpy(), atol=1e-3)
 
 

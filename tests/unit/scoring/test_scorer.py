@@ -20,7 +20,7 @@ from lnclip_df.core.devices import cpu_is_faster_in_bf16
 from lnclip_df.core.files import sha256, write_json
 from lnclip_df.datasets import Entry, write_dataset_json
 from lnclip_df.evaluation.test import test as run_test
-from lnclip_df.models.input import normalize
+from lnclip_df.models.pixels import as_tensor, normalize
 from lnclip_df.weights.export import export
 
 pytest.importorskip("retinaface")
@@ -226,7 +226,7 @@ def test_the_authors_models_get_the_resize_that_they_were_trained_with(tmp_path,
     tiny = [f"lnclip.backbone={json.dumps(shape)}", f"resolution={resolution}"]
     own = lnclip_df.load(tmp_path, overrides=tiny, device="cpu", precision="fp32")
     resized = np.array(Image.fromarray(crop).resize((32, 32), Image.Resampling.BICUBIC))
-    expected = released(normalize(resized, own.config.mean, own.config.std)[None]).softmax(dim=1)[0, 1]
+    expected = released(normalize(as_tensor(resized), own.config.mean, own.config.std)[None]).softmax(dim=1)[0, 1]
     assert own.probabilities([crop])[0][0] == pytest.approx(expected.item(), abs=1e-6)
 
 

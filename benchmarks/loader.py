@@ -1,0 +1,117 @@
+"""CPU time per training image in the loader: read, augment, stack; of this code and of an earlier checkout.
+
+    python benchmarks/loader.py [--before CHECKOUT] [--images 256] [--out benchmarks/results/loader.md]
+
+The images are crops of a photograph, 256 pixels, as PNG. The times are CPU times of a process of one thread, the
+fastest of the repeats. Both sides run in turn, and their pixels are compared by a hash of the whole batch.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def make_frames(folder: Path, count: int) -> None:
+    """Write ``count`` crops of a photograph, and a dataset JSON of them."""
+    import cv2
+    import numpy as np
+    from skimage.data import astronaut
+
+    photo, rng = astronaut(), np.random.default_rng(0)
+    photo = cv2.resize(photo, None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC)
+    paths = [f"./{number:04}.png" for number in range(count)]
+    for path, (y, x) in zip(paths, rng.integers(0, photo.shape[0] - 256, (count, 2)), strict=True):
+        cv2.imwrite(str(folder / path), photo[y : y + 256, x : x + 256, ::-1])
+    videos = {"train": {"0": {"label": "demo_real", "frames": paths}}, "val": {}, "test": {}}
+    (folder / "photo.json").write_text(json.dumps({"photo": {"demo_real": videos}}))
+
+
+def measure(folder: Path, repeats: int) -> dict:
+    """Milliseconds per image of each part, and the hash of the pixels, in the checkout that is imported."""
+    import cv2
+    import numpy as np
+    import torch
+
+    from lnclip_df.config.loading import load_config
+    from lnclip_df.datasets.dataset_json import read_videos
+    from lnclip_df.datasets.frame_dataset import FrameDataset, collate
+    from lnclip_df.training.augmentation import TrainTransform
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    config = load_config("lnclip.yaml", [f"lnclip.data_root={folder}", f"dataset_json_folder={folder}"])
+    videos = read_videos(config, ["photo"], "train")
+    count = len(videos[0].frames)
+    frames = FrameDataset(config, videos, frames_per_video=count, transform=TrainTransform(config), seed=0)
+    parts: dict[str, list] = {"read": [], "read, augment": [], "stack into shared memory": []}
+    for _ in range(repeats + 1):
+        began = time.process_time()
+        for _, frame in frames.items:
+            frames.read(videos[0], frame)
+        read = time.process_time()
+        items = [frames[0, index] for index in range(count)]
+        augmented = time.process_time()
+        image = collate(items)["image"].share_memory_()
+        ended = time.process_time()
+        for name, seconds in zip(parts, (read - began, augmented - read, ended - augmented), strict=True):
+            parts[name].append(1000 * seconds / count)
+    if image.dtype != torch.uint8:  # normalised by the loader
+        mean, std = (torch.tensor(each).view(3, 1, 1) for each in (config.mean, config.std))
+        image = ((image * std + mean) * 255).round().to(torch.uint8)
+    pixels = np.ascontiguousarray(image.permute(0, 2, 3, 1).numpy())
+    return {name: min(times[1:]) for name, times in parts.items()} | {"sha256": hashlib.sha256(pixels).hexdigest()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--before", type=Path, help="A checkout of an earlier commit, to compare with.")
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", default="benchmarks/results/loader.md")
+    parser.add_argument("--frames", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.frames:
+        print(json.dumps(measure(arguments.frames, arguments.repeats)))
+        return
+    from common import machine, write_table
+
+    sides = {"now": ROOT} | ({"before": arguments.before.resolve()} if arguments.before else {})
+    with tempfile.TemporaryDirectory() as folder:
+        make_frames(Path(folder), arguments.images)
+        found: dict[str, list] = {side: [] for side in sides}
+        for _ in range(2):
+            for side, checkout in sides.items():
+                command = [sys.executable, __file__, "--frames", folder, "--repeats", str(arguments.repeats)]
+                env = os.environ | {"PYTHONPATH": str(checkout)}
+                run = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
+                found[side].append(json.loads(run.stdout.splitlines()[-1]))
+    hashes = {side: {run.pop("sha256") for run in runs} for side, runs in found.items()}
+    if len(set.union(*hashes.values())) != 1:
+        raise SystemExit(f"the pixels differ: {hashes}")
+    best = {side: {part: min(run[part] for run in runs) for part in runs[0]} for side, runs in found.items()}
+    for times in best.values():
+        times["all"] = times["read, augment"] + times["stack into shared memory"]
+    rows = []
+    for part, now in best["now"].items():
+        row = {"CPU ms per image": part}
+        if "before" in best:
+            row |= {"before": f"{best['before'][part]:.2f}"}
+        row |= {"now": f"{now:.2f}"}
+        if "before" in best:
+            row |= {"ratio": f"{now / best['before'][part]:.2f}"}
+        rows.append(row)
+    (digest,) = set.union(*hashes.values())
+    title = f"A training image in the loader, `lnclip.augmentation: paper`; pixels {digest[:16]}"
+    write_table(arguments.out, title, machine("cpu"), rows)
+
+
+if __name__ == "__main__":
+    main()
