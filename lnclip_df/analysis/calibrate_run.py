@@ -9,7 +9,7 @@ import numpy as np
 from lnclip_df.analysis.report import select_datasets, study_folder, write_report
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_json
-from lnclip_df.core.plots import BLUE, ORANGE, new_panels
+from lnclip_df.core.plots import LIGHT, legend_outside, new_panels
 from lnclip_df.core.tables import aligned_markdown, percent
 from lnclip_df.evaluation import calibration as measures
 from lnclip_df.evaluation.aggregation import video_scores
@@ -19,6 +19,8 @@ from lnclip_df.evaluation.runs import Run, Scores, read_run
 HEADER = [
     "data set", "of", "n", "fakes", "ECE", "ECE scaled", "NLL", "NLL scaled", "Brier", "Brier scaled", "FPR", "FNR",
 ]  # fmt: skip
+
+MIN_IN_BIN = 10  # videos, or frames, of a bin that the diagram's line goes through
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +196,7 @@ def _tables(sets, found, bins):
 
 
 def _plot(sets, temperature, bins):
-    figure, panels = new_panels(2 * len(sets), 4.5, 4.2, columns=2)
+    figure, panels = new_panels(2 * len(sets), 4.5, 4.8, columns=2)
     levels = [(name, *level) for name, scores in sets.items() for level in _levels(scores, temperature).items()]
     for panel, (name, level, (label, *probs)) in zip(panels, levels, strict=True):
         _draw_reliability(panel, label, probs, bins, level == "videos")
@@ -203,18 +205,21 @@ def _plot(sets, temperature, bins):
 
 
 def _draw_reliability(panel, label, probs, bins, intervals):
+    """Share of fakes over mean probability, bin by bin; bins of few samples are faint, and beside the line."""
     panel.plot([0, 1], [0, 1], color="0.7", linewidth=1, linestyle="--")
-    for prob, name, colour in zip(probs, ("as predicted", "scaled"), (ORANGE, BLUE), strict=True):
+    for prob, name, colour in zip(probs, ("as predicted", "scaled"), LIGHT.series, strict=False):
         count, mean, fakes = measures.reliability(label, prob, bins)
-        full = count > 0
-        share = fakes[full] / count[full]
+        full, enough = count > 0, count >= MIN_IN_BIN
+        share = fakes / np.maximum(count, 1)
         text = f"{name}, ECE {percent(measures.ece(label, prob, bins))} %"
-        panel.plot(mean[full], share, color=colour, linewidth=1.2, label=text)
-        panel.scatter(mean[full], share, s=8 + 150 * count[full] / count.sum(), color=colour, alpha=0.8, linewidths=0)
+        panel.plot(mean[enough], share[enough], color=colour, linewidth=1.4, marker="o", markersize=5, label=text)
+        few = full & ~enough
+        panel.scatter(mean[few], share[few], s=14, facecolors="none", edgecolors=colour, alpha=0.45, linewidths=0.8)
         if intervals:  # frames of a video are not independent
-            bounds = [wilson(int(k), int(n)) for k, n in zip(fakes[full], count[full], strict=True)]
-            panel.vlines(
-                mean[full], [b.low for b in bounds], [b.high for b in bounds], color=colour, alpha=0.35, linewidth=1.5
-            )
+            for at in np.flatnonzero(full):
+                bounds = wilson(int(fakes[at]), int(count[at]))
+                faint = 0.45 if enough[at] else 0.12
+                panel.vlines(mean[at], bounds.low, bounds.high, color=colour, alpha=faint, linewidth=1.5)
+    panel.scatter([], [], s=14, facecolors="none", edgecolors="0.5", label=f"fewer than {MIN_IN_BIN} in the bin")
     panel.set(xlabel="mean probability of fake", ylabel="share of fakes", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-    panel.legend(loc="lower right", fontsize="small")
+    legend_outside(panel)

@@ -7,7 +7,7 @@ import numpy as np
 from lnclip_df.analysis.report import draw_estimates, select_datasets, study_folder, write_report
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.escapes import markdown
-from lnclip_df.core.plots import BLUE, new_figure
+from lnclip_df.core.plots import LIGHT, new_figure
 from lnclip_df.core.tables import aligned_markdown, p_text
 from lnclip_df.evaluation.aggregation import AGGREGATIONS, MEAN, by_video, movement, video_scores
 from lnclip_df.evaluation.estimates import Bootstrap, Estimate
@@ -93,6 +93,6 @@ def _plot(estimates: dict[str, dict[str, Estimate]]):
     panels = figure.subplots(1, len(estimates), squeeze=False)[0]
     for panel, (name, of_set) in zip(panels, estimates.items(), strict=True):
         defined = {how: estimate for how, estimate in of_set.items() if estimate.value is not None}
-        draw_estimates(panel, defined, ["0.3" if how == MEAN else BLUE for how in defined])
+        draw_estimates(panel, defined, ["0.3" if how == MEAN else LIGHT.series[0] for how in defined])
         panel.set(title=name, xlabel="video AUROC, %")
     return figure

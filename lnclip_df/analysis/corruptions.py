@@ -21,7 +21,7 @@ class Corruption:
     Attributes:
         title: its name in tables and plots.
         levels: from mild to strong.
-        unit: of the levels.
+        unit: of the levels; one that begins with % is of their hundredfold.
         apply: ``apply(frames, level, rng)`` takes a video's crops, uint8 H×W×3 RGB, and returns as many of the same
             shapes. It draws the same numbers from ``rng`` at every level: the levels of a video differ in strength
             alone.
@@ -68,13 +68,13 @@ def _jpeg(frame, quality):
     return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
 
 
-@corruption("blur", "Gaussian blur", (0.5, 1, 2, 3, 4), "σ, pixels of 256")
+@corruption("blur", "Gaussian blur", (0.5, 1, 2, 3, 4), "σ in pixels")
 def blur(frames, sigma, rng):
     """Gaussian blur of ``sigma`` pixels of a 256-pixel crop, in proportion on other crops."""
     return [cv2.GaussianBlur(frame, (0, 0), sigma * max(frame.shape[:2]) / SIDE) for frame in frames]
 
 
-@corruption("scale", "down- and up-scaling", (224, 160, 112, 64, 32), "pixels of 256")
+@corruption("scale", "scaling down and up again", (224, 160, 112, 64, 32), "side in pixels")
 def rescale(frames, size, rng):
     """Down to ``size`` pixels (area average) and up again (bicubic), like a face that was small in its video."""
     return [_rescale(frame, size) for frame in frames]
@@ -92,7 +92,7 @@ def noise(frames, sigma, rng):
     return [_rounded(frame + sigma * rng.standard_normal(frame.shape, dtype=np.float32)) for frame in frames]
 
 
-@corruption("light", "brightness and contrast", (0.1, 0.2, 0.3, 0.4, 0.5), "± share")
+@corruption("light", "contrast and brightness", (0.1, 0.2, 0.3, 0.4, 0.5), "%, up or down")
 def light(frames, share, rng):
     """Brightness and contrast, each up or down by ``share``; the signs are drawn once per video."""
     contrast, brightness = 1 + share * rng.choice([-1, 1], 2)
@@ -144,7 +144,7 @@ def _through_h264(av, frames, crf):
     return decoded
 
 
-@corruption("occlusion", "occlusion", (0.05, 0.1, 0.2, 0.3, 0.4), "share of the area")
+@corruption("occlusion", "occlusion", (0.05, 0.1, 0.2, 0.3, 0.4), "% of the area")
 def occlude(frames, share, rng):
     """A grey square of ``share`` of the area; its position is drawn once per video."""
     down, across = rng.random(2)

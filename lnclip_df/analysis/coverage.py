@@ -9,7 +9,7 @@ import numpy as np
 from lnclip_df.analysis.report import select_datasets, study_folder, write_report
 from lnclip_df.core.errors import LNCLIPError, printable
 from lnclip_df.core.escapes import markdown
-from lnclip_df.core.plots import BLUE, ORANGE, new_panels
+from lnclip_df.core.plots import LIGHT, legend_outside, new_panels
 from lnclip_df.core.tables import aligned_markdown, percent, read_csv, refuse_repeated, write_csv
 from lnclip_df.evaluation.estimates import Bootstrap, Estimate
 from lnclip_df.evaluation.reference import dataset_of
@@ -230,20 +230,28 @@ def _tables(joined: dict[str, Covered], bootstrap):
 
 
 def _plot(joined: dict[str, Covered]):
-    """AUROC of the videos with at least a share of their frames, and how many those are."""
-    figure, panels = new_panels(len(joined), 5, 4, len(joined))
+    """Above, the AUROC of the videos with at least a share of their frames; below, how many of each class those are."""
+    figure, panels = new_panels(2 * len(joined), 4.8, 3.6, len(joined))
     auroc = Bootstrap(resamples=0).auroc
-    for panel, (name, (label, score, asked, found)) in zip(panels, joined.items(), strict=True):
+    for above, below, (name, (label, score, asked, found)) in zip(
+        panels[: len(joined)], panels[len(joined) :], joined.items(), strict=True
+    ):
         share = found / asked
-        kept = {step: share >= step for step in np.unique(share) if step > 0}
+        kept = {100 * step: share >= step for step in np.unique(share) if step > 0}
         both = {step: keep for step, keep in kept.items() if len(set(label[keep])) == 2}
-        values = np.array([auroc(label[keep], score[keep]).value for keep in both.values()], dtype=float)
-        panel.plot(list(both), values, color=BLUE, marker="o", markersize=4, label="AUROC")
-        videos = [keep.mean() for keep in kept.values()]
-        panel.plot(list(kept), videos, color="0.5", marker="s", markersize=3, linestyle="--", label="share of videos")
+        values = [100 * (auroc(label[keep], score[keep]).value or 0) for keep in both.values()]
+        above.plot(list(both), values, color=LIGHT.series[0], marker="o", markersize=4, label="these videos")
         worst = auroc(*treated(label, score, asked, found)["missing"]).value
         if worst is not None:
-            panel.axhline(worst, color=ORANGE, linewidth=1, label="AUROC, missing earn nothing")
-        panel.set(title=name, xlabel="at least this share of frames has a face", xlim=(-0.02, 1.02), ylim=(0, 1.03))
-        panel.legend(loc="lower left", fontsize="small")
+            text = "all, no face is an error"
+            above.axhline(100 * worst, color=LIGHT.series[1], linewidth=1.2, linestyle="--", label=text)
+        above.axhline(50, color="0.8", linewidth=1, linestyle=":")
+        above.set(title=name, ylabel="video AUROC, %", ylim=(min([45, *(v - 3 for v in values)]), 101))
+        for kind, colour in enumerate((LIGHT.real, LIGHT.fake)):
+            shares = [100 * keep[label == kind].mean() for keep in kept.values()]
+            below.plot(list(kept), shares, color=colour, marker="s", markersize=3, label=("reals", "fakes")[kind])
+        below.set(ylabel="share of the videos, %", ylim=(-2, 103))
+        for panel in (above, below):
+            panel.set(xlim=(-2, 102), xlabel="frames with a face, at least, %")
+            legend_outside(panel, columns=2)
     return figure

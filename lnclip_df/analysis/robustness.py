@@ -16,7 +16,7 @@ from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.escapes import markdown
 from lnclip_df.core.files import check_writable
-from lnclip_df.core.plots import legend_text, new_figure, new_panels
+from lnclip_df.core.plots import legend_text, new_figure, new_panels, series_style
 from lnclip_df.core.tables import aligned_markdown, percent
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset
@@ -51,6 +51,12 @@ class Level(NamedTuple):
     def folder(self) -> str:
         """Its folder below ``levels``."""
         return self.kind if self.level is None else f"{self.kind}-{self.level:g}"
+
+    @property
+    def text(self) -> str:
+        """The level as tables and plots show it."""
+        hundredfold = self.kind in CORRUPTIONS and CORRUPTIONS[self.kind].unit.startswith("%")
+        return CLEAN if self.level is None else f"{100 * self.level if hundredfold else self.level:g}"
 
     @property
     def facts(self) -> dict:
@@ -167,7 +173,7 @@ def robustness(
         _predict_levels(loaded, name, of_set, levels, out, frames, seed, progress)
     scores = {name: {level: read_run(out / "levels" / level.folder).sets[name] for level in levels} for name in chosen}
     rows, text = tables(scores, Bootstrap(resamples, seed))
-    write_report(out, "robustness", rows, text, _plot(rows))
+    write_report(out, "robustness", rows, text, _plot(rows, resamples))
     return text
 
 
@@ -207,13 +213,14 @@ def tables(scores: dict[str, dict[Level, Scores]], bootstrap: Bootstrap) -> tupl
     Raises:
         LNCLIPError: a level has other videos or frames than the clean ones.
     """
-    rows: list[list] = [["dataset", "kind", "level", "auroc", "drop", "drop_low", "drop_high", "p", "videos", "frames"]]
+    bounded = [f"{name}{end}" for name in ("auroc", "drop") for end in ("", "_low", "_high")]
+    rows: list[list] = [["dataset", "kind", "level", *bounded, "p", "videos", "frames"]]
     parts: list[str] = []
     for name, levels in scores.items():
         clean = levels[Level(CLEAN)]
         base = bootstrap.auroc(clean.label, clean.score, name)
         counts = [len(clean.label), clean.frames]
-        rows.append([name, CLEAN, None, base.value, 0.0, None, None, None, *counts])
+        rows.append([name, CLEAN, None, *base, 0.0, None, None, None, *counts])
         drops = {}
         for level, corrupted in levels.items():
             if level.kind == CLEAN:
@@ -223,7 +230,8 @@ def tables(scores: dict[str, dict[Level, Scores]], bootstrap: Bootstrap) -> tupl
                     f"{name}: {level.folder} has other frames than clean; give another output folder (out)"
                 )
             drops[level] = drop_between(clean, corrupted)
-            rows.append([name, *level, *drops[level], *counts])
+            there = bootstrap.auroc(corrupted.label, corrupted.score, name)
+            rows.append([name, *level, *there, *drops[level][1:], *counts])
         parts.append(_text_of_dataset(name, base, drops, counts))
     return rows, "\n".join(parts) + NOTES
 
@@ -256,20 +264,20 @@ def degradation(drops: dict[Level, float]) -> tuple[dict[str, float], float | No
 
 def _text_of_dataset(name, base: Estimate, drops: dict[Level, Drop], counts):
     means, overall = degradation({level: drop.drop for level, drop in drops.items()})
-    by_kind: dict[str, dict[float | None, Drop]] = {}
+    by_kind: dict[str, dict[str, Drop]] = {}
     for level, drop in drops.items():
-        by_kind.setdefault(level.kind, {})[level.level] = drop
+        by_kind.setdefault(level.kind, {})[level.text] = drop
     parts = [f"## {markdown(name)}\n\nClean: {base} %, {counts[0]} videos, {counts[1]} frames.\n"]
     if means:
         table = [["corruption (level: AUROC, drop)", "1", "2", "3", "4", "5", "mean drop"]]
         for kind, mean in means.items():
-            shown = [f"{level:g}: {_drop_text(drop)}" for level, drop in by_kind[kind].items()]
+            shown = [f"{level}: {_drop_text(drop)}" for level, drop in by_kind[kind].items()]
             table.append([f"{CORRUPTIONS[kind].title} ({CORRUPTIONS[kind].unit})", *shown, _points(mean)])
         parts.append(aligned_markdown(table))
         parts.append(f"Mean corruption degradation: **{_points(overall)}** points over {len(means)} corruptions.\n")
     attacked = [kind for kind in by_kind if kind in ATTACKS]
     if attacked:
-        table = [["attack", *(f"ε = {level:g}/255" for level in by_kind[attacked[0]])]]
+        table = [["attack", *(f"ε = {level}/255" for level in by_kind[attacked[0]])]]
         for kind in attacked:
             steps = f", {ATTACKS[kind].steps} steps" if ATTACKS[kind].steps > 1 else ""
             table.append([ATTACKS[kind].title + steps, *map(_drop_text, by_kind[kind].values())])
@@ -287,7 +295,7 @@ def _points(value):
     return f"{round(100 * value, 1) + 0.0:.1f}"
 
 
-def _plot(rows):
+def _plot(rows, resamples):
     """One panel per corruption and attack; None without any."""
     kinds: dict[str, Corruption | Attack] = {
         name: kind for name, kind in {**CORRUPTIONS, **ATTACKS}.items() if any(row[1] == name for row in rows)
@@ -299,17 +307,19 @@ def _plot(rows):
     low = min(100 * row[3] for row in rows[1:])
     for panel, (kind, known) in zip(panels, kinds.items(), strict=True):
         for index, name in enumerate(datasets):
-            clean = next(row for row in rows if row[0] == name and row[1] == CLEAN)
-            curve = [row for row in rows if row[0] == name and row[1] == kind]
-            values = [100 * clean[3], *(100 * row[3] for row in curve)]
-            panel.plot(range(len(values)), values, color=f"C{index}", marker="o", markersize=4, label=legend_text(name))
-            if curve[0][5] is not None:  # the bounds of the drop, subtracted from the clean AUROC
-                lower, upper = ([100 * (clean[3] - row[column]) for row in curve] for column in (6, 5))
-                panel.fill_between(range(1, len(values)), lower, upper, color=f"C{index}", alpha=0.15, linewidth=0)
-            panel.set_xticks(range(len(values)), ["clean", *(f"{row[2]:g}" for row in curve)])
+            curve = [row for row in rows if row[0] == name and row[1] in (CLEAN, kind)]
+            style, at = series_style(index), range(len(curve))
+            panel.plot(at, [100 * row[3] for row in curve], **style, marker="o", markersize=4, label=legend_text(name))
+            if all(row[4] is not None for row in curve):
+                ends = ([100 * row[column] for row in curve] for column in (4, 5))
+                panel.fill_between(at, *ends, color=style["color"], alpha=0.15, linewidth=0)
+            panel.set_xticks(at, [Level(*row[1:3]).text for row in curve])
         panel.axhline(50, color="0.8", linewidth=1, linestyle="--")
         panel.set(title=known.title, xlabel=known.unit, ylim=(min(45, low - 3), 101))
     for panel in panels[::3]:
         panel.set_ylabel("video AUROC, %")
-    panels[0].legend(loc="lower left", fontsize="small")
+    handles, labels = panels[0].get_legend_handles_labels()
+    title = "band: 95 % interval of the AUROC" if resamples else None
+    style: dict = {"loc": "outside upper left", "ncols": 4, "fontsize": "small", "frameon": False, "alignment": "left"}
+    figure.legend(handles, labels, title=title, **style)
     return figure

@@ -10,7 +10,7 @@ from lnclip_df.analysis.calibrate_run import read_calibration
 from lnclip_df.analysis.report import draw_estimates, select_datasets, study_folder, write_report
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.escapes import markdown
-from lnclip_df.core.plots import BLUE, GREEN, ORANGE, new_figure
+from lnclip_df.core.plots import LIGHT, new_figure
 from lnclip_df.core.tables import aligned_markdown, percent, read_csv
 from lnclip_df.evaluation import calibration as measures
 from lnclip_df.evaluation.estimates import Bootstrap, Estimate, wilson
@@ -20,7 +20,7 @@ from lnclip_df.evaluation.statistics import combined_interval
 UNKNOWN = "not known"
 MIN_VIDEOS = 10
 NEEDED = {"AUROC": ("reals", "fakes"), "FPR": ("reals",), "FNR": ("fakes",)}  # the classes that a figure is made of
-COLOURS = {"AUROC": BLUE, "FPR": ORANGE, "FNR": GREEN}
+COLOURS = {"AUROC": LIGHT.series[0], "FPR": LIGHT.real, "FNR": LIGHT.fake}  # errors on reals, and on fakes
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,10 @@ def leaderboard(
         list[str], opt.names("Metrics besides the video AUROC: frame_auroc, ap, eer, tpr1, tpr5, or all.", opt.results)
     ] = opt.NONE,
     against: Annotated[str, opt.results("Published row with which the cells are compared.")] = "LNCLIP-DF",
+    crops: Annotated[
+        Path | None,
+        opt.data("Folder of the crops, lnclip.data_root of the tests: the page shows the worst videos from it."),
+    ] = None,
     resamples: opt.Resamples = RESAMPLES,
     seed: opt.Seed = 0,
 ):
@@ -36,7 +40,7 @@ def leaderboard(
 
     check_writable(out, folder=True)
     board = make_board(runs, metrics=metrics, against=against, resamples=resamples, seed=seed)
-    write_board(board, out)
+    write_board(board, out, crops)
     say(f"{terminal(board)}\nPage: {out / 'leaderboard.html'}")
 
 

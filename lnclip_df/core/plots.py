@@ -4,7 +4,7 @@ import math
 import warnings
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lnclip_df.core.errors import LNCLIPError, printable
 from lnclip_df.core.files import write_bytes
@@ -13,7 +13,40 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # colours that colour-blind readers can tell apart
+
+class Palette(NamedTuple):
+    """The colours of all pictures; colour-blind readers can tell any two of them apart (a test computes it).
+
+    Attributes:
+        real, fake: of the two classes, and of nothing else.
+        series: of everything else that is drawn side by side, in this order: runs, datasets, methods.
+    """
+
+    real: str
+    fake: str
+    series: tuple[str, ...]
+
+
+LIGHT = Palette("#0072b2", "#d55e00", ("#009e73", "#882255", "#648fff", "#cc79a7", "#222222", "#3b1f8f"))
+DARK = Palette("#4aa8e0", "#f08a3c", ("#a7d2a2", "#a15262", "#5171d8", "#b395a7", "#f9f9f9", "#fde355"))
+DASHES = ("-", "--", ":", "-.")  # of the first series, of those whose colours repeat once, and so on
+
+
+def series_style(number: int) -> dict[str, str]:
+    """Colour and line style of the n-th of several lines, as keywords of matplotlib."""
+    again, at = divmod(number, len(LIGHT.series))
+    return {"color": LIGHT.series[at], "linestyle": DASHES[again % len(DASHES)]}
+
+
+def legend_outside(panel: "Axes", columns: int = 1):
+    """A legend below a panel and the name of its axis, where it covers no line."""
+    from matplotlib.transforms import ScaledTranslation
+
+    below = panel.transAxes + ScaledTranslation(0, -0.5, panel.figure.dpi_scale_trans)  # in inches
+    panel.legend(
+        loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below, ncols=columns, fontsize="small", frameon=False,
+        borderaxespad=0, borderpad=0,
+    )  # fmt: skip
 
 
 def new_figure(width: float, height: float) -> "Figure":

@@ -1,7 +1,7 @@
 """The table of predictions, one row per frame: our Parquet file with its metadata, and other tools' CSV."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -87,6 +87,19 @@ def read_coded(path) -> tuple[dict, dict]:
     """
     arrow, metadata = _read_parquet(path, ["label_name", "video", "label", "prob"])
     return _coded(path, arrow, "predict again"), metadata
+
+
+def worst_frames(path, videos: Collection[str]) -> dict[str, str]:
+    """The path of each video's frame whose probability is farthest from its label, from a table of predictions.
+
+    Raises:
+        LNCLIPError: as ``read_predictions``.
+    """
+    arrow, _ = _read_parquet(path, ["video", "frame", "label", "prob"])
+    arrow = arrow.filter(pc.field("video").isin(list(videos)))
+    names, frames = arrow["video"].to_pylist(), arrow["frame"].to_pylist()
+    order = np.argsort(np.abs(arrow["prob"].to_numpy() - arrow["label"].to_numpy()), kind="stable")
+    return {names[row]: frames[row] for row in order}
 
 
 def read_csv(path) -> dict[str, dict]:

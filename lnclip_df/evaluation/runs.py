@@ -1,7 +1,7 @@
 """Predictions of a run: the videos of each dataset with their scores, and what made them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,11 +59,15 @@ class Scores:
 
 @dataclass(frozen=True)
 class Run:
-    """A detector's predictions: its name, and by dataset the videos and the provenance of their scores."""
+    """A detector's predictions: its name, and by dataset the videos and the provenance of their scores.
+
+    ``files`` are the Parquet files, by dataset; a CSV has none.
+    """
 
     name: str
     sets: dict[str, Scores]
     provenance: dict[str, Provenance]
+    files: dict[str, Path] = field(default_factory=dict)
 
     @property
     def train_datasets(self) -> set[str]:
@@ -168,7 +172,7 @@ def _read_folder(path):
         sets[file.stem] = _scores(str(file), table)
         metrics = _metrics_file(path / "metrics" / f"{file.stem}.json", metadata)
         provenance[file.stem] = Provenance.from_json(metadata | metrics)
-    return Run(run_name(path), sets, provenance)
+    return Run(run_name(path), sets, provenance, {file.stem: file for file in files})
 
 
 def _metrics_file(file, metadata):

@@ -11,6 +11,7 @@ from lnclip_df.evaluation.runs import Run, read_runs
 from lnclip_df.leaderboard.figures import FRAME_AUROC, Comparison, Row, compare_all, make_row, ordered
 
 AGAINST = "LNCLIP-DF"
+MAX_PAIRED = 8  # runs that are compared each with each; of more, each is compared with the best one
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,12 @@ class Board:
     Attributes:
         rows: one per run.
         datasets: the columns in order: the paper's, tested or not, where any of them was tested; then the others.
-        comparisons: of each pair of runs, on each column.
+        comparisons: of each pair of runs, on each column; with the run ``best`` only, where that is named.
         notes: on the crops of the runs.
         metrics: names of ``METRICS`` that the cells have beside the video AUROC.
         against: name of the published row that the cells are compared with.
         resamples: number of bootstrap resamples behind the intervals; 0 where there are none.
+        best: of more than ``MAX_PAIRED`` runs, that of the highest cross-dataset mean over the most columns.
     """
 
     rows: list[Row]
@@ -34,6 +36,7 @@ class Board:
     metrics: tuple[str, ...]
     against: str
     resamples: int
+    best: str | None = None
 
     @property
     def published(self) -> PublishedRow | None:
@@ -46,9 +49,14 @@ class Board:
         return reference().rows if any(column.dataset in self.datasets for column in reference().columns) else {}
 
     @property
+    def tested(self) -> set[str]:
+        """The columns that a run was tested on."""
+        return {name for row in self.rows for name in row.cells}
+
+    @property
     def frame_columns(self) -> list[str]:
         """The columns of the published table of frame AUROCs that a run was tested on; none without that metric."""
-        table, tested = reference().frames, {name for row in self.rows for name in row.cells}
+        table, tested = reference().frames, self.tested
         columns = [column for column in (*table.in_dataset, *table.cross_dataset) if dataset_of(column) in tested]
         return columns if FRAME_AUROC in self.metrics else []
 
@@ -71,12 +79,27 @@ def make_board(
     tested = {name for row in rows for name in row.cells}
     paper = {column.dataset for column in reference().columns}
     datasets = ordered(tested | paper if tested & paper else tested)
-    notes = [note for run in read for note in _crops(run)]
-    return Board(rows, datasets, compare_all(read, datasets), notes, chosen, against, resamples)
+    best = max(rows, key=_rank).run.name if len(rows) > MAX_PAIRED else None
+    comparisons = compare_all(read, datasets, best)
+    return Board(rows, datasets, comparisons, list(_crops(read)), chosen, against, resamples, best)
 
 
-def _crops(run: Run):
-    """Lines on the recipes of a run's crops, and on the datasets whose crops are not those of its training."""
+def _rank(row: Row):
+    return len(row.cross_dataset.datasets), row.cross_dataset.auroc.value or 0.0
+
+
+def _crops(runs: list[Run]):
+    """Lines on the recipes of the runs' crops, and on the datasets whose crops are not those of a run's training."""
+    by_line: dict[tuple[str, str], list[str]] = {}
+    for run in runs:
+        for line in _crops_of(run):
+            by_line.setdefault(line, []).append(run.name)
+    for (before, after), names in by_line.items():
+        yield f"{before}{', '.join(names) if len(names) <= MAX_PAIRED else f'{len(names)} runs'}{after}."
+
+
+def _crops_of(run: Run):
+    """The lines of one run, each as what comes before and after the name."""
     by_recipe: dict[str, list[str]] = {}
     for dataset, made in run.provenance.items():
         if made.crops:
@@ -84,7 +107,7 @@ def _crops(run: Run):
     trained = {recipe for made in run.provenance.values() for recipe in made.train_crops or {}}
     if by_recipe:
         shown = "; ".join(f"{recipe} ({', '.join(datasets)})" for recipe, datasets in by_recipe.items())
-        yield f"Crops of {run.name}: {shown}" + (f"; trained on {', '.join(sorted(trained))}." if trained else ".")
+        yield "Crops of ", f": {shown}" + (f"; trained on {', '.join(sorted(trained))}" if trained else "")
     others = [dataset for dataset, made in run.provenance.items() if not {*(made.crops or {})} <= trained]
     if trained and others:
-        yield f"Not comparable: {run.name} was trained on other crops than those of {', '.join(others)}."
+        yield "Not comparable: ", f", trained on other crops than those of {', '.join(others)}"

@@ -1,27 +1,33 @@
-"""What the page's charts draw: the colours of the runs, ROC curves as SVG paths, and histograms of scores."""
+"""What the page's charts draw: ROC curves and histograms of scores as SVG paths."""
 
 import numpy as np
 from sklearn.metrics import roc_curve
 
 from lnclip_df.evaluation.runs import Scores
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#5c5c5c")  # Okabe and Ito's
 BINS = 25
-SIDE = 300  # of a chart, in pixels
+SIDE = 300  # width of a chart, in pixels
+HEIGHT = 110  # of a histogram
 
 
-def colour(number: int) -> str:
-    """The colour of the n-th run."""
-    return COLOURS[number % len(COLOURS)]
+def histogram_paths(scores: Scores) -> tuple[float, dict[str, str]]:
+    """How the videos' scores are spread: the largest share 0..1 of a class in one of ``BINS`` bins, and the bars.
 
-
-def class_shares(scores: Scores) -> dict[str, list[float]]:
-    """How the videos' scores are spread: of each class, the share 0..1 in each of ``BINS`` equal bins of 0..1."""
+    The bars of a class are one path of an SVG, as high as that share where the whole ``HEIGHT`` is the largest one.
+    """
     shares = {}
     for label, name in enumerate(("real", "fake")):
         of_class = scores.score[scores.label == label]
-        shares[name] = (np.histogram(of_class, BINS, (0, 1))[0] / len(of_class)).tolist()
-    return shares
+        shares[name] = np.histogram(of_class, BINS, (0, 1))[0] / len(of_class)
+    top, wide = max(map(max, shares.values())), SIDE / BINS
+    return top, {
+        name: "".join(
+            f"M{at * wide + 0.5:g} {HEIGHT}v{-HEIGHT * share / top:.1f}h{wide - 1:g}V{HEIGHT}z"
+            for at, share in enumerate(of_class)
+            if share
+        )
+        for name, of_class in shares.items()
+    }
 
 
 def roc_path(scores: Scores) -> str:

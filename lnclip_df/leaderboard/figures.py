@@ -79,16 +79,19 @@ def make_row(run: Run, bootstrap: Bootstrap, metrics: Sequence[str] = ()) -> Row
     return Row(run, cells, _in_dataset_mean(run, cells), _cross_dataset_mean(run, cells), methods)
 
 
-def compare_all(runs: Sequence[Run], datasets: Iterable[str]) -> list[Comparison]:
+def compare_all(runs: Sequence[Run], datasets: Iterable[str], best: str | None = None) -> list[Comparison]:
     """DeLong's test for every pair of runs, on every one of these columns that both have videos of.
+
+    ``best`` is the name of a run: then each of the others is compared with that one only.
 
     Raises:
         LNCLIPError: a video is real in one run and fake in the other.
     """
     columns = {run.name: columns_of(run) for run in runs}
+    pairs = combinations(columns, 2) if best is None else ((best, name) for name in columns if name != best)
     return [
         found
-        for a, b in combinations(columns, 2)
+        for a, b in pairs
         for dataset in datasets
         if dataset in columns[a] and dataset in columns[b]
         for found in compare_two(a, b, dataset, columns[a][dataset], columns[b][dataset])

@@ -12,8 +12,9 @@ from lnclip_df.leaderboard.plots import write_roc
 
 
 def leaderboard(
-    runs: Sequence, out, *, metrics: Iterable[str] = (), against: str = AGAINST, resamples: int = 10_000, seed: int = 0
-) -> dict:
+    runs: Sequence, out, *, metrics: Iterable[str] = (), against: str = AGAINST, resamples: int = 10_000, seed: int = 0,
+    crops=None,
+) -> dict:  # fmt: skip
     """Compare runs by their predictions.
 
     The cross-dataset mean is over the paper's 13 benchmarks, without those that a run's metadata name as
@@ -28,6 +29,8 @@ def leaderboard(
         against: the published row (``bench_configs/reference.yaml``) to compare the cells with.
         resamples: number of bootstrap resamples over videos, within each class; 0 leaves the intervals out.
         seed: seed of the bootstrap.
+        crops: folder to which the frames' paths in the predictions are relative (the ``lnclip.data_root`` of the
+            tests); then the page shows a small picture of each of the worst videos.
 
     Returns:
         ``{run: {"auroc": {dataset: 0..1 or None}, "mean": 0..1 or None, "mean_over": columns}}``; None where a dataset
@@ -39,7 +42,7 @@ def leaderboard(
     """
     check_writable(out, folder=True)
     board = make_board(runs, metrics=metrics, against=against, resamples=resamples, seed=seed)
-    write_board(board, out)
+    write_board(board, out, crops)
     shown = [name for name in board.datasets if any(name in row.cells for row in board.rows)]
     return {
         row.run.name: {
@@ -51,13 +54,13 @@ def leaderboard(
     }
 
 
-def write_board(board: Board, out):
-    """Write every file of ``leaderboard`` into the folder ``out``."""
+def write_board(board: Board, out, crops=None):
+    """Write every file of ``leaderboard`` into the folder ``out``; ``crops`` as there."""
     out = Path(out)
     write_roc(out / "roc.png", {row.run.name: columns_of(row.run) for row in board.rows}, board.datasets)
     write_text(out / "leaderboard.md", text.markdown(board))
     write_text(out / "leaderboard.csv", text.table_csv(board))
     write_text(out / "leaderboard.tex", text.latex(board))
-    write_text(out / "leaderboard.html", page(board))
+    write_text(out / "leaderboard.html", page(board, crops))
     write_text(out / "details.md", text.details(board))
     write_text(out / "figures.csv", text.figures_csv(board))

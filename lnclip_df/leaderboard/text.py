@@ -6,7 +6,7 @@ from lnclip_df.core import escapes
 from lnclip_df.core.tables import MISSING, aligned_markdown, csv_text, markdown_table, p_text, percent
 from lnclip_df.evaluation.metrics import METRICS, VIDEO_SCORE
 from lnclip_df.evaluation.reference import MEAN, Figure, column_of, dataset_of, reference
-from lnclip_df.leaderboard.board import Board
+from lnclip_df.leaderboard.board import MAX_PAIRED, Board
 from lnclip_df.leaderboard.figures import (
     CROSS_DATASET,
     IN_DATASET,
@@ -47,7 +47,7 @@ def table_csv(board: Board) -> str:
     rows = [_header(board)]
     for row in board.rows:
         values = [row.cells[name].auroc.value if name in row.cells else None for name in board.datasets]
-        rows.append([row.run.name, *map(percent, [*values, row.in_dataset.auroc.value, row.cross_dataset.auroc.value])])
+        rows.append([row.run.name, *map(percent, [row.cross_dataset.auroc.value, row.in_dataset.auroc.value, *values])])
     return csv_text(rows)
 
 
@@ -112,20 +112,22 @@ def notes(board: Board) -> list[str]:
         found.append(f"{beside if board.published else ''}{_sources(board)}")
     if shared := common_means(board.rows):
         names, means = shared
-        shown = ", ".join(f"{run} {percent(value)}" for run, value in means.items())
+        highest = sorted(means, key=lambda run: -means[run])[:MAX_PAIRED] if board.best else means
+        shown = ", ".join(f"{run} {percent(means[run])}" for run in highest)
         columns = ", ".join(map(column_of, names))
-        found.append(f"Over the {len(names)} columns that every run has ({columns}): {shown}.")
+        which = f", the {len(highest)} highest of {len(means)}" if board.best else ""
+        found.append(f"Over the {len(names)} columns that every run has ({columns}){which}: {shown}.")
     return found + board.notes
 
 
 def published_rows(board: Board) -> list[tuple[str, list[Figure | None]]]:
-    """The published rows: each one's figures in the order of the columns, then its mean; None where none is known."""
-    columns = [*map(column_of, board.datasets), MEAN]
+    """The published rows: each one's mean, then its figures in the order of the columns; None where none is known."""
+    columns = [MEAN, *map(column_of, board.datasets)]
     return [(name, [row.figure(column) for column in columns]) for name, row in board.published_rows.items()]
 
 
 def _header(board: Board) -> list[str]:
-    return ["run", *map(column_of, board.datasets), IN_DATASET, CROSS_DATASET]
+    return ["run", CROSS_DATASET, IN_DATASET, *map(column_of, board.datasets)]
 
 
 def _big_table(board: Board, compared: bool = True) -> list[list[str]]:
@@ -138,10 +140,10 @@ def _big_table(board: Board, compared: bool = True) -> list[list[str]]:
             if cell := row.cells.get(name):
                 cells[index] = f"{cell.auroc}{_beside(*published(against, column_of(name), cell.auroc.value))}"
         cross = _mean(row.cross_dataset, *published_mean(against, row.run, row.cross_dataset))
-        rows.append([row.run.name, *cells, _mean(row.in_dataset), cross])
+        rows.append([row.run.name, cross, _mean(row.in_dataset), *cells])
     for name, figures in published_rows(board):
-        *values, mean = [f"{figure.value:.1f}" if figure else MISSING for figure in figures]
-        rows.append([f"{name} (published)", *values, MISSING, mean])
+        mean, *values = [f"{figure.value:.1f}" if figure else MISSING for figure in figures]
+        rows.append([f"{name} (published)", mean, MISSING, *values])
     return rows
 
 
@@ -168,7 +170,13 @@ def _comparisons(board: Board) -> Iterator[str]:
             f"{100 * test.difference:+.1f}", p_text(test.p),
         ])  # fmt: skip
     yield f"## Runs compared on the same videos: DeLong's test\n\n{markdown_table(table)}"
-    yield "Two-sided p-values, one per column, not corrected for their number.\n"
+    yield f"{comparison_note(board)}\n"
+
+
+def comparison_note(board: Board) -> str:
+    """What the table of comparisons shows."""
+    some = f"Each run is compared with {board.best}, the best of the {len(board.rows)}. " if board.best else ""
+    return f"{some}Two-sided p-values, one per column, not corrected for their number."
 
 
 def _further(board: Board) -> Iterator[str]:
@@ -188,14 +196,14 @@ def frame_rows(board: Board) -> list[list[str]]:
     if not columns:
         return []
     against = reference().frames.published.get(board.against)
-    table = [["run", *columns, CROSS_DATASET]]
+    table = [["run", CROSS_DATASET, *columns]]
     for row in board.rows:
         values = [frame_auroc(row.cells.get(dataset_of(column))) for column in columns]
         shown = [percent(v) + _beside(*published(against, c, v)) for c, v in zip(columns, values, strict=True)]
         mean = frame_mean(row)
-        table.append([row.run.name, *shown, _mean(mean, *published_mean(against, row.run, mean))])
+        table.append([row.run.name, _mean(mean, *published_mean(against, row.run, mean)), *shown])
     for name, stated in reference().frames.published.items():
-        figures = [stated.figure(column) for column in (*columns, MEAN)]
+        figures = [stated.figure(column) for column in (MEAN, *columns)]
         table.append([f"{name} (published)", *(f"{figure.value:.1f}" for figure in figures if figure)])
     return table
 

@@ -3,6 +3,7 @@
 import platform
 import random
 from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from lnclip_df.core.errors import printable
 from lnclip_df.core.files import write_bytes, write_json
+from lnclip_df.core.plots import LIGHT
 from lnclip_df.core.tables import write_csv
 from lnclip_df.media.images import read_image
 from lnclip_df.media.limits import UnreadableVideo
@@ -32,7 +34,7 @@ PACKAGES = (
     "dlib-bin",
 )
 SHEET = (10, 6)  # crops across and down
-SIDE = 96  # of a crop on the sheet, in pixels
+SIDE, CAPTION = 128, 32  # of a crop on the sheet and of the text below it, in pixels
 
 
 def worst(results: list[Record], n: int = 10) -> list[Record]:
@@ -82,29 +84,51 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write_contact_sheet(out, name: str, folders: dict[str, Path], results: list[Record]) -> Path | None:
-    """Write ``manifests/<name>.png``, random crops of random videos side by side; None where there is no crop.
+def write_contact_sheet(
+    out, name: str, folders: dict[str, Path], results: list[Record], classes: Mapping[str, str] | None = None
+) -> Path | None:
+    """Write ``manifests/<name>.png``, random crops of random videos; None where there is no crop.
 
-    ``folders`` is ``{key: folder of its crops}``; the same results give the same choice.
+    Below each crop are the video, the frame, and the class where it is known.
+
+    Args:
+        folders: ``{key: folder of its crops}``; the same results give the same choice.
+        classes: ``{key: real or fake}``.
     """
     import cv2
+    from PIL import Image, ImageDraw, ImageFont
 
     draw = random.Random(0)
     done = [record for record in results if record.outcome == DONE and record.saved]
     across, down = SHEET
     n = min(across * down, sum(len(record.saved) for record in done))
     chosen = draw.sample(done, n) if len(done) >= n else draw.choices(done, k=n)
-    drawn = [_small(folders[record.key] / face_name(draw.choice(record.saved))) for record in chosen]
-    crops = [crop for crop in drawn if crop is not None]
+    drawn = [(record.key, frame, _small(folders[record.key] / face_name(frame)))
+             for record in chosen for frame in [draw.choice(record.saved)]]  # fmt: skip
+    crops = [(key, frame, crop) for key, frame, crop in drawn if crop is not None]
     if not crops:
         return None
-    sheet = np.zeros((-(-len(crops) // across) * SIDE, across * SIDE, 3), np.uint8)
-    for position, crop in enumerate(crops):
-        top, left = position // across * SIDE, position % across * SIDE
-        sheet[top : top + SIDE, left : left + SIDE] = crop
+    sheet = Image.new("RGB", (across * SIDE, -(-len(crops) // across) * (SIDE + CAPTION)), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    for position, (key, frame, crop) in enumerate(crops):
+        left, top = position % across * SIDE, position // across * (SIDE + CAPTION)
+        sheet.paste(Image.fromarray(crop), (left, top))
+        kind = (classes or {}).get(key)
+        colour = {"real": LIGHT.real, "fake": LIGHT.fake}.get(kind or "", "black")
+        pen.text((left + 3, top + SIDE + 2), _tail(printable(key), pen, font), "black", font)
+        pen.text((left + 3, top + SIDE + 16), f"frame {frame}{f', {kind}' if kind else ''}", colour, font)
     path = Path(out) / "manifests" / f"{name}.png"
-    write_bytes(path, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+    write_bytes(path, cv2.imencode(".png", np.asarray(sheet)[..., ::-1])[1].tobytes())
     return path
+
+
+def _tail(text, pen, font):
+    """As much of a text's end as fits below a crop."""
+    shown = text
+    while pen.textlength(shown, font) > SIDE - 6:
+        text = text[1:]
+        shown = f"…{text}"
+    return shown
 
 
 def _small(path):

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,13 +88,14 @@ def preprocess_dataset(
         raise LNCLIPError(f"{spec.name}: no video below {root} is in {' or '.join(splits)}")
     target = root if out is None else out
     parts = [load_dataset(part.dataset) for part in spec.combine.parts] if spec.combine else [spec]
+    classes = {item.path: "fake" if item.fake else "real" for item in items}
     summaries = []
     for part in parts:
         sources = [_source(item, root, out) for item in items if item.label in part.labels]
         name = ".".join(filter(None, [spec.name, part.name if spec.combine else None, level, *splits]))
         if sources:
             own = (settings or CropSettings()).with_default_face(part.face)
-            summaries.append(preprocess_sources(sources, target, own, run, name=name))
+            summaries.append(preprocess_sources(sources, target, own, run, name=name, classes=classes))
     return summaries[0] if len(summaries) == 1 else _joined(summaries)
 
 
@@ -126,11 +127,12 @@ def _source(item, root, out):
 
 def preprocess_sources(
     sources: Iterable[Source], out, settings: CropSettings | None = None, run: RunOptions | None = None, *,
-    name: str = "videos", found: Found | None = None,
+    name: str = "videos", found: Found | None = None, classes: Mapping[str, str] | None = None,
 ) -> Summary:  # fmt: skip
     """Cut aligned faces out of the videos given, as :func:`preprocess` does.
 
-    ``name`` is the manifest's, which also says what ``found`` has passed over.
+    ``name`` is the manifest's, which also says what ``found`` has passed over. The contact sheet shows ``classes``,
+    ``{key: real or fake}``.
 
     Raises:
         LNCLIPError: crops of another recipe are there already, or the output cannot be written.
@@ -161,7 +163,7 @@ def preprocess_sources(
         facts |= {"skipped": found.skipped, "image_sequences": found.sequences, "numbered_images": found.numbered}
         summary.notes = found.notes()
     summary.manifest = write_manifest(out, name, rows, facts)
-    summary.sheet = write_contact_sheet(out, name, folders, rows)
+    summary.sheet = write_contact_sheet(out, name, folders, rows, classes)
     summary.seconds = time.monotonic() - started
     return summary
 

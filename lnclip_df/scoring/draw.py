@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lnclip_df.core.plots import LIGHT
 from lnclip_df.faces.tracking import OVERLAP, overlaps
 from lnclip_df.scoring.results import FrameScore, Person, Result
 
-FAKE, REAL = (213, 94, 0), (0, 114, 178)  # Okabe and Ito's vermillion and blue, safe for colour-blind readers
+FAKE, REAL = ((int(of[1:3], 16), int(of[3:5], 16), int(of[5:7], 16)) for of in (LIGHT.fake, LIGHT.real))
 WHITE = (255, 255, 255)
 
 

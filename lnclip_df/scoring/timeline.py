@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from lnclip_df.core.errors import printable
-from lnclip_df.core.plots import new_panels
-from lnclip_df.scoring.draw import FAKE, REAL, continues, max_gap
+from lnclip_df.core.plots import LIGHT, new_panels
+from lnclip_df.scoring.draw import continues, max_gap
 from lnclip_df.scoring.results import Result
 
 MAX_NAME = 60  # characters of a file name
@@ -54,14 +54,17 @@ def _title(result):
 
 def _plot_person(axes, result, person):
     """One person's probabilities, with a line where the face was followed, their mean, and the threshold."""
-    axes.axhspan(result.threshold, 1.05, color=_hex(FAKE), alpha=0.08, linewidth=0)
-    axes.axhspan(-0.05, result.threshold, color=_hex(REAL), alpha=0.08, linewidth=0)
+    axes.axhspan(result.threshold, 1.05, color=LIGHT.fake, alpha=0.08, linewidth=0)
+    axes.axhspan(-0.05, result.threshold, color=LIGHT.real, alpha=0.08, linewidth=0)
     x, y = np.array(person.times(result.timed)), np.array([frame.prob for frame in person.frames])
     for run in _runs(person.frames, max_gap(result)):
         axes.plot(x[run], y[run], color="0.2", linewidth=1.3)
     fake = y > result.threshold
-    for side, colour, label in ((fake, FAKE, "frame above the threshold"), (~fake, REAL, "frame up to the threshold")):
-        axes.scatter(x[side], y[side], s=22, c=_hex(colour), edgecolors="0.2", linewidths=0.8, zorder=3, label=label)
+    for side, colour, label in (
+        (fake, LIGHT.fake, "frame above the threshold"),
+        (~fake, LIGHT.real, "frame up to the threshold"),
+    ):
+        axes.scatter(x[side], y[side], s=22, c=colour, edgecolors="0.2", linewidths=0.8, zorder=3, label=label)
     axes.axhline(person.score, color="0.2", linestyle=":", linewidth=1.3, label="mean over the frames")
     axes.axhline(result.threshold, color="0.3", linestyle="--", linewidth=1, label=f"threshold {result.threshold:.2f}")
 
@@ -81,7 +84,3 @@ def _rest(persons):
     kinds = [(len(persons) - brief, "with a lower score"), (brief, "seen too briefly")]
     rest = ", ".join(f"{count} {text}" for count, text in kinds if count)
     return f"not shown: {rest}" if rest else None
-
-
-def _hex(colour):
-    return "#{:02x}{:02x}{:02x}".format(*colour)

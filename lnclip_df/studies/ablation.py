@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from lnclip_df.config.loading import load_config
-from lnclip_df.core.plots import new_figure
+from lnclip_df.core.plots import new_figure, series_style
 from lnclip_df.core.tables import markdown_table
 from lnclip_df.studies.over_seeds import group_rows, spread_text, tested_names
 from lnclip_df.studies.plots import draw_spreads
@@ -59,17 +59,20 @@ def _demo_settings(demo, step):
 
 
 def _plot(rows, names):
-    figure = new_figure(6.4, 4.2)
+    figure = new_figure(8, 4.2)
     panel = figure.subplots()
-    lines = [(name, [row["auroc"].get(name) for row in rows], {"alpha": 0.75, "linewidth": 1.2}) for name in names]
+    lines: list = [
+        (name, [row["auroc"].get(name) for row in rows], series_style(number) | {"alpha": 0.8, "linewidth": 1.2})
+        for number, name in enumerate(names)
+    ]
     if len(names) > 2:  # of one or two data sets, the mean is a line that is there already
         mean = [row["cross_mean"] for row in rows]
-        lines.append(("cross-dataset mean", mean, {"color": "black", "linewidth": 2.2, "zorder": 3}))
+        lines.append(("cross-dataset mean", mean, {"color": "black", "linewidth": 2.6, "zorder": 3}))
     shift = 0.16 / len(lines)
     for index, (label, values, style) in enumerate(lines):
         draw_spreads(panel, values, (index - (len(lines) - 1) / 2) * shift, marker="o", label=label, **style)
     panel.set_xticks(range(len(rows)), [STEPS[row["group"]] for row in rows])
     panel.set(ylabel="video AUROC, %", title="Ablation, mean ± standard deviation over seeds")
     panel.grid(axis="y", alpha=0.3)
-    panel.legend(fontsize="small", ncols=1 if len(lines) < 6 else 2)
+    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
     return figure

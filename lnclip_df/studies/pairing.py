@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.plots import new_figure
+from lnclip_df.core.plots import LIGHT, new_figure
 from lnclip_df.core.tables import markdown_table
 from lnclip_df.studies.over_seeds import by_group, group_rows, spread, spread_text, tested_names
 from lnclip_df.studies.plots import draw_spreads
 from lnclip_df.studies.protocol import Report, Study
 from lnclip_df.studies.trials import Result, Trial, dataset_json
 
-COLOURS = {"paired": "C0", "unpaired": "C3"}
+COLOURS = dict(zip(("paired", "unpaired"), LIGHT.series, strict=False))
 
 
 @dataclass(frozen=True)

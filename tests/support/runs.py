@@ -17,7 +17,9 @@ def run_facts(weights="a", **further):
     } | further  # fmt: skip
 
 
-def write_dataset(folder, dataset, labels, *, strength=2.0, seed=0, methods=None, metadata=None, each=12):
+def write_dataset(
+    folder, dataset, labels, *, strength=2.0, seed=0, methods=None, metadata=None, each=12, frame="{}.png"
+):
     """Predictions of ``each`` videos of 3 frames for every label name; names that end in real are real."""
     rng = np.random.default_rng(seed)
     names = [name for name in labels for _ in range(each * 3)]
@@ -26,7 +28,7 @@ def write_dataset(folder, dataset, labels, *, strength=2.0, seed=0, methods=None
     table = {
         "dataset": [dataset] * len(names), "split": ["test"] * len(names), "label_name": names,
         "video": [f"{dataset}/{name}/{row // 3 % each:03d}" for row, name in enumerate(names)],
-        "frame": [f"{row}.png" for row in range(len(names))], "label": label, "prob": prob,
+        "frame": [frame.format(row) for row in range(len(names))], "label": label, "prob": prob,
     }  # fmt: skip
     if methods:
         table["method"] = [methods[row // 3 % each % len(methods)] if y else "" for row, y in enumerate(label)]

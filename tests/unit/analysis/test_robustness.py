@@ -15,6 +15,7 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.tables import read_csv
 from lnclip_df.datasets import frame_dataset as dataset
 from lnclip_df.datasets.dataset_json import read_videos
+from lnclip_df.evaluation.estimates import Bootstrap
 from lnclip_df.evaluation.predictions import read_predictions
 from lnclip_df.evaluation.runs import read_run
 from lnclip_df.evaluation.test import test as lnclip_test
@@ -54,6 +55,8 @@ def test_the_study_end_to_end(toy, tmp_path):
     for row in rows[1:]:
         there = read_run(tmp_path / "levels" / f"{row['kind']}-{row['level'].split('.')[0]}").sets["toy"]
         assert float(row["auroc"]) == pytest.approx(roc_auc_score(there.label, there.score), abs=1e-6)
+        low, high = Bootstrap(100, 0).auroc(there.label, there.score, "toy")[1:]
+        assert (float(row["auroc_low"]), float(row["auroc_high"])) == pytest.approx((low, high), abs=1e-6)
         assert float(row["drop"]) == pytest.approx(base - roc_auc_score(there.label, there.score), abs=1e-6)
     tables = [read_predictions(path)[0] for path in sorted(tmp_path.glob("levels/*/predictions/toy.parquet"))]
     assert len(tables) == 11 and all(table["frame"] == tables[0]["frame"] for table in tables)

@@ -55,15 +55,18 @@ def test_every_crop_carries_the_recipe_of_the_run(clip, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_sheet_shows_crops_ten_across(several, clip, tmp_path):
+def test_the_sheet_shows_crops_ten_across_with_captions(several, clip, tmp_path):
     from PIL import Image
 
     summary = run(several, tmp_path / "out", frames=4)
     with Image.open(summary.sheet) as sheet:
-        assert sheet.size == (960, 2 * 96)
-        first = np.asarray(sheet.crop((0, 0, 96, 96)).convert("RGB")).astype(float)
+        assert sheet.size == (1280, 2 * 160)
+        first = np.asarray(sheet.crop((0, 0, 128, 128)).convert("RGB")).astype(float)
+        for line in range(2):  # the video; the frame and, where known, the class
+            caption = np.asarray(sheet.crop((0, 130 + 14 * line, 128, 143 + 14 * line)).convert("L"))
+            assert caption.min() < 60 and np.mean(caption > 250) > 0.5
     crops = [cv2.imread(str(path))[..., ::-1] for paths in summary.frame_paths().values() for path in paths]
-    assert min(np.abs(cv2.resize(crop, (96, 96), interpolation=cv2.INTER_AREA) - first).mean() for crop in crops) < 4
+    assert min(np.abs(cv2.resize(crop, (128, 128), interpolation=cv2.INTER_AREA) - first).mean() for crop in crops) < 4
     (tmp_path / "out" / "frames" / "a" / "000.png").write_bytes(b"broken since")
     assert run(several, tmp_path / "out", frames=4).sheet is not None
     assert run(clip, tmp_path / "one", frames=1).sheet.is_file()

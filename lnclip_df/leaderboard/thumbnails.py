@@ -1,0 +1,38 @@
+"""Small pictures of videos for the page, from the crops that the predictions name."""
+
+import base64
+import io
+from collections.abc import Collection
+from pathlib import Path
+
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import inside
+from lnclip_df.evaluation.predictions import worst_frames
+from lnclip_df.evaluation.runs import Run
+from lnclip_df.media.images import UnreadableVideo, read_image
+
+SIDE = 56  # pixels
+
+
+def thumbnails(run: Run, dataset: str, videos: Collection[str], crops: str | Path | None) -> dict[str, str]:
+    """The data URIs of some videos' worst frames, by video; a video whose crop is not there has none.
+
+    ``crops`` is the folder to which the frames' paths are relative; nothing outside it is read.
+    """
+    if crops is None or dataset not in run.files:
+        return {}
+    frames = worst_frames(run.files[dataset], videos)
+    found = {video: _data_uri(crops, frame) for video, frame in frames.items()}
+    return {video: uri for video, uri in found.items() if uri}
+
+
+def _data_uri(crops, frame) -> str | None:
+    from PIL import Image
+
+    try:
+        image = Image.fromarray(read_image(inside(crops, frame)))
+    except (UnreadableVideo, LNCLIPError):
+        return None
+    data = io.BytesIO()
+    image.resize((SIDE, SIDE)).save(data, "JPEG", quality=75)
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
