@@ -36,13 +36,13 @@ _MACROS: Any = _ENVIRONMENT.get_template("cards.html").module
 
 
 def result_card(
-    result: Result, faces: list[tuple[Person, list[tuple[FrameScore, np.ndarray]]]], facts: dict | None = None
+    result: Result, faces: list[tuple[Person, list[tuple[FrameScore, np.ndarray | None]]]], facts: dict | None = None
 ) -> str:
     """The card of one file.
 
     Args:
         result: its path is shown, and in the JSON.
-        faces: for each person to be shown, the frames with their crops and heat maps g×g.
+        faces: for each person to be shown, the frames with their crops and heat maps g×g, None without one.
         facts: more keys of the JSON.
     """
     timeline = None
@@ -60,7 +60,7 @@ def message_card(message: str) -> str:
 
 
 def _pictures(frame, heat):
-    return frame, _jpeg(frame.crop), _jpeg(overlay(frame.crop, heat))
+    return frame, _jpeg(frame.crop), None if heat is None else _jpeg(overlay(frame.crop, heat))
 
 
 def _jpeg(image):

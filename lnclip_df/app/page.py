@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lnclip_df.app.uploads import Uploads
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.media.kinds import SUFFIXES
 from lnclip_df.scoring.explanations import heat_of, most_suspicious
+from lnclip_df.scoring.heatmaps import gives_attention
 from lnclip_df.scoring.limited import LimitedFinder
 from lnclip_df.scoring.options import ScoreOptions
 from lnclip_df.scoring.scorer import Scorer
@@ -142,8 +144,9 @@ class PageHandlers:
         options = ScoreOptions(all_faces=all_faces, max_seconds=self.max_seconds, batch_size=BATCH)
         (result,) = self.scorer.results([path], options, keep_crops=True, on_progress=on_progress, finder=self.finder)
         progress(0.8, "drawing heat maps")
+        heat = partial(heat_of, self.scorer) if gives_attention(self.scorer.detector) else lambda frame: None
         faces = [
-            (person, [(frame, heat_of(self.scorer, frame)) for frame in most_suspicious(person.frames)])
+            (person, [(frame, heat(frame)) for frame in most_suspicious(person.frames)])
             for person in result.persons[:SHOWN_PERSONS]
         ]
         facts = {"weights": self.scorer.weights.sha256, "version": __version__}

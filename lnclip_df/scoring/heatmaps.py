@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.models.backbones.clip import VisionTower
 from lnclip_df.models.sphere import normalize
 
 OPACITY = 0.8  # of the colour at the maximum of the heat
@@ -34,9 +35,10 @@ def rollout(detector, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         0..1.
 
     Raises:
-        LNCLIPError: heat or probability is not a number, because the weights are damaged.
+        LNCLIPError: the backbone is not CLIP's; or heat or probability is not a number: the weights are damaged.
         ValueError: the images have another shape or dtype than the detector takes.
     """
+    require_attention(detector)
     side = detector.backbone.spec.image_size // detector.backbone.spec.patch_size
     heat, prob = np.zeros((len(images), side, side), np.float32), np.zeros(len(images))
     for index in range(len(images)):
@@ -45,6 +47,18 @@ def rollout(detector, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     if not (np.isfinite(heat).all() and np.isfinite(prob).all()):
         raise LNCLIPError("the detector's attention or probability is not a number; the weights are damaged")
     return heat, prob
+
+
+def gives_attention(detector) -> bool:
+    """Whether the detector's backbone gives the attention that heat maps are made of: CLIP's does."""
+    return isinstance(detector.backbone, VisionTower)
+
+
+def require_attention(detector):
+    """Raise LNCLIPError, which names the backbone, unless it gives the attention for heat maps."""
+    if not gives_attention(detector):
+        name = detector.settings.backbone.name
+        raise LNCLIPError(f"heat maps need the attention of a CLIP backbone; {name} does not give it")
 
 
 def overlay(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from lnclip_df.faces.tracking import shared_embedding
 from lnclip_df.scoring.annotate import annotate
 from lnclip_df.scoring.explanations import explain
 from lnclip_df.scoring.feature_bank import read_bank
+from lnclip_df.scoring.heatmaps import require_attention
 from lnclip_df.scoring.inputs import find_inputs
 from lnclip_df.scoring.options import ScoreOptions
 from lnclip_df.scoring.output import FIELDS, FORMATS, FRAME_FIELDS, as_json, as_text
@@ -52,6 +53,8 @@ def score_files(
         if path is not None:
             check_writable(path, folder=folder)
     inputs, scorer = find_inputs(paths, sequences=sequences), load()
+    if explain_to is not None:
+        require_attention(scorer.detector)
     examples = None if bank is None else read_bank(bank, weights_sha256=scorer.weights.sha256)
     log = None
     if out is not None:

@@ -10,22 +10,16 @@ from typing import Any, NamedTuple
 
 import torch
 
+from lnclip_df.config.schema import Backbone
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.registry import Registry
-from lnclip_df.models.backbones.clip import VisionSpec, open_clip_spec
 from lnclip_df.weights.compatibility import read_mapping
 from lnclip_df.weights.delta import FROZEN
 from lnclip_df.weights.facts import Facts
+from lnclip_df.weights.hub_names import AUTHORS_SIZE, backbone_of
 from lnclip_df.weights.read import Weights
-from lnclip_df.weights.tensor_names import from_transformers
+from lnclip_df.weights.tensor_names import LAYOUTS, from_transformers
 
-# The Hub's names of OpenAI's models, which the authors' code uses for the backbone, and open_clip's.
-HUB_BACKBONES = {
-    "openai/clip-vit-base-patch16": "ViT-B-16-quickgelu",
-    "openai/clip-vit-base-patch32": "ViT-B-32-quickgelu",
-    "openai/clip-vit-large-patch14": "ViT-L-14-quickgelu",
-    "openai/clip-vit-large-patch14-336": "ViT-L-14-336-quickgelu",
-}
 HEADS = {"linear": False, "LinearNorm": True}  # the authors' heads: whether features are normalised
 # transformers' keys for the shape of a vision tower, and the fields of VisionSpec.
 VISION_CONFIG = {
@@ -55,15 +49,19 @@ class Recognised:
     Attributes:
         state: ``backbone.…`` and ``head.…``; of a delta, LayerNorms and head alone.
         unused: names in the file that belong to the format and that a detector does not need.
-        claims: fields of ``VisionSpec`` and ``normalize``, as recorded beside the tensors; None if the format
+        family: the backbone's, if the format tells it by the names.
+        claims: keys of ``LNCLIPDetector.backbone_identity``, as recorded beside the tensors; None if the format
             records them otherwise.
+        backbone: the recorded one, if it is known.
         source: where the claims are recorded, for messages.
     """
 
     format: Format
     state: dict[str, torch.Tensor]
     unused: list[str] = field(default_factory=list)
+    family: str | None = None
     claims: dict[str, Any] | None = None
+    backbone: Backbone | None = None
     source: str = ""
 
 
@@ -80,8 +78,8 @@ def recognise(weights: Weights, facts: Facts) -> Recognised:
         if converter.recognises(weights.tensors):
             return converter.convert(weights, facts)
     raise LNCLIPError(
-        f"{weights.path} contains no detector weights (found tensor {next(iter(weights.tensors))}); CLIP's own weights "
-        "belong under lnclip.backbone.pretrained"
+        f"{weights.path} contains no detector weights (found tensor {next(iter(weights.tensors))}); a backbone's own "
+        "weights belong under lnclip.backbone.pretrained"
     )
 
 
@@ -90,9 +88,7 @@ def _any_starts_with(*prefixes):
 
 
 def _convert_gend(weights, facts):
-    """The authors' released models (GenD): transformers' names, some with PEFT's LayerNorms beside the frozen ones."""
-    if any(name.startswith("feature_extractor.backbone.") for name in weights.tensors):
-        raise LNCLIPError(f"{weights.path} is a GenD model on another backbone than CLIP; only CLIP's are supported")
+    """The authors' released models (GenD): transformers' or timm's names, some with PEFT's LayerNorms beside frozen."""
     tensors = {_ENCODER.sub("", name): tensor for name, tensor in weights.tensors.items()}
     if len(tensors) != len(weights.tensors):
         raise LNCLIPError(f"{weights.path} contains a tensor twice, with and without PEFT's prefix")
@@ -101,49 +97,45 @@ def _convert_gend(weights, facts):
     tensors = {tuned.get(name, name): tensor for name, tensor in tensors.items() if name not in unused}
     unused += [name for name in tensors if _UNUSED.match(name)]
     tensors = {name: tensor for name, tensor in tensors.items() if name not in unused}
-    tower = {n.removeprefix("vision_model."): t for n, t in tensors.items() if n.startswith("vision_model.")}
-    rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("vision_model.")}
-    state = {f"backbone.{name}": tensor for name, tensor in from_transformers(tower).items()}
+    family = next((each for each, of in LAYOUTS.items() if _any_starts_with(of.tower + of.marks)(tensors)), "clip")
+    layout = LAYOUTS[family]
+    tower = {n.removeprefix(layout.tower): t for n, t in tensors.items() if n.startswith(layout.tower)}
+    rest = {name: tensor for name, tensor in tensors.items() if not name.startswith(layout.tower)}
+    state = {f"backbone.{name}": tensor for name, tensor in layout.to_ours(tower).items()}
     state |= {re.sub(r"^model\.linear\.", "head.", name): tensor for name, tensor in rest.items()}
-    claims, source = _claims(weights)
     kind = "Lightning checkpoint" if weights.hyper_parameters else "transformers layout"
     description = f"GenD, {kind}" + (" with PEFT's LayerNorms" if tuned else "")
-    return Recognised(Format(description), state, unused, claims, source)
+    return Recognised(Format(description), state, unused, family, *_claims(weights))
 
 
 def _claims(weights):
-    """What Lightning's hyper-parameters, or else ``config.json`` beside the weights, record; and their source."""
+    """What Lightning's hyper-parameters, or else ``config.json`` beside the weights, record.
+
+    The claims, the backbone of the recorded name (None if it is unknown), and the source.
+    """
     path = weights.path.parent / "config.json"
     if weights.hyper_parameters:
         recorded, source = weights.hyper_parameters, f"the hyper_parameters of {weights.path}"
     elif path.is_file():
         recorded, source = read_mapping(path), str(path)
     else:
-        return {}, ""
+        return {}, None, ""
     if recorded.get("model_type", "GenD") != "GenD":
         raise LNCLIPError(f"{source}: model_type is {recorded['model_type']!r}, but the weights are GenD's; fix it")
     head = recorded.get("head")
     if head is not None and (not isinstance(head, str) or head not in HEADS):
         raise LNCLIPError(f"{source}: head is {head!r}; accepted are {' and '.join(HEADS)}")
     claims = {} if head is None else {"normalize": HEADS[head]}
-    return claims | _backbone_claims(recorded, source), source
-
-
-def _backbone_claims(recorded, source):
-    name, vision = recorded.get("backbone"), recorded.get("vision_config", {})
-    if not isinstance(vision, dict):
-        raise LNCLIPError(f"{source}: vision_config is not a mapping; fix it, or remove it")
-    known = isinstance(name, str) and HUB_BACKBONES.get(name.lower())
-    claims = spec_claims(open_clip_spec(known)) if known else {}
+    vision, options = recorded.get("vision_config", {}), recorded.get("backbone_args") or {}
+    for key, mapping in {"vision_config": vision, "backbone_args": options}.items():
+        if not isinstance(mapping, dict):
+            raise LNCLIPError(f"{source}: {key} is not a mapping; fix it, or remove it")
+    if merged := options.get("merge_cls_token_with_patches"):
+        raise LNCLIPError(f"{source}: merge_cls_token_with_patches is {merged!r}; a detector takes the CLS token alone")
     claims |= {ours: vision[theirs] for theirs, ours in VISION_CONFIG.items() if theirs in vision}
     if "hidden_act" in vision:
         claims["quick_gelu"] = vision["hidden_act"] == "quick_gelu"
-    return claims
-
-
-def spec_claims(spec: VisionSpec) -> dict[str, Any]:
-    """Return the shape and activation of a tower, as far as transformers' configuration can record them."""
-    return {field: getattr(spec, field) for field in (*VISION_CONFIG.values(), "quick_gelu")}
+    return claims, backbone_of(recorded.get("backbone"), options.get("img_size", AUTHORS_SIZE)), source
 
 
 def _convert_plugin(weights, facts):
@@ -165,7 +157,9 @@ FORMATS: Registry[Converter] = Registry(
     "weight format",
     {
         "gend": Converter(_any_starts_with("feature_extractor."), _convert_gend),
-        "exported plugin": Converter(_any_starts_with("backbone.embeddings."), _convert_plugin),
+        "exported plugin": Converter(
+            _any_starts_with("backbone.embeddings.class_embedding", "backbone.pre_layrnorm."), _convert_plugin
+        ),
         "state dict": Converter(_any_starts_with("backbone.", "head."), _convert_state_dict),
     },
 )

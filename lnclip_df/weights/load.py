@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.models.backbones import build_backbone
+from lnclip_df.models.backbones import build_backbone, family_of, identity_of
+from lnclip_df.models.backbones.clip import VisionTower
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.weights.checkpoint import Checkpoint
 from lnclip_df.weights.compatibility import check_activation, check_shape, fitting
@@ -96,12 +97,13 @@ def load_weights(detector, weights, *, verify: bool = True) -> LoadReport:
     path, facts, found = checkpoint.path, checkpoint.facts, checkpoint.read()
     own = dict(detector.named_parameters())
     _check_identity(facts, detector, path)
+    _check_family(found, detector, path)
     if found.claims is not None:
         _check_claims(found, detector, path)
     if facts.is_delta:
         own = {name: own[name] for name in delta_names(detector)}
         _check_frozen(facts.frozen, detector, path)
-    elif found.claims or not facts:
+    elif isinstance(detector.backbone, VisionTower) and (found.claims or not facts):
         tower = {n.removeprefix("backbone."): t for n, t in found.state.items() if n.startswith("backbone.")}
         check_shape(detector.settings.backbone.name, detector.backbone.spec, path, tower)
     state = fitting(own, found.state, path)
@@ -141,20 +143,33 @@ def load_on_same_backbone(detector, weights) -> bool:
 def _check_identity(facts, detector, path):
     saved, own = facts.backbone, detector.backbone_identity()
     if saved is not None and saved != own:
-        differ = ", ".join(f"{k} {saved.get(k)} instead of {own[k]}" for k in own if saved.get(k) != own[k])
+        saved, own = ({"family": "clip", **identity} for identity in (saved, own))
+        keys = ["family"] if saved["family"] != own["family"] else own
+        differ = ", ".join(f"{k} {saved.get(k)} instead of {own[k]}" for k in keys if saved.get(k) != own[k])
         raise LNCLIPError(f"the weights {path} are of another backbone: {differ}; use the YAML they were trained with")
+
+
+def _check_family(found, detector, path):
+    """Refuse the authors' weights on a backbone of another family, with the name to set."""
+    backbone = detector.settings.backbone
+    if found.family not in (None, family_of(backbone)):
+        theirs = found.backbone.name if found.backbone else f"one of the family {found.family}"
+        raise LNCLIPError(f"lnclip.backbone.name: {path} is on {theirs}, the detector on {backbone.name}; set it")
 
 
 def _check_claims(found, detector, path):
     """Refuse weights whose ``config.json`` or hyper-parameters contradict the detector."""
-    name, spec = detector.settings.backbone.name, detector.backbone.spec
-    check_activation(name, spec, path, found.claims.get("quick_gelu"))
-    own = detector.backbone_identity()
-    for key, value in found.claims.items():
-        if value != own[key] or isinstance(value, bool) != isinstance(own[key], bool):
+    own, claims = detector.backbone_identity(), found.claims
+    if found.backbone is not None:
+        claims = identity_of(found.backbone) | claims
+    if isinstance(detector.backbone, VisionTower):
+        check_activation(detector.settings.backbone.name, detector.backbone.spec, path, claims.get("quick_gelu"))
+    for key, value in claims.items():
+        mine = own.get(key)
+        if value != mine or isinstance(value, bool) != isinstance(mine, bool):
             where = "lnclip.normalize" if key == "normalize" else "lnclip.backbone"
             raise LNCLIPError(
-                f"{where}: {found.source} says {key} {value!r}, but this detector has {own[key]!r}; fix the wrong one"
+                f"{where}: {found.source} says {key} {value!r}, but this detector has {mine!r}; fix the wrong one"
             )
     if "normalize" not in found.claims:
         logger.warning("%s does not record whether features are normalised; assuming %s", path, own["normalize"])

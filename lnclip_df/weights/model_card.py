@@ -12,9 +12,10 @@ from lnclip_df.core.errors import LNCLIPError, printable
 from lnclip_df.core.escapes import markdown
 from lnclip_df.core.files import read_json
 from lnclip_df.core.tables import show
+from lnclip_df.models.backbones import family_of
 from lnclip_df.weights.checkpoint import Checkpoint
 from lnclip_df.weights.facts import Facts
-from lnclip_df.weights.formats import HUB_BACKBONES
+from lnclip_df.weights.hub_names import hub_name
 
 TEMPLATE = Path(__file__).with_name("templates") / "model_card.md.j2"
 # Names of the figures: ours, the Hub's, and those in the card's table.
@@ -23,6 +24,11 @@ FIGURES = {
     "ap": ("average_precision", "average precision"),
     "eer": ("equal_error_rate", "equal error rate"),
     "accuracy": ("accuracy", "accuracy at 0.5"),
+}
+FAMILIES = {
+    "clip": "a CLIP vision transformer",
+    "pe": "a Perception Encoder",
+    "dino": "a DINO vision transformer",
 }
 UNKNOWN = "not recorded in the weights"
 
@@ -92,6 +98,7 @@ def model_card(name: str, facts: Facts, *, trained: Config | None = None, tests:
     """
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+    tower = {"family": "clip", **(facts.backbone or {})}
     validation = _Result(
         ", ".join(trained.lnclip.val_dataset if trained else ["unknown"]), "val", _figures(facts.metric)
     )
@@ -113,7 +120,7 @@ def model_card(name: str, facts: Facts, *, trained: Config | None = None, tests:
     ]
     data = ModelCardData(
         library_name="lnclip-df",
-        tags=["deepfake-detection", "lnclip-df", "clip"],
+        tags=["deepfake-detection", "lnclip-df", tower["family"]],
         base_model=_base_model(trained),
         metrics=list(dict.fromkeys(entry.metric_type for entry in index)) or None,
         model_name=printable(name) if index else None,
@@ -124,10 +131,12 @@ def model_card(name: str, facts: Facts, *, trained: Config | None = None, tests:
         template_str=TEMPLATE.read_text(encoding="utf-8"),
         name=name,
         facts=facts,
+        tower=tower,
         recipe=[row for row in _recipe(facts, trained) if row[1]],
         results=results,
         titles=[title for _, title in FIGURES.values()],
         unknown=UNKNOWN,
+        family=FAMILIES.get(tower["family"], "a vision transformer"),
         code=_code,
         plain=_plain,
         listed=_listed,
@@ -140,9 +149,13 @@ def model_card(name: str, facts: Facts, *, trained: Config | None = None, tests:
 
 def _base_model(trained):
     """The Hub's name of the model that was fine-tuned, None if unknown."""
-    if trained is None or trained.lnclip.backbone.pretrained != "openai" or trained.lnclip.backbone.vision:
+    if trained is None or trained.lnclip.backbone.pretrained == "none":
         return None
-    return next((theirs for theirs, ours in HUB_BACKBONES.items() if ours == trained.lnclip.backbone.name), None)
+    backbone = trained.lnclip.backbone
+    hub = hub_name(backbone)
+    if family_of(backbone) == "pe":  # where timm has it from
+        return hub and f"timm/{hub}.fb" if backbone.pretrained == "fb" else None
+    return hub if backbone.pretrained in ("openai", hub) else None
 
 
 def _figures(measured):

@@ -20,7 +20,7 @@ _LIMIT = 2**31 - 1  # protobuf's, of one file
 
 @torch.no_grad()
 def export_onnx(detector, path, facts: dict) -> float:
-    """Write a detector as ONNX: ``image`` B×3×H×W float32, normalised with CLIP's mean and std → ``logits`` B×2.
+    """Write a detector as ONNX: ``image`` B×3×H×W float32, normalised as the backbone's → ``logits`` B×2.
 
     Args:
         detector: an ``LNCLIPDetector`` on the CPU.

@@ -1,4 +1,4 @@
-"""Load CLIP's published weights, in any of their layouts, into a vision tower."""
+"""Load the published weights of backbones: CLIP's in any of their layouts, timm's and transformers' of the others."""
 
 import logging
 import re
@@ -6,13 +6,14 @@ from pathlib import Path
 
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError, one_line
-from lnclip_df.models.backbones import build_backbone
+from lnclip_df.models.backbones import build_backbone, family_of
 from lnclip_df.models.backbones.base import Backbone
 from lnclip_df.models.backbones.clip import VisionTower
 from lnclip_df.weights.compatibility import check_activation, check_shape, fitting, read_mapping
-from lnclip_df.weights.hub import in_hub_cache, require_hub
+from lnclip_df.weights.hub import HUB_ID, SUFFIXES, in_hub_cache, require_hub
+from lnclip_df.weights.hub_names import hub_name
 from lnclip_df.weights.read import read_weights
-from lnclip_df.weights.tensor_names import from_transformers
+from lnclip_df.weights.tensor_names import LAYOUTS, from_transformers
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +29,62 @@ def pretrained_backbone(config: Config) -> Backbone:
     backbone, wanted = build_backbone(config), config.lnclip.backbone
     if wanted.pretrained == "none":
         backbone.init_weights(wanted.seed)
-    elif not isinstance(backbone, VisionTower):
-        raise LNCLIPError(f"lnclip.backbone.pretrained: {wanted.name} has no pretrained weights; set it to none")
-    else:
+    elif isinstance(backbone, VisionTower):
         load_pretrained(backbone, wanted.name, wanted.pretrained)
+    elif (layout := LAYOUTS.get(family_of(wanted))) is not None:
+        path = _published_file(wanted)
+        state = layout.to_ours(read_weights(path).tensors)
+        backbone.load_state_dict(fitting(backbone.state_dict(), state, path))
+        logger.info("backbone %s: %d tensors from %s", wanted.name, len(state), path)
+    else:
+        raise LNCLIPError(f"lnclip.backbone.pretrained: {wanted.name} has no pretrained weights; set it to none")
     return backbone
+
+
+def _published_file(wanted):
+    """The file of a Perception Encoder's or a DINO's weights: itself, in its folder, or fetched from the Hub."""
+    path = Path(wanted.pretrained).expanduser()
+    path = path / "model.safetensors" if path.is_dir() else path
+    if path.is_file():
+        return path
+    repository = _timm_repository(wanted) if family_of(wanted) == "pe" else wanted.pretrained
+    if repository is None or not HUB_ID.fullmatch(repository) or path.suffix in SUFFIXES:
+        raise LNCLIPError(
+            f"lnclip.backbone.pretrained: {wanted.pretrained} is neither a file nor a folder with model.safetensors, "
+            f"nor {_accepted(wanted)}; or set it to none for random weights"
+        )
+    if (cached := in_hub_cache(repository, ("model.safetensors",))) is not None:
+        return cached
+    from huggingface_hub import hf_hub_download
+
+    try:
+        require_hub()
+        return Path(hf_hub_download(repository, "model.safetensors"))
+    except Exception as error:  # whatever a network, a proxy or a hub can raise
+        raise _not_fetched(
+            wanted.pretrained, wanted.name, f"model.safetensors of {repository} on the Hugging Face Hub", error
+        ) from error
+
+
+def _timm_repository(wanted):
+    import timm
+
+    model = f"{wanted.name.removeprefix('pe:')}.{wanted.pretrained}"
+    return f"timm/{model}" if model in timm.list_pretrained("vit_pe_core_*") else None
+
+
+def _accepted(wanted):
+    """What ``pretrained`` may name beside files, in words."""
+    if family_of(wanted) == "pe":
+        return f"timm's tag of {wanted.name} (fb)"
+    return f"a repository of the Hub ({hub_name(wanted) or 'owner/name'})"
+
+
+def _not_fetched(what, name, file, error):
+    return LNCLIPError(
+        f"cannot fetch the weights {what!r} of {name} ({one_line(error)[:200]}). On a machine with a network, download "
+        f"{file}; copy it here, and set lnclip.backbone.pretrained to its path"
+    )
 
 
 def load_pretrained(tower: VisionTower, name: str, pretrained: str):
@@ -88,10 +140,7 @@ def _fetch(name, tag, quick_gelu):
         return hub.download_pretrained(card)
     except Exception as error:  # whatever a network, a proxy or a hub can raise
         file = f"open_clip_model.safetensors of {source} on the Hugging Face Hub" if source else card.get("url")
-        raise LNCLIPError(
-            f"cannot fetch the weights {tag!r} of {name} ({one_line(error)[:200]}). On a machine with a network, "
-            f"download {file}; copy it here, and set lnclip.backbone.pretrained to its path"
-        ) from error
+        raise _not_fetched(tag, name, file, error) from error
 
 
 def _as_open_clip(state, path):

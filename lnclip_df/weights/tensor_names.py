@@ -1,6 +1,12 @@
-"""Convert the tensor names of a CLIP vision tower between transformers' and ours, which are open_clip's."""
+"""Convert the tensor names of backbones between those of published files and ours.
+
+CLIP: transformers' names, and ours, which are open_clip's. Perception Encoder: timm's. DINO: transformers', of any
+version.
+"""
 
 import re
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
@@ -62,3 +68,68 @@ def to_transformers(state: dict) -> dict:
     for name, parts in _qkv(layers):
         theirs |= zip(parts, (part.clone() for part in state[name].chunk(3)), strict=True)
     return theirs
+
+
+def from_timm(state: dict) -> dict:
+    """Rename timm's Perception Encoder to ours; its projection, which a detector does not need, is left out."""
+    return {f"trunk.{name}": tensor for name, tensor in state.items() if not name.startswith("head.")}
+
+
+def to_timm(state: dict) -> dict:
+    """Rename our Perception Encoder to timm's."""
+    return {name.removeprefix("trunk."): tensor for name, tensor in state.items()}
+
+
+_DINOV2 = {  # ours, and transformers' of version 4, with which DINOv2 was published
+    "layer.": "encoder.layer.",
+    "norm.": "layernorm.",
+    "attention.q_proj.": "attention.attention.query.",
+    "attention.k_proj.": "attention.attention.key.",
+    "attention.v_proj.": "attention.attention.value.",
+    "attention.o_proj.": "attention.output.dense.",
+}
+
+
+def from_dino(state: dict) -> dict:
+    """Rename a DINO's tensors from transformers' names, of version 4 or 5, to ours, which are DINOv3's of version 4."""
+
+    def ours(name):
+        for own, theirs in _DINOV2.items():
+            name = re.sub(rf"(^|(?<=\.)){re.escape(theirs)}", own, name)
+        return name.removeprefix("model.")
+
+    return {ours(name): tensor for name, tensor in state.items()}
+
+
+def to_dino(state: dict) -> dict:
+    """Rename our DINO's tensors to transformers' names of version 4."""
+    if "embeddings.position_embeddings" not in state:  # DINOv3
+        return dict(state)
+
+    def theirs(name):
+        for own, theirs in _DINOV2.items():
+            name = re.sub(rf"(^|(?<=\.)){re.escape(own)}", theirs, name)
+        return name
+
+    return {theirs(name): tensor for name, tensor in state.items()}
+
+
+class Layout(NamedTuple):
+    """The names of a family's published tensors.
+
+    Attributes:
+        tower: what comes before them in the authors' detectors.
+        marks: how one of them begins that no other family has.
+    """
+
+    tower: str
+    marks: str
+    to_ours: Callable[[dict], dict]
+    to_published: Callable[[dict], dict]
+
+
+LAYOUTS = {
+    "clip": Layout("vision_model.", "", from_transformers, to_transformers),
+    "pe": Layout("backbone.", "blocks.", from_timm, to_timm),
+    "dino": Layout("backbone.", "embeddings.", from_dino, to_dino),
+}

@@ -16,7 +16,7 @@ _FORMULA = "sin(0.37 n), n = 0, 1, 2, … over 1×3×H×W"
 class Logits(nn.Module):
     """A detector as a function of images alone, in its parameters' own precision, without autocast.
 
-    Images B×3×H×W, normalised with CLIP's mean and std → logits B×2 (real, fake).
+    Images B×3×H×W, normalised with the backbone's mean and std → logits B×2 (real, fake).
     """
 
     def __init__(self, detector):

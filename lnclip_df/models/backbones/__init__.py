@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lnclip_df.config.schema import Backbone as BackboneSettings
 from lnclip_df.config.schema import Config, Settings
@@ -58,6 +58,11 @@ def build_backbone(config: Config) -> Backbone:
 def processor_of(backbone: BackboneSettings) -> Processor:
     """Return what ``lnclip.backbone`` makes its input with, without building it; LNCLIPError if there is none."""
     return BACKBONES.choose(family_of(backbone)).processor(backbone)
+
+
+def identity_of(backbone: BackboneSettings) -> dict[str, Any]:
+    """Return what weights of ``lnclip.backbone`` must agree with; see ``Backbone.identity``."""
+    return BACKBONES.choose(family_of(backbone)).build(Settings(backbone=backbone)).identity()
 
 
 def family_of(backbone: BackboneSettings) -> str:

@@ -11,12 +11,12 @@ from released import images, logits_of, tiny_config, tiny_detector
 from safetensors import safe_open
 
 from lnclip_df import LNCLIPDetector, LNCLIPError
-from lnclip_df.models.backbones.clip import open_clip_spec
+from lnclip_df.config.schema import Backbone
 from lnclip_df.weights import load_weights, save_weights
 from lnclip_df.weights.export import export
 from lnclip_df.weights.read import read_metadata, read_weights
 from lnclip_df.weights.test_vectors import Logits
-from lnclip_df.weights.transformers import hub_name
+from lnclip_df.weights.transformers import authors_name
 
 FACTS = {"epoch": 4, "metric": {"auroc": 0.9}, "seed": 7}
 
@@ -111,11 +111,8 @@ def test_transformers_layout_fits_the_modules_of_the_released_code(trained, tmp_
 
 
 def test_openais_large_model_is_named_by_its_hub_id():
-    def named(name):
-        return hub_name(open_clip_spec(name), name)
-
-    assert named("ViT-L-14-quickgelu") == "openai/clip-vit-large-patch14"
-    assert named("ViT-L-14") == "clip/ViT-L-14"  # GELU: not OpenAI's
+    assert authors_name(Backbone()) == "openai/clip-vit-large-patch14"
+    assert authors_name(Backbone(name="ViT-L-14")) == "clip/ViT-L-14"  # GELU: not OpenAI's
 
 
 def test_a_folder_in_use_is_not_touched(trained, tmp_path):
