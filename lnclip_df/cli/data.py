@@ -20,6 +20,7 @@ def preprocess(
     folder: opt.Map = opt.NONE,
     level: opt.Level = None,
     split: Annotated[list[str], opt.names("With --dataset: splits to process, train, val or test.")] = opt.NONE,
+    allow_missing: opt.AllowMissing = False,
     recipe: Annotated[
         str,
         opt.faces(
@@ -66,7 +67,7 @@ def preprocess(
     scale: Annotated[float | None, opt.faces("Enlargement of the crop around the face. By default 1.3.")] = None,
     workers: opt.Workers = None,
     scheduler: Annotated[str | None, opt.running("Dask scheduler to use instead: tcp://host:8786.")] = None,
-    shard: Annotated[str | None, opt.running("Part of the videos, i/n: the i-th of n parts, for job arrays.")] = None,
+    shard: opt.Shard = None,
     quiet: opt.Quiet = False,
 ):
     """Cut aligned faces out of videos. Finished videos are skipped.
@@ -93,8 +94,10 @@ def preprocess(
     if (source is None) == (dataset is None):
         raise LNCLIPError("name either a video or folder, or --dataset NAME with --root DIR")
     if dataset is not None:
-        parts = {"splits": split, "level": level, "folders": opt.folders(folder)}
-        summary = preprocess_dataset(dataset, _needed(root, "--root"), out, settings, run, **parts)
+        summary = preprocess_dataset(
+            dataset, _needed(root, "--root"), out, settings, run, splits=split, level=level,
+            folders=opt.folders(folder), allow_missing=allow_missing,
+        )  # fmt: skip
     else:
         summary = preprocess(source, _needed(out, "--out"), settings, run, sequences=sequences)
     say(summary.report())

@@ -24,6 +24,7 @@ KEPT = {  # what is left of a command that was ended, and how to go on
     "predict": f"with --out, finished files are kept, and {CONTINUES}",
     "robustness": f"finished levels are kept, and {CONTINUES}",
     "demo": f"finished steps are kept, and {CONTINUES}",
+    "reproduce": f"finished stages, videos and epochs are kept, and {CONTINUES}",
     "study": f"finished trainings and epochs are kept, and {CONTINUES}",
     "app": "uploads are deleted",
     "install": "run it again to finish it",

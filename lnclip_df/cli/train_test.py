@@ -23,9 +23,9 @@ def train(
     ] = None,
     resume: Annotated[bool, opt.running("Continue after the last finished epoch in --out.", "--resume")] = False,
     accelerator: opt.Accelerator = "auto",
-    devices: Annotated[str, opt.running("Number of devices per node (2), or which ones (0,3).")] = "auto",
+    devices: opt.Devices = "auto",
     num_nodes: Annotated[int, opt.running("Number of machines.", min=1)] = 1,
-    strategy: Annotated[str, opt.running("Lightning's strategy: auto, ddp, …")] = "auto",
+    strategy: opt.Strategy = "auto",
     quiet: opt.Quiet = False,
 ):
     """Train a detector, validate it after every epoch, and keep the best.

@@ -10,7 +10,7 @@ from lnclip_df.config.schema import Config
 from lnclip_df.config.validation import overridden
 from lnclip_df.core.errors import LNCLIPError, one_line
 
-OTHER_YAMLS = {"crops.yaml", "labels.yaml", "models.yaml", "reference.yaml"}
+OTHER_YAMLS = {"crops.yaml", "demo-dataset.yaml", "labels.yaml", "models.yaml", "reference.yaml"}
 
 
 def bench_configs() -> Path:

@@ -91,17 +91,21 @@ class AuditOptions:
 
 
 def audit_dataset(
-    dataset, root, options: AuditOptions, *, faces=None, folders=None, level: str | None = None, allow_missing=False
-) -> AuditReport:
+    dataset, root, options: AuditOptions, *, faces=None, folders=None, level: str | None = None, allow_missing=False,
+    splits: Sequence[str] = (),
+) -> AuditReport:  # fmt: skip
     """Audit the faces below a folder, and the raw videos if they are there too.
 
-    The arguments and errors are those of :func:`~lnclip_df.datasets.scan.scan_faces` and :func:`audit`.
+    ``splits`` are those whose videos are audited, all by default. The other arguments and the errors are those of
+    :func:`~lnclip_df.datasets.scan.scan_faces` and :func:`audit`.
     """
     items = scan_faces(dataset, root, faces=faces, folders=folders, level=level, allow_missing=allow_missing)
     try:
         videos = scan_videos(dataset, root, folders=folders, level=level, allow_missing=allow_missing)
     except LNCLIPError:  # only the faces are on disk
         videos = []
+    if splits:
+        items, videos = ([item for item in each if set(item.splits) & set(splits)] for each in (items, videos))
     return audit(dataset, items, options, videos=videos)
 
 

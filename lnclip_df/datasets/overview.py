@@ -1,6 +1,8 @@
 """All packaged datasets at a glance: what each is, and what of it is on disk."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from lnclip_df.core.errors import LNCLIPError
@@ -34,11 +36,18 @@ def overview(root=None, faces=None) -> list[Overview]:
         root: folder that contains the datasets' folders; without it the disk is not read.
         faces: folder that contains those with faces, ``root`` by default.
     """
+    with silent():
+        return [_overview(load_dataset(name), root, faces) for name in dataset_names()]
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Leave out the log of scans, which says what they pass over: no matter of an overview."""
     logger = logging.getLogger("lnclip_df.datasets")
     level = logger.level
-    logger.setLevel(logging.CRITICAL)  # a scan logs what it passes over, which is no matter of an overview
+    logger.setLevel(logging.CRITICAL)
     try:
-        return [_overview(load_dataset(name), root, faces) for name in dataset_names()]
+        yield
     finally:
         logger.setLevel(level)
 

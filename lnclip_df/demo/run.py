@@ -1,16 +1,15 @@
-"""The demo, from synthetic videos to a leaderboard. Every stage is the code that real data go through."""
+"""The demo, from synthetic videos to a leaderboard: what ``lnclip-df reproduce`` does, on videos of its own."""
 
 import logging
 import time
 from pathlib import Path
 
-from lnclip_df.config.loading import load_config
+from lnclip_df.config.loading import bench_configs, load_config
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable, read_json, write_json
 
 DATASET = "LNCLIP-demo"
-FRAMES = 8  # face crops per video
 NOTE = (
     "These numbers show that the method works: a backbone of random weights, of which LayerNorms and head are\n"
     "trained, tested on synthetic forgeries of identities that training never saw.\n"
@@ -26,8 +25,8 @@ def run_demo(out="runs/demo", seed: int = 0, *, workers: int | None = None, prog
     A second call with the same folder continues after the last finished step.
 
     Args:
-        out: folder; gets ``videos/``, ``faces/``, ``dataset_json/``, ``trained/``, ``untrained/``, ``leaderboard/`` and
-            ``summary.json``.
+        out: folder; gets ``videos/``, ``faces/``, ``dataset_json/``, ``trained/``, ``untrained/``, ``leaderboard/``,
+            ``summary.json``, and the other files of ``lnclip_df.reproduce.run.reproduce``.
         seed: seed of the videos, of the backbone's weights and of the training.
         workers: number of processes that make videos and cut faces; the number of cores by default.
         progress: show progress bars.
@@ -40,77 +39,63 @@ def run_demo(out="runs/demo", seed: int = 0, *, workers: int | None = None, prog
         LNCLIPError: a package of the extra ``demo`` is missing, or ``out`` contains the demo of another seed.
     """
     check_packages()
-    from lnclip_df.evaluation.test import test
-    from lnclip_df.leaderboard import leaderboard
-    from lnclip_df.training.train import train
+    from lnclip_df.reproduce.plan import KINDS
 
     started, out = time.monotonic(), Path(out)
     check_writable(out, folder=True)
-    faces = make_data(out, seed, workers, progress)
-    config = demo_config(out, seed)
-
-    logger.info("3/6 training %d epochs on the CPU …", config.nEpochs + 1)
-    untrained = _save_untrained(config, out / "untrained" / "untrained.safetensors")
-    train(config, out / "trained", resume=True, accelerator="cpu", devices=1, progress=progress)
-
-    logger.info("4/6 testing on identities that training never saw …")
-    trained = out / "trained" / "best.safetensors"
-    result, baseline = (
-        test(config, weights, weights.parent, datasets=[DATASET], device="cpu", progress=progress)[DATASET]
-        for weights in (trained, untrained)
-    )
-
-    logger.info("5/6 leaderboard …")
-    leaderboard([out / "trained", out / "untrained"], out / "leaderboard")
+    report = make_data(out, seed, workers, progress, KINDS)
+    result, baseline = (read_json(out / name / "metrics" / f"{DATASET}.json") for name in ("trained", "untrained"))
     summary = {
         "video_auroc": result["video"]["auroc"],
         "frame_auroc": result["frame"]["auroc"],
         "untrained_video_auroc": baseline["video"]["auroc"],
         "videos": result["videos"],
-        "faces": faces,
+        "faces": report["datasets"][DATASET]["crops"],
         "seed": seed,
         "seconds": round(time.monotonic() - started, 1),
         "note": " ".join(NOTE.split()),
     }
     write_json(out / "summary.json", summary)
-    logger.info("6/6 done in %.0f s: %s", summary["seconds"], out)
+    logger.info("done in %.0f s: %s", summary["seconds"], out)
     return summary
 
 
-def make_data(out: Path, seed: int, workers: int | None, progress: bool) -> int:
-    """Make videos, face crops and the dataset JSON in ``out``, and return the number of crops."""
-    from lnclip_df.datasets import Entry, write_dataset_json
+def make_data(out: Path, seed: int, workers: int | None, progress: bool, stages=("preprocess", "rearrange")) -> dict:
+    """Make the demo's videos in ``out``, carry out stages of ``reproduce`` on them, and return its report."""
     from lnclip_df.demo.videos import make_videos
-    from lnclip_df.preprocess import CropSettings, RunOptions, preprocess
+    from lnclip_df.preprocess import RunOptions
+    from lnclip_df.reproduce.run import reproduce
 
-    made = out / "videos.json"
-    if made.is_file():
-        facts = read_json(made)
-        if facts["seed"] != seed:
-            raise LNCLIPError(f"{out} contains the demo of seed {facts['seed']}, not {seed}. Give another folder.")
-        logger.info("1/6 the videos exist already")
-    else:
-        logger.info("1/6 making short videos of synthetic people, and forgeries of them …")
+    made = out / "videos" / "videos.json"
+    if not made.is_file():
+        logger.info("making short videos of synthetic people, and forgeries of them …")
         videos = make_videos(out / "videos", seed=seed, workers=workers, progress=progress)
-        facts = {"seed": seed, "videos": [[video.label, video.split, video.name] for video in videos]}
-        write_json(made, facts)
-
-    logger.info("2/6 finding and aligning faces in %d videos …", len(facts["videos"]))
-    options = RunOptions(workers=workers, progress=progress)
-    summary = preprocess(out / "videos", out / "faces", CropSettings(frames=FRAMES), options)
-    if summary.failures:
-        key, reason = summary.failures[0]
-        raise LNCLIPError(f"preprocessing failed on {len(summary.failures)} videos of the demo, first {key}: {reason}")
-    crops = summary.frame_paths()
-    entries = [Entry(label, split, name, crops[f"{label}/{name}"]) for label, split, name in facts["videos"]]
-    write_dataset_json(out / "dataset_json" / f"{DATASET}.json", DATASET, entries, root=out)
-    return sum(len(entry.frames) for entry in entries)
+        rows = [{"label": video.label, "split": video.split, "name": video.name} for video in videos]
+        write_json(made, {"seed": seed, "videos": rows})
+    if (found := read_json(made)["seed"]) != seed:
+        raise LNCLIPError(f"{out} contains the demo of seed {found}, not {seed}. Give another folder.")
+    options, trainer = RunOptions(workers, progress=progress), {"accelerator": "cpu", "devices": 1}
+    report = reproduce(demo_job(out, seed), stages, options, trainer)
+    faceless = report["datasets"][DATASET]["preprocess"]
+    for stage, why in {**report["failures"], **({"preprocess": faceless} if faceless else {})}.items():
+        raise LNCLIPError(f"the demo's stage {stage} failed: {why}")
+    return report
 
 
-def demo_config(out: Path, seed: int) -> Config:
-    """The configuration of the demo's training: ``demo.yaml`` on the data in ``out``."""
-    settings = {"lnclip.data_root": str(out.resolve()), "manualSeed": seed, "lnclip.backbone.seed": seed}
-    return load_config("demo.yaml", settings)
+def demo_job(out: Path, seed: int):
+    """What the demo reproduces: ``demo.yaml`` on the videos in ``out``, and the same detector without training."""
+    from lnclip_df.reproduce.job import Detector, make_job
+    from lnclip_df.weights import Checkpoint
+
+    config = demo_config(seed)
+    untrained = _save_untrained(config, out / "untrained" / "untrained.safetensors")
+    detectors = {"trained": Detector(config), "untrained": Detector(config, Checkpoint(untrained))}
+    return make_job(detectors, out, out, datasets=[bench_configs() / "demo-dataset.yaml"], faces=out / "faces")
+
+
+def demo_config(seed: int) -> Config:
+    """The configuration of the demo's training."""
+    return load_config("demo.yaml", {"manualSeed": seed, "lnclip.backbone.seed": seed})
 
 
 def _save_untrained(config, path):

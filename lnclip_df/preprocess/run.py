@@ -58,6 +58,7 @@ def preprocess(
 def preprocess_dataset(
     dataset: str, root, out=None, settings: CropSettings | None = None, run: RunOptions | None = None, *,
     splits: Sequence[str] = (), level: str | None = None, folders: dict[str, str] | None = None,
+    allow_missing: bool = False,
 ) -> Summary:  # fmt: skip
     """Cut aligned faces out of the videos of a dataset, into DeepfakeBench's folders.
 
@@ -74,6 +75,7 @@ def preprocess_dataset(
         splits: only videos of these splits (``train``, ``val``, ``test``); all by default.
         level: the compression, where the dataset has several on disk.
         folders: ``{folder of the YAML: path}``, where a tree is named otherwise.
+        allow_missing: leave out the parts of a combination that are not on disk.
 
     Raises:
         LNCLIPError: as :func:`preprocess_sources`, or the dataset is unknown or not below ``root``.
@@ -82,7 +84,7 @@ def preprocess_dataset(
     from lnclip_df.datasets.schema import load_dataset
 
     spec = load_dataset(dataset)
-    items = scan_videos(spec, root, level=level, folders=folders)
+    items = scan_videos(spec, root, level=level, folders=folders, allow_missing=allow_missing)
     items = [item for item in items if not splits or set(splits) & set(item.splits)]
     if not items:
         raise LNCLIPError(f"{spec.name}: no video below {root} is in {' or '.join(splits)}")

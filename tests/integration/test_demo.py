@@ -14,9 +14,9 @@ pytest.importorskip("skimage")
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(videos, "IDENTITIES", {"train": 2, "val": 2, "test": 2})
-    monkeypatch.setattr(run, "FRAMES", 2)
+    few = {"nEpochs": 1, "workers": 0, "frame_num": {"train": 2, "test": 2}}
     full = run.demo_config
-    monkeypatch.setattr(run, "demo_config", lambda out, seed: full(out, seed).replace({"nEpochs": 1, "workers": 0}))
+    monkeypatch.setattr(run, "demo_config", lambda seed: full(seed).replace(few))
 
 
 def test_the_demo_goes_from_videos_to_a_leaderboard_and_goes_on_where_it_stopped(small, tmp_path):

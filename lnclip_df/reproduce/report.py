@@ -1,0 +1,185 @@
+"""The report of a reproduction: what was done with what, what is missing and where to ask for it, the time it takes.
+
+The same report, made before the work, is the plan that ``--dry-run`` shows.
+"""
+
+import shutil
+from collections.abc import Mapping
+
+from lnclip_df.core.devices import usable_cores
+from lnclip_df.core.errors import printable
+from lnclip_df.core.files import read_json, write_json, write_text
+from lnclip_df.core.provenance import versions
+from lnclip_df.core.tables import MISSING, aligned_markdown, percent, show
+from lnclip_df.evaluation.reference import column_of, reference
+from lnclip_df.leaderboard import compare
+from lnclip_df.reproduce.job import Job
+from lnclip_df.reproduce.plan import BLOCKED, CROP_BYTES, FINISHED, KINDS, Plan, Records, seconds_for
+
+
+def make_report(job: Job, plan: Plan, records: Records, failures: Mapping[str, str]) -> dict:
+    """The report of a plan.
+
+    Args:
+        plan: the plan as it is now.
+        records: of all stages.
+        failures: what has failed in this run, by stage.
+
+    Returns:
+        ``detectors`` (their weights), ``datasets`` (what is on disk, the audit's problems, AUROCs and the published
+        one), ``missing`` (why, and where to ask for it), ``stages`` (by kind: stages ``finished`` and ``to_do``,
+        ``images`` to do, ``seconds`` taken, ``seconds_to_do`` estimated or None), ``failures``, ``compare`` (the text
+        of ``lnclip-df compare``, or None), ``disk`` (bytes needed for faces, and free), ``versions`` and ``cores``.
+    """
+    finished = {stage.id for stage in plan.stages if stage.state == FINISHED}
+    blocked = {stage.id: stage.why for stage in plan.stages if stage.state == BLOCKED and stage.kind == "train"}
+    to_cut = sum(stage.images for stage in plan.to_do("preprocess"))
+    return {
+        "detectors": {name: _weights(job, name) for name in job.detectors},
+        "datasets": {name: _dataset(job, plan, records, name) for name in job.datasets if not plan.disk[name].fault},
+        "missing": {
+            name: {"absent": facts.absent, "why": facts.fault, "access": job.datasets[name].access}
+            for name, facts in plan.disk.items()
+            if facts.fault
+        },
+        "stages": {kind: _stages(job, plan, records, kind) for kind in KINDS},
+        "failures": {**blocked, **failures},
+        "against": job.against,
+        "compare": _compare(job) if "leaderboard" in finished else None,
+        "disk": {"needed": to_cut * CROP_BYTES, "free": shutil.disk_usage(_existing(job.faces)).free},
+        "versions": versions(),
+        "cores": usable_cores(),
+    }
+
+
+def _existing(path):
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+def _weights(job, name):
+    weights, config = job.detectors[name].weights, job.detectors[name].config
+    trained_on = config.train_dataset if weights is None else weights.facts.config.get("train_dataset")
+    source = {} if weights is None else {"weights": str(weights), "sha256": weights.sha256}
+    return {"trained_on": trained_on, "backbone": config.lnclip.backbone.name, **source}
+
+
+def _dataset(job, plan, records, name):
+    facts = plan.disk[name]
+    published = reference().row(job.against).figure(column_of(name))
+    return {
+        "videos": facts.videos,
+        "faces": facts.faces,
+        "crops": facts.crops,
+        "test": facts.count["test"],
+        "preprocess": records.get(f"preprocess {name}", {}).get("note", ""),
+        "audit": records.get(f"audit {name}", {}).get("note"),
+        "auroc": {
+            stage.detector: read_json(stage.outputs[1])["video"]["auroc"]
+            for stage in plan.stages
+            if stage.kind == "test" and stage.dataset == name and stage.state == FINISHED
+        },
+        "published": published and published.value / 100,
+    }
+
+
+def _stages(job, plan, records, kind):
+    of_kind, to_do = [stage for stage in plan.stages if stage.kind == kind], plan.to_do(kind)
+    vit_l = all("ViT-L-14" in made.config.lnclip.backbone.name for made in job.detectors.values())
+    images, done = sum(stage.images for stage in to_do), [records.get(stage.id, {}) for stage in of_kind]
+    return {
+        "finished": sum(stage.state == FINISHED for stage in of_kind),
+        "to_do": len(to_do),
+        "again": {stage.id: stage.why for stage in to_do if stage.why},
+        "images": images,
+        "seconds": round(sum(record.get("seconds", 0) for record in done), 1),
+        "seconds_to_do": seconds_for(kind, images, records, vit_l) if to_do else 0,
+    }
+
+
+def _compare(job):
+    """The text of ``compare`` for the first detector; None where nothing was tested that the row has."""
+    tested = any(column.dataset in job.tests for column in reference().all_columns)
+    return str(compare(job.out / next(iter(job.detectors)), job.against)) if tested else None
+
+
+def write_report(job: Job, report: dict):
+    """Write ``report.json`` and ``report.md``."""
+    write_json(job.out / "report.json", report)
+    write_text(job.out / "report.md", text(report))
+
+
+def text(report: dict) -> str:
+    """A report as Markdown that a terminal can show too."""
+    sets, failed = report["datasets"], report["failures"]
+    notes = [f"{name}, {kind}: {of[kind]}" for name, of in sets.items() for kind in ("preprocess", "audit") if of[kind]]
+    again = [f"{name} again, {why}" for kind in report["stages"].values() for name, why in kind["again"].items()]
+    blocks = [
+        "# The table, reproduced",
+        _bullets(_detector(name, made) for name, made in report["detectors"].items()),
+        "## Data sets",
+        _dataset_table(report),
+        _bullets(notes),
+        *(
+            ["## Missing", _bullets(_missing(*entry) for entry in report["missing"].items())]
+            if report["missing"]
+            else []
+        ),
+        "## Stages",
+        _stage_table(report),
+        _bullets(again),
+        *(["## Failed", _bullets(f"{name}: {why}" for name, why in failed.items())] if failed else []),
+        *([f"## Compared with {report['against']}", f"```\n{report['compare']}\n```"] if report["compare"] else []),
+    ]
+    return "\n\n".join(block.strip("\n") for block in blocks if block) + "\n"
+
+
+def _bullets(lines):
+    return "\n".join(f"* {printable(line)}" for line in lines)
+
+
+def _detector(name, made):
+    trained = f"trained on {', '.join(made['trained_on'] or ['data that are not recorded'])}"
+    source = f", {made['weights']} (SHA-256 {made['sha256'][:10]})" if "weights" in made else ", here"
+    return f"{name}: {made['backbone']}, {trained}{source}"
+
+
+def _missing(name, facts):
+    state = "not on disk" if facts["absent"] else "it cannot be used"
+    return f"{name}, {state}: {facts['why'].removeprefix(f'{name}: ')}. Source: {facts['access'] or 'not known'}"
+
+
+def _dataset_table(report):
+    """One row per dataset that is on disk, then the missing ones, whose cells are empty."""
+    detectors = list(report["detectors"])
+    rows = [["data set", "videos", "with faces", "of test", *(f"{name}, AUROC" for name in detectors), "published"]]
+    for name, facts in report["datasets"].items():
+        figures = [percent(facts["auroc"].get(detector)) for detector in detectors]
+        counts = [str(facts[key]) for key in ("videos", "faces", "test")]
+        rows.append([name, *counts, *figures, percent(facts["published"])])
+    rows += [[name, *[MISSING] * (len(rows[0]) - 1)] for name in report["missing"]]
+    return aligned_markdown(rows)
+
+
+def _stage_table(report):
+    rows = [["stage", "finished", "to do", "images to do", "took", "will take, about"]]
+    for kind, facts in report["stages"].items():
+        times = [duration(facts["seconds"]), duration(facts["seconds_to_do"])]
+        rows.append([kind, *map(str, (facts["finished"], facts["to_do"], facts["images"])), *times])
+    needed, free = (report["disk"][key] / 1e9 for key in ("needed", "free"))
+    return aligned_markdown(rows) + (
+        "\nTimes to come are estimates, by the rate of this run's finished stages, else by that of benchmarks/results "
+        "on CPU cores.\nWhere neither has a rate there is a –. The faces to cut need about "
+        f"{needed:.1f} GB; {free:.0f} GB are free.\n"
+    )
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a table shows them.
+
+    >>> duration(75), duration(5000), duration(None)
+    ('75 s', '1 h 23 min', '–')
+    """
+    if seconds is None or seconds < 120:
+        return show(seconds, ".0f") + " s" * (seconds is not None)
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

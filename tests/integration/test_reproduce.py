@@ -1,0 +1,195 @@
+"""reproduce on miniatures: from videos to the leaderboard, ended at every stage and continued."""
+
+import json
+import shutil
+
+import pytest
+import trees
+from commands import call, error_of
+from tiny import configured
+
+from lnclip_df import preprocess
+from lnclip_df.evaluation.predictions import read_coded
+from lnclip_df.models.detector import LNCLIPDetector
+from lnclip_df.preprocess import RunOptions
+from lnclip_df.reproduce import run
+from lnclip_df.reproduce.job import Detector, make_job
+from lnclip_df.reproduce.plan import KINDS
+from lnclip_df.training import train
+from lnclip_df.weights import save_weights
+
+SETS = ["FaceForensics++", "UADFV", "KoDF", "PolyGlotFake"]
+BROKEN = "PolyGlotFake/json_file/real_json_file/all_real_video.json"
+WORK = {  # the function that does the work of each stage
+    "preprocess": (preprocess.run, "write_manifest"),
+    "rearrange": (run, "rearrange"),
+    "audit": (run, "audit_dataset"),
+    "train": (train, "train"),
+    "test": (run, "test"),
+    "leaderboard": (run, "leaderboard"),
+}
+
+
+class Killed(BaseException):
+    """Ends a stage as a signal does."""
+
+
+def ended_after(work):
+    """The function ``work``, whose process ends before its result is recorded."""
+
+    def end(*arguments, **options):
+        work(*arguments, **options)
+        raise Killed
+
+    return end
+
+
+def dataset_setting(key, *names):
+    return f"{key}=[{', '.join(names)}]"
+
+
+def job_of(root, out, *overrides):
+    training = [dataset_setting(key, "FaceForensics++") for key in ("train_dataset", "lnclip.val_dataset")]
+    config = configured(root, *training, dataset_setting("lnclip.benchmarks", *SETS), "compression=c23", *overrides)
+    return make_job({"trained": Detector(config)}, root, out, faces=out / "faces")
+
+
+def carry_out(job, kinds=KINDS):
+    return run.reproduce(job, kinds, RunOptions(1, progress=False), {"accelerator": "cpu", "devices": 1})
+
+
+def scores(out):
+    """The frames' probabilities of every dataset."""
+    return {path.stem: read_coded(path)[0]["prob"].tolist() for path in out.glob("trained/predictions/*.parquet")}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Videos of FaceForensics++ and UADFV; PolyGlotFake with a damaged list; KoDF is absent."""
+    pytest.importorskip("av")
+    pytest.importorskip("retinaface")
+    pytest.importorskip("skimage")
+    from tree_videos import write_videos
+
+    root = tmp_path_factory.mktemp("root")
+    for tree in (trees.faceforensics(("c23",), ("Deepfakes",)), trees.TREES["UADFV"], trees.TREES["PolyGlotFake"]):
+        write_videos(root, tree)
+    (root / BROKEN).write_text("[")
+    return root
+
+
+@pytest.mark.slow
+def test_a_run_that_is_ended_at_every_stage_gives_what_an_uninterrupted_one_gives(root, tmp_path, monkeypatch):
+    whole, ended = tmp_path / "whole", tmp_path / "ended"
+    report = carry_out(job_of(root, whole))
+    assert report["failures"] == {} and set(report["datasets"]) == {"FaceForensics++", "UADFV"}
+    assert report["missing"]["KoDF"]["absent"] and "kodf@deepbrainai.io" in report["missing"]["KoDF"]["access"]
+    assert not report["missing"]["PolyGlotFake"]["absent"] and "not JSON" in report["missing"]["PolyGlotFake"]["why"]
+    assert "UADFV" in (whole / "leaderboard" / "leaderboard.md").read_text()
+    text = (whole / "report.md").read_text()
+    assert all(words in text for words in ("KoDF, not on disk", "PolyGlotFake, it cannot be used", "LNCLIP-DF"))
+
+    for kind, (module, name) in WORK.items():
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(module, name, ended_after(getattr(module, name)))
+            carry_out(job_of(root, ended))
+        records = json.loads((ended / "stages.json").read_text())
+        assert [stage.split()[0] for stage, record in records.items() if "gave" not in record] == [kind]
+    assert carry_out(job_of(root, ended))["failures"] == {}
+    assert scores(ended) == scores(whole) and set(scores(whole)) == {"FaceForensics++", "UADFV"}
+    for name in ("FaceForensics++", "UADFV"):
+        files = (whole / "dataset_json" / f"{name}.json", ended / "dataset_json" / f"{name}.json")
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+    for module, name in WORK.values():  # nothing is left to do
+        monkeypatch.setattr(module, name, None)
+    again = carry_out(job_of(root, ended))
+    assert again["failures"] == {} and all(facts["to_do"] == 0 for facts in again["stages"].values())
+
+
+@pytest.mark.slow
+def test_changed_videos_are_tested_again_and_a_training_on_others_is_refused(root, tmp_path):
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    shutil.copytree(root, videos)
+    carry_out(job_of(videos, out))
+    before = scores(out)
+
+    real, fake = sorted((videos / "UADFV" / "real").iterdir())[0], sorted((videos / "UADFV" / "fake").iterdir())[0]
+    shutil.copy(fake, real)
+    assert carry_out(job_of(videos, out))["failures"] == {}
+    after = scores(out)
+    assert after["UADFV"] != before["UADFV"] and after["FaceForensics++"] == before["FaceForensics++"]
+
+    original = videos / "FaceForensics++" / "original_sequences" / "youtube" / "c23" / "videos"
+    shutil.copy(original / "054.mp4", original / "071.mp4")  # both are of train
+    failures = carry_out(job_of(videos, out))["failures"]
+    assert "was trained on other videos of train of FaceForensics++" in failures["train trained"]
+    assert failures["test trained FaceForensics++"] == "train trained failed"
+
+
+@pytest.fixture
+def with_faces(tmp_path):
+    """Faces of UADFV alone, and the weights of an untrained detector."""
+    trees.build_faces(tmp_path / "rgb", trees.TREES["UADFV"], frames=(0, 1))
+    config = configured(tmp_path)
+    save_weights(LNCLIPDetector(config), tmp_path / "mine.safetensors", {"config": config.to_dict()})
+    return tmp_path
+
+
+def arguments(folder, *more):
+    given = ["--root", folder / "rgb", "--out", folder / "run", "--datasets", "UADFV,KoDF", "--accelerator", "cpu"]
+    return ["reproduce", *given, "--weights", folder / "mine.safetensors", "--quiet", *more]
+
+
+@pytest.mark.slow
+def test_weights_are_tested_on_faces_that_are_there(with_faces):
+    result = call(*arguments(with_faces))
+    assert result.exit_code == 0, result.output
+    report = json.loads((with_faces / "run" / "report.json").read_text())
+    assert report["datasets"]["UADFV"]["auroc"].keys() == {"mine"} and report["stages"]["train"]["finished"] == 0
+    assert "mine" in (with_faces / "run" / "leaderboard" / "leaderboard.md").read_text()
+    assert "KoDF, not on disk" in result.stdout and "kodf@deepbrainai.io" in result.stdout
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(with_faces):
+    result = call(*arguments(with_faces, "--dry-run"))
+    assert result.exit_code == 0, result.output
+    assert "estimates" in result.stdout and "| rearrange " in result.stdout and "KoDF, not on disk" in result.stdout
+    assert not (with_faces / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_dataset_that_fails_is_named_and_stops_no_other(with_faces):
+    shutil.rmtree(next((with_faces / "rgb" / "UADFV" / "fake").glob("frames")))
+    trees.build_faces(with_faces / "rgb", trees.TREES["Celeb-DF-v2"], frames=(0, 1))
+    result = call(*arguments(with_faces, "--datasets", "Celeb-DF-v2"))
+    assert result.exit_code == 1
+    report = json.loads((with_faces / "run" / "report.json").read_text())
+    assert report["failures"] == {
+        "test mine UADFV": "the test split of UADFV has videos of one class; an AUROC needs both"
+    }
+    assert report["datasets"]["Celeb-DF-v2"]["auroc"].keys() == {"mine"}
+    trees.build_faces(with_faces / "rgb", trees.TREES["UADFV"], frames=(0, 1))
+    assert call(*arguments(with_faces, "--datasets", "Celeb-DF-v2")).exit_code == 0
+    assert "UADFV" in (with_faces / "run" / "leaderboard" / "leaderboard.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--stages", "preprocess,tests"], "'tests' received"),
+        (["--shard", "1/2"], "can only be preprocessed"),
+        (["--datasets", "nothing"], "no dataset nothing"),
+        (["--weights", "absent.safetensors"], "no weights file absent.safetensors"),
+    ],
+)
+def test_wrong_options_are_one_line(with_faces, more, message):
+    assert message in error_of(call(*arguments(with_faces, *more)))
+
+
+@pytest.mark.slow
+def test_without_the_training_set_nothing_is_tested_and_the_report_says_why(with_faces):
+    result = call("reproduce", "--root", with_faces / "rgb", "--out", with_faces / "run", "--datasets", "UADFV")
+    assert result.exit_code == 1
+    assert "nothing is on disk of the train split of FaceForensics++" in result.stdout
+    assert (with_faces / "run" / "dataset_json" / "UADFV.json").is_file()
