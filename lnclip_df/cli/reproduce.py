@@ -24,7 +24,9 @@ def reproduce(
     datasets: opt.TestSets = opt.NONE,
     crops: Annotated[
         str | None,
-        opt.faces("Recipe of the crops: paper, gend or deepfakebench. By default gend with the recipe gend, else paper."),
+        opt.faces(
+            "Recipe of the crops: paper, gend or deepfakebench. By default gend with the recipe gend, else paper."
+        ),
     ] = None,
     detector: Annotated[str | None, opt.faces("Face detector, which the crops of gend need: det_10g.onnx.")] = None,
     predictor: opt.Predictor = None,
@@ -50,7 +52,7 @@ def reproduce(
 
     Example: lnclip-df reproduce --root datasets/rgb --out runs/table --dry-run
 
-    Example: lnclip-df reproduce --root datasets/rgb --out runs/first --weights runs/first/best.safetensors --datasets
+    Example: lnclip-df reproduce --root datasets/rgb --out runs/table --weights runs/first/best.safetensors --datasets
     Celeb-DF-v2,UADFV
 
     A data set that is absent or invalid leaves its column empty; the report names it, and where to ask for it. The same
@@ -71,7 +73,7 @@ def reproduce(
         row, made = "trained", Detector(load_config(yaml, overrides))
     else:
         checkpoint = Checkpoint.open(weights)
-        row, made = _row(checkpoint.path), Detector(checkpoint.config_for(None, overrides), checkpoint)
+        row, made = _row(Path(weights)), Detector(checkpoint.config_for(None, overrides), checkpoint)
     frames = {"frames": max(made.config.frame_num.train, made.config.frame_num.test)}
     files = {key: value for key, value in (("detector", detector), ("predictor", predictor)) if value is not None}
     settings = crop_settings(crops or ("gend" if recipe == "gend" else "paper"), **frames, **files)
@@ -89,8 +91,9 @@ def reproduce(
     raise typer.Exit(1 if report["failures"] else 0)
 
 
-def _row(path: Path) -> str:
-    """The leaderboard's name for a file of weights: its own, or its folder's where many files have that name."""
+def _row(weights: Path) -> str:
+    """The leaderboard's name for weights: the file's, or its folder's where many files have that name."""
     from lnclip_df.weights.hub import NAMES
 
-    return path.resolve().parent.name if path.name in NAMES else path.stem
+    path = weights.resolve()
+    return path.parent.name if path.name in NAMES else path.stem if path.is_file() else path.name

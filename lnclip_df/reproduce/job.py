@@ -90,20 +90,20 @@ def make_job(
         crops: how faces are cut; by default as many frames per video as the configurations need.
 
     Raises:
-        LNCLIPError: a dataset is not known, or the compression levels of the detectors differ.
+        LNCLIPError: a dataset is not known, or ``root`` is no folder.
     """
     configs = [detector.config for detector in detectors.values()]
-    if len({config.compression for config in configs}) > 1:
-        raise LNCLIPError("the detectors' configurations differ in compression; reproduce each of them in its own run")
+    root, out = Path(root).resolve(), Path(out).resolve()
+    if not root.is_dir():
+        raise LNCLIPError(f"root: {root} is not a folder; name the folder that contains the datasets' folders")
     paper = [column.dataset for column in reference().columns if column.part_of is None]
-    wanted = list(datasets) or configs[0].lnclip.benchmarks or paper
-    specs = {spec.name: spec for spec in (load_dataset(_name(dataset)) for dataset in wanted)}
+    names = [dataset_of(name) if isinstance(name, str) else name for name in datasets]
+    specs = {spec.name: spec for spec in map(load_dataset, names or configs[0].lnclip.benchmarks or paper)}
     splits = {name: {"test"} for name in specs}
     for detector in detectors.values():
         for split, name in training_sets(detector.config) if detector.weights is None else ():
             specs[name] = specs.get(name) or load_dataset(name)
             splits.setdefault(name, set()).add(split)
-    root, out = Path(root).resolve(), Path(out).resolve()
     frames = max(max(config.frame_num.train, config.frame_num.test) for config in configs)
     job = Job(
         root, out, root if faces is None else Path(faces).resolve(), {}, specs,
@@ -120,10 +120,6 @@ def row_of(yaml: str) -> str:
     """The published row of a detector YAML; the paper's own where there is none."""
     rows = (name for name, row in reference().rows.items() if row.yaml == yaml)
     return next(rows, AGAINST)
-
-
-def _name(dataset):
-    return dataset_of(dataset) if isinstance(dataset, str) else dataset
 
 
 def training_sets(config: Config) -> list[tuple[str, str]]:

@@ -112,15 +112,14 @@ def digest_of_output(stage: Stage, disk: Mapping[str, OnDisk]) -> str | None:
     return digest([sha256(path) for path in stage.outputs]) if all(path.is_file() for path in stage.outputs) else None
 
 
-def seconds_for(kind: str, images: int, records: Records, vit_l: bool) -> float | None:
+def seconds_for(kind: str, images: int, records: Records, measured: bool) -> float | None:
     """How long a kind of stage will take, by the rate of this run's earlier stages, else by ``CORE_SECONDS``.
 
-    None where no rate is known: of training and testing on a GPU, or with another network than ViT-L/14 (``vit_l``).
+    None where no rate is known. ``measured`` says whether training and testing are what was measured: ViT-L/14 on CPUs.
     """
-    done = [record for name, record in records.items() if name.split()[0] == kind and record.get("images")]
-    if done:
+    if done := [record for name, record in records.items() if name.split()[0] == kind and record.get("images")]:
         return images * sum(record["seconds"] for record in done) / sum(record["images"] for record in done)
-    known = kind in CORE_SECONDS and (kind == "preprocess" or vit_l)
+    known = kind in CORE_SECONDS and (kind == "preprocess" or measured)
     return images * CORE_SECONDS[kind] / usable_cores() if known else None
 
 

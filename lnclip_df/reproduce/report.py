@@ -5,8 +5,9 @@ The same report, made before the work, is the plan that ``--dry-run`` shows.
 
 import shutil
 from collections.abc import Mapping
+from datetime import timedelta
 
-from lnclip_df.core.devices import usable_cores
+from lnclip_df.core.devices import choose_device, usable_cores
 from lnclip_df.core.errors import printable
 from lnclip_df.core.files import read_json, write_json, write_text
 from lnclip_df.core.provenance import versions
@@ -84,7 +85,8 @@ def _dataset(job, plan, records, name):
 
 def _stages(job, plan, records, kind):
     of_kind, to_do = [stage for stage in plan.stages if stage.kind == kind], plan.to_do(kind)
-    vit_l = all("ViT-L-14" in made.config.lnclip.backbone.name for made in job.detectors.values())
+    backbones = [made.config.lnclip.backbone.name for made in job.detectors.values()]
+    measured = choose_device().type == "cpu" and all("ViT-L-14" in name for name in backbones)
     images, done = sum(stage.images for stage in to_do), [records.get(stage.id, {}) for stage in of_kind]
     return {
         "finished": sum(stage.state == FINISHED for stage in of_kind),
@@ -92,7 +94,7 @@ def _stages(job, plan, records, kind):
         "again": {stage.id: stage.why for stage in to_do if stage.why},
         "images": images,
         "seconds": round(sum(record.get("seconds", 0) for record in done), 1),
-        "seconds_to_do": seconds_for(kind, images, records, vit_l) if to_do else 0,
+        "seconds_to_do": seconds_for(kind, images, records, measured) if to_do else 0,
     }
 
 
@@ -113,17 +115,14 @@ def text(report: dict) -> str:
     sets, failed = report["datasets"], report["failures"]
     notes = [f"{name}, {kind}: {of[kind]}" for name, of in sets.items() for kind in ("preprocess", "audit") if of[kind]]
     again = [f"{name} again, {why}" for kind in report["stages"].values() for name, why in kind["again"].items()]
+    missing = [_missing(name, facts) for name, facts in report["missing"].items()]
     blocks = [
         "# The table, reproduced",
         _bullets(_detector(name, made) for name, made in report["detectors"].items()),
         "## Data sets",
         _dataset_table(report),
         _bullets(notes),
-        *(
-            ["## Missing", _bullets(_missing(*entry) for entry in report["missing"].items())]
-            if report["missing"]
-            else []
-        ),
+        *(["## Missing", _bullets(missing)] if missing else []),
         "## Stages",
         _stage_table(report),
         _bullets(again),
@@ -161,25 +160,14 @@ def _dataset_table(report):
 
 
 def _stage_table(report):
-    rows = [["stage", "finished", "to do", "images to do", "took", "will take, about"]]
+    rows = [["stage", "finished", "to do", "images to do", "took, h:min:s", "will take, about"]]
     for kind, facts in report["stages"].items():
-        times = [duration(facts["seconds"]), duration(facts["seconds_to_do"])]
-        rows.append([kind, *map(str, (facts["finished"], facts["to_do"], facts["images"])), *times])
+        times = (facts["seconds"], facts["seconds_to_do"])
+        shown = [show(seconds if seconds is None else timedelta(seconds=round(seconds))) for seconds in times]
+        rows.append([kind, *map(str, (facts["finished"], facts["to_do"], facts["images"])), *shown])
     needed, free = (report["disk"][key] / 1e9 for key in ("needed", "free"))
     return aligned_markdown(rows) + (
         "\nTimes to come are estimates, by the rate of this run's finished stages, else by that of benchmarks/results "
         "on CPU cores.\nWhere neither has a rate there is a –. The faces to cut need about "
         f"{needed:.1f} GB; {free:.0f} GB are free.\n"
     )
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as a table shows them.
-
-    >>> duration(75), duration(5000), duration(None)
-    ('75 s', '1 h 23 min', '–')
-    """
-    if seconds is None or seconds < 120:
-        return show(seconds, ".0f") + " s" * (seconds is not None)
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -181,6 +181,7 @@ def test_a_dataset_that_fails_is_named_and_stops_no_other(with_faces):
         (["--shard", "1/2"], "can only be preprocessed"),
         (["--datasets", "nothing"], "no dataset nothing"),
         (["--weights", "absent.safetensors"], "no weights file absent.safetensors"),
+        (["--root", "nowhere"], "nowhere is not a folder"),
     ],
 )
 def test_wrong_options_are_one_line(with_faces, more, message):

@@ -2,15 +2,16 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from lnclip_df import LNCLIPError, load_config
 from lnclip_df.reproduce.job import Detector, OnDisk, make_job
 from lnclip_df.reproduce.plan import KINDS, make_plan, seconds_for
-from lnclip_df.reproduce.report import duration
 
 SETS = ("FaceForensics++", "Celeb-DF-v2", "UADFV")
+ROOT = Path(__file__).parent
 ABSENT = OnDisk(Counter(), fault="no folder", absent=True)
 
 
@@ -23,7 +24,7 @@ def on_disk(version="1", videos=10):
 
 def job_of(tests=SETS, **settings):
     config = load_config("lnclip.yaml", {"lnclip.val_dataset": ["FaceForensics++"], **settings})
-    return make_job({"trained": Detector(config)}, "root", "out", datasets=tests)
+    return make_job({"trained": Detector(config)}, ROOT, ROOT / "out", datasets=tests)
 
 
 def plan_of(job, disk, records=(), **how):
@@ -117,7 +118,6 @@ def test_only_the_splits_that_are_needed_are_asked_for():
 
 def test_time_is_estimated_by_the_rate_of_this_run_else_of_the_benchmarks():
     records = {"test a UADFV": {"seconds": 10, "images": 100}, "test a DFDC": {"seconds": 20, "images": 200}}
-    assert seconds_for("test", 1000, records, vit_l=True) == pytest.approx(100)
-    assert seconds_for("preprocess", 1000, {}, vit_l=False) > 0
-    assert seconds_for("test", 1000, {}, vit_l=False) is None
-    assert [duration(seconds) for seconds in (0, 119, 1800, 90_000)] == ["0 s", "119 s", "30 min", "25 h 0 min"]
+    assert seconds_for("test", 1000, records, measured=True) == pytest.approx(100)
+    assert seconds_for("preprocess", 1000, {}, measured=False) > 0
+    assert seconds_for("test", 1000, {}, measured=False) is None
