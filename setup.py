@@ -78,7 +78,7 @@ setup(
         "safetensors>=0.4",
         "scikit-learn>=1.2",
         "tensorboard>=2.10",
-        "torch>=2.2",
+        "torch>=2.4",
         "tqdm>=4.60",
         "typer>=0.19",
     ],

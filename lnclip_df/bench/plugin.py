@@ -10,7 +10,7 @@ from lnclip_df.config.schema import Config, role_of
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.evaluation.metrics import frame_metrics, video_metrics
 from lnclip_df.models.backbones.base import Backbone
-from lnclip_df.models.detector import LNCLIPDetector
+from lnclip_df.models.detector import LNCLIPDetector, check_finite
 from lnclip_df.models.schedule import cyclic_lr, drive_optimizer
 from lnclip_df.weights.delta import FROZEN, delta_names, frozen_sha256, hash_as_tensor, hash_of_tensor
 from lnclip_df.weights.load import load_start
@@ -55,7 +55,7 @@ class BenchDetector(LNCLIPDetector):
             _log(f"lnclip: without effect inside DeepfakeBench: {', '.join(ignored)}")
 
     def _prepare_training(self, config):
-        """Load ``lnclip.start_from`` and compile, as ``lnclip-df train`` does; ``test.py`` needs neither."""
+        """Load ``lnclip.start_from``, as ``lnclip-df train`` does; ``test.py`` does not need it."""
         if self.settings.start_from:
             _log(f"lnclip: training begins with the weights {load_start(self)}")
         elif config.get("start_epoch"):
@@ -64,8 +64,6 @@ class BenchDetector(LNCLIPDetector):
                 "training, set lnclip.start_from to its weights",
                 config["start_epoch"],
             )
-        if self.settings.compile:
-            self.backbone.compile()
 
     @staticmethod
     def build_backbone(config: dict) -> Backbone:
@@ -90,6 +88,12 @@ class BenchDetector(LNCLIPDetector):
             self._predicted.extend(zip(names, label, predictions["prob"].detach().float().tolist(), strict=True))
             self._count += len(label)
         return predictions
+
+    def get_losses(self, data_dict: dict, pred_dict: dict) -> dict:
+        """As ``LNCLIPDetector.get_losses``; LNCLIPError if the loss is NaN or infinite, naming the term."""
+        losses = super().get_losses(data_dict, pred_dict)
+        check_finite({name: value.item() for name, value in losses.items()})
+        return losses
 
     def get_train_metrics(self, data_dict: dict, pred_dict: dict) -> dict:
         """Metrics of the given batch: ``acc``, ``auc``, ``eer``, ``ap``; None where a single class defines none."""

@@ -149,7 +149,7 @@ class Settings(Section):
     schedule: Annotated[Schedule, OPTIMISATION] = Schedule()
     precision: Annotated[Literal["fp32", "bf16"], PRECISION] = "bf16"
     activation_checkpointing: Annotated[bool, SPEED] = False
-    compile: Annotated[bool, SPEED] = False
+    compile: Annotated[bool | None, SPEED] = None  # null: on a GPU alone
     save_delta: Annotated[bool, SPEED] = False
     val_dataset: Annotated[list[str], SELECTION] = ["LNCLIP-val"]
     select: Annotated[Literal["map", "auroc"], SELECTION] = "map"
@@ -270,7 +270,7 @@ class Config(Section):
     nEpochs: Annotated[int, LENGTH] = Field(19, ge=0)
     start_epoch: Annotated[int, OPTIMISATION] = Field(0, ge=0)
     save_epoch: Annotated[PositiveInt, HOST] = 1
-    rec_iter: Annotated[PositiveInt, HOST] = 100
+    rec_iter: Annotated[PositiveInt, SPEED] = 100
     log_dir: Annotated[str | None, HOST] = None
     logdir: Annotated[str | None, HOST] = None
     manualSeed: Annotated[int | None, OPTIMISATION] = Field(1024, ge=0, lt=2**63)

@@ -1,5 +1,9 @@
 """LNCLIPDetector: a backbone's feature on the unit sphere and a linear head, with the paper's loss."""
 
+import math
+import shutil
+from importlib.util import find_spec
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -10,6 +14,8 @@ from lnclip_df.models.backbones import build_backbone
 from lnclip_df.models.backbones.base import Backbone
 from lnclip_df.models.pixels import normalize as normalize_pixels
 from lnclip_df.models.sphere import alignment, normalize, slerp_augment, uniformity
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class LNCLIPDetector(nn.Module):
@@ -41,6 +47,7 @@ class LNCLIPDetector(nn.Module):
         super().__init__()
         self.config = config
         self.settings = config.lnclip
+        self._compiled: bool | None = None
         self.backbone = self._random_backbone() if backbone is None else backbone
         self.head = nn.Linear(self.backbone.width, 2)
         self.backbone.requires_grad_(self.settings.tune == "all")
@@ -81,11 +88,22 @@ class LNCLIPDetector(nn.Module):
         B×D, float32 (float64 for a float64 tower).
         """
         image = self.backbone_input(data_dict["image"])
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        if self._compiled is None:
+            self._compile(image.device)
+        dtype = AUTOCAST.get(self.settings.precision)
+        with torch.autocast(image.device.type, dtype, enabled=dtype is not None):
             feature = self.backbone(image)
         if self.settings.normalize:
             return normalize(feature)
         return feature.float() if feature.dtype in (torch.float16, torch.bfloat16) else feature
+
+    def _compile(self, device):
+        """Compile the backbone's blocks, with ``lnclip.compile`` or by default on a GPU whose compilers are there."""
+        compilers = find_spec("triton") is not None and any(map(shutil.which, ("cc", "gcc", "clang")))
+        wanted = self.settings.compile
+        self._compiled = device.type == "cuda" and compilers if wanted is None else wanted
+        if self._compiled:
+            self.backbone.compile_blocks()
 
     def classifier(self, features: torch.Tensor) -> torch.Tensor:
         """Return logits B×2 (real, fake) of features B×D, in the features' precision."""
@@ -121,10 +139,7 @@ class LNCLIPDetector(nn.Module):
 
         Returns:
             Scalars ``overall``, ``ce``, ``alignment``, ``uniformity``; the last three unweighted and without a gradient
-            (DeepfakeBench keeps hundreds of them), and none of weight 0.
-
-        Raises:
-            LNCLIPError: the loss is NaN or infinite; the message names the term.
+            (DeepfakeBench keeps hundreds of them), and none of weight 0. They may be NaN: see ``check_finite``.
         """
         weight = self.settings.loss
         if "feat_grown" in pred_dict:
@@ -139,11 +154,14 @@ class LNCLIPDetector(nn.Module):
         if weight.uniformity:
             terms["uniformity"] = uniformity(z, weight.temperature, weight.half_squared)
         overall = sum(getattr(weight, name) * value for name, value in terms.items())
-        if not torch.isfinite(overall):
-            bad = ", ".join(name for name, value in terms.items() if not torch.isfinite(value)) or "their sum"
-            rows = (~torch.isfinite(z).all(dim=1)).sum().item()
-            raise LNCLIPError(
-                f"the loss is not finite in {bad}: {rows} of {len(z)} features contain NaN or infinity; lower "
-                "lnclip.schedule.lr_max, set lnclip.precision: fp32, or check the weights and images"
-            )
         return {"overall": overall, **{name: value.detach() for name, value in terms.items()}}
+
+
+def check_finite(losses: dict[str, float]):
+    """Raise LNCLIPError, which names the terms, if one of ``get_losses`` or of sums of it is NaN or infinite."""
+    bad = [name for name, value in losses.items() if not math.isfinite(value)]
+    if bad:
+        raise LNCLIPError(
+            f"the loss is not finite ({', '.join(bad)}): lower lnclip.schedule.lr_max, set lnclip.precision: fp32, or "
+            "check the weights and images for NaN"
+        )

@@ -8,7 +8,7 @@ import torch
 
 def as_tensor(image: np.ndarray) -> torch.Tensor:
     """Return an image H×W×3 as a tensor 3×H×W, of the same memory if it can be written to."""
-    return torch.from_numpy(np.require(image, requirements="CW")).permute(2, 0, 1)
+    return torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)
 
 
 def stack(images: list[torch.Tensor]) -> torch.Tensor:

@@ -72,15 +72,24 @@ def same_class_partners(y: torch.Tensor, i: torch.Tensor, generator: torch.Gener
     order = torch.argsort(y, stable=True)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(y), device=y.device)
-    _, inverse, count = y.unique(return_inverse=True, return_counts=True)
-    first = (count.cumsum(0) - count)[inverse[i]]
-    size = count[inverse[i]]
+    first, size = (each[i] for each in _classes(y))
     u = torch.rand(len(i), generator=generator, device=y.device)
     step = torch.where(size > 1, 1 + (u * (size - 1)).long().clamp(max=size - 2), 0)
     return order[first + (rank[i] - first + step) % size]
 
 
-@torch.compiler.disable  # its shapes follow the data
+def _classes(y):
+    """For each sample the first index of its class in the sorted labels, and the size of its class, both int64 N.
+
+    ``unique`` would make a GPU wait: its result's shape follows from the data.
+    """
+    y = y.contiguous()
+    ordered = y.sort().values
+    first = torch.searchsorted(ordered, y)
+    return first, torch.searchsorted(ordered, y, right=True) - first
+
+
+@torch.compiler.disable
 @_full_precision
 def slerp_augment(
     z: torch.Tensor,
@@ -124,13 +133,14 @@ class _Alignment(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, z, y):
-        _, cls, n = y.unique(return_inverse=True, return_counts=True)
+        cls, n = _classes(y)  # a class's number is the first index of it, so most rows of the means stay empty
         n = n.to(z.dtype)
-        mean = z.new_zeros(len(n), z.shape[-1]).index_add(0, cls, z) / n[:, None]
-        pairs = (n * (n - 1)).sum().div(2).clamp(min=1)
-        ctx.save_for_backward(z, mean, cls, n[cls] / pairs)
+        mean = torch.zeros_like(z).index_add(0, cls, z)
+        mean = mean / n.new_ones(len(n)).index_copy(0, cls, n)[:, None]
+        pairs = (n - 1).sum().div(2).clamp(min=1)
+        ctx.save_for_backward(z, mean, cls, n / pairs)
         spread = torch.linalg.vector_norm(_deviation(z, mean, cls), dim=1).square()
-        return (n[cls] * spread).sum() / pairs
+        return (n * spread).sum() / pairs
 
     @staticmethod
     @once_differentiable

@@ -13,6 +13,7 @@ from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset
 from lnclip_df.evaluation.loading import OnDevice, make_loader
 from lnclip_df.evaluation.metrics import aggregate, frame_metrics, mean_average_precision
 from lnclip_df.evaluation.predict import join, score
+from lnclip_df.models.detector import check_finite
 from lnclip_df.models.schedule import cyclic_lr
 
 
@@ -28,6 +29,7 @@ class LNCLIPModule(LightningModule):
         progress: show a progress bar during validation.
 
     Attributes:
+        loss: of the last step that was recorded, every ``rec_iter``.
         history: one dict per epoch: ``epoch``, ``lr`` (of its last step), ``train`` (mean of each loss term), ``val``
             (``auroc``, ``ap``, ``eer``, ``accuracy``, ``map`` of videos) and ``skipped`` (unreadable training frames).
     """
@@ -43,6 +45,7 @@ class LNCLIPModule(LightningModule):
         self.seed = seed
         self.progress = progress
         self.history: list[dict] = []
+        self.loss = float("nan")
         self._optimizer_state = None
         self._steps_per_epoch = None
 
@@ -116,12 +119,21 @@ class LNCLIPModule(LightningModule):
         for name, loss in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + loss.detach().float()
         step = self.current_epoch * self.trainer.num_training_batches + batch_idx
-        self.logger.log_metrics({"lr": self.lr} | {f"train/{name}": x.item() for name, x in losses.items()}, step=step)
-        self.log("loss", losses["overall"].detach(), prog_bar=True, logger=False, batch_size=1)
+        if step % self.config.rec_iter == 0:
+            self._record(losses, step)
         return losses["overall"]
 
+    def _record(self, losses, step):
+        """Check the loss of all steps of this epoch, and show that of this one: only here a step waits for a GPU."""
+        check_finite({name: total.item() for name, total in self.sums.items()})
+        values = {name: loss.item() for name, loss in losses.items()}
+        self.logger.log_metrics({"lr": self.lr} | {f"train/{name}": x for name, x in values.items()}, step=step)
+        self.loss = values["overall"]
+
     def on_train_epoch_end(self):
-        sums = gathered({name: total.item() for name, total in self.sums.items()})
+        totals = {name: total.item() for name, total in self.sums.items()}
+        check_finite(totals)
+        sums = gathered(totals)
         if not any(sums):
             raise LNCLIPError("no training frame can be read; set lnclip.missing_frames: error to see the first one")
         steps = self.trainer.num_training_batches * len(sums)

@@ -101,8 +101,6 @@ def train(
             origin = _origin(load_start(detector))
             if trainer.is_global_zero:
                 write_json(out / "start.json", origin)
-        if detector.settings.compile:
-            detector.backbone.compile()
         module = LNCLIPModule(detector, config, train_frames, val_frames, seed=seed, progress=progress)
         if state is not None:
             module.restore(state)
@@ -165,7 +163,7 @@ def _trainer(config, outputs, progress, switches):
 
 class _Bar(TQDMProgressBar):
     def get_metrics(self, trainer, module):
-        return {name: value for name, value in super().get_metrics(trainer, module).items() if name != "v_num"}
+        return {"loss": f"{module.loss:.3f}"}
 
 
 def _videos(config, names, split, key):

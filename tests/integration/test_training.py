@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from tiny import configured, make_toy, train_toy, write_dataset
+from waits import WaitCounter
 
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError
@@ -153,7 +154,7 @@ def fail(toy, out, monkeypatch):
 
     def training_step(self, batch, batch_idx):
         if (self.current_epoch, batch_idx) == (2, 1):
-            batch["image"] = batch["image"] * float("nan")
+            batch["image"] = torch.full(batch["image"].shape, float("nan"))
         return step(self, batch, batch_idx)
 
     with monkeypatch.context() as patch:
@@ -166,6 +167,24 @@ def test_a_finished_training_resumes_to_itself_and_can_be_prolonged(toy, tmp_pat
     out = shutil.copytree(trained[0], tmp_path / "run")
     assert train_toy(toy, out, resume=True)["history"] == trained[1]["history"]
     assert len(train_toy(toy, out, "nEpochs=3", resume=True)["history"]) == 4
+
+
+@pytest.mark.parametrize("rec_iter", [1, 3, 100])
+def test_a_step_reads_from_the_device_only_where_it_records(toy, tmp_path, monkeypatch, rec_iter):
+    step, reads = LNCLIPModule.training_step, []
+
+    def training_step(self, batch, batch_idx):
+        with WaitCounter() as counter:
+            loss = step(self, batch, batch_idx)
+            loss.backward(retain_graph=True)
+        reads.append(len(counter.seen))
+        return loss
+
+    monkeypatch.setattr(LNCLIPModule, "training_step", training_step)
+    train_toy(toy, tmp_path / "run", f"rec_iter={rec_iter}", "nEpochs=1")
+    assert len(reads) == 12
+    assert all((count > 0) == (number % rec_iter == 0) for number, count in enumerate(reads))
+    assert len(scalars(tmp_path / "run")["train/overall"]) == len(range(0, 12, rec_iter))
 
 
 def test_resuming_where_nothing_is_starts(toy, tmp_path):

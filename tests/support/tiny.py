@@ -24,6 +24,7 @@ TINY = [
     "test_batchSize=8",
     "workers=0",
     "nEpochs=2",
+    "rec_iter=1",
 ]
 SPLITS = {"train": range(12), "val": range(12, 18), "test": range(18, 24)}
 

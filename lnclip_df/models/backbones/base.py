@@ -71,6 +71,10 @@ class Backbone(nn.Module):
         edge = (resized - ours.size) // 2
         return image[..., edge : edge + ours.size, edge : edge + ours.size]
 
+    def compile_blocks(self):
+        """Compile what is computed, in place: a family whose blocks are alike compiles them one by one."""
+        self.compile()
+
     @torch.no_grad()
     def init_weights(self, seed: int = 0):
         """Draw random weights, which depend on ``seed`` alone.

@@ -109,6 +109,31 @@ def open_clip_names() -> dict[str, VisionSpec]:
     return specs
 
 
+class Casts:
+    """Copies of a module's frozen parameters in autocast's precision, made once, where autocast makes them every time.
+
+    They are no parameters: ``state_dict`` and hashes do not see them. A parameter that changed, moved, or is trained is
+    cast anew.
+    """
+
+    def __init__(self):
+        self.copies: dict[str, tuple] = {}
+
+    def __reduce__(self):
+        return Casts, ()  # a copy of a module makes its own
+
+    def __call__(self, name: str, parameter: torch.Tensor) -> torch.Tensor:
+        """Return ``parameter`` as the products inside autocast take it; ``name`` tells it from the module's others."""
+        device = parameter.device
+        if parameter.requires_grad or torch.compiler.is_compiling() or not torch.is_autocast_enabled(device.type):
+            return parameter
+        state = (parameter.data_ptr(), parameter._version, device, torch.get_autocast_dtype(device.type))
+        if name not in self.copies or self.copies[name][0] != state:
+            with torch.inference_mode(False), torch.no_grad():
+                self.copies[name] = state, parameter.to(state[-1])
+        return self.copies[name][1]
+
+
 class Attention(nn.Module):
     """Multi-head self-attention with one QKV product; parameters named as in ``nn.MultiheadAttention``.
 
@@ -121,25 +146,29 @@ class Attention(nn.Module):
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
         self.out_proj = nn.Linear(width, width)
+        self.casts = Casts()
 
     def forward(
         self, x: torch.Tensor, cls_only: bool = False, attend: Callable = F.scaled_dot_product_attention
     ) -> torch.Tensor:
-        weight, bias, width = self.in_proj_weight, self.in_proj_bias, x.shape[-1]
+        weight, bias = self.casts("in.weight", self.in_proj_weight), self.casts("in.bias", self.in_proj_bias)
+        width = x.shape[-1]
         if cls_only:
             q = F.linear(x[:, :1], weight[:width], bias[:width]).unflatten(-1, (self.heads, -1))
             k, v = F.linear(x, weight[width:], bias[width:]).unflatten(-1, (2, self.heads, -1)).unbind(2)
         else:
             q, k, v = F.linear(x, weight, bias).unflatten(-1, (3, self.heads, -1)).unbind(2)
         out = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-        return self.out_proj(out.transpose(1, 2).flatten(2))
+        out_weight, out_bias = self.casts("weight", self.out_proj.weight), self.casts("bias", self.out_proj.bias)
+        return F.linear(out.transpose(1, 2).flatten(2), out_weight, out_bias)
 
 
 class MLP(nn.Module):
     """Two linear layers with CLIP's activation between them: QuickGELU x·σ(1.702 x), or GELU.
 
     QuickGELU(x) = silu(1.702 x) / 1.702. Both factors are part of the matrix products, which leaves one elementwise
-    pass and one saved tensor instead of three and two.
+    pass and one saved tensor instead of three and two. The bias is scaled beforehand: a GPU's product adds it as it is.
+    ``torch.compile`` fuses the plain form by itself.
     """
 
     def __init__(self, width: int, hidden: int, quick_gelu: bool):
@@ -147,14 +176,18 @@ class MLP(nn.Module):
         self.quick_gelu = quick_gelu
         self.c_fc = nn.Linear(width, hidden)
         self.c_proj = nn.Linear(hidden, width)
+        self.casts = Casts()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        up, down = self.casts("up", self.c_fc.weight), self.casts("down", self.c_proj.weight)
         if not self.quick_gelu:
-            return self.c_proj(F.gelu(self.c_fc(x)))
+            return F.linear(F.gelu(F.linear(x, up, self.c_fc.bias)), down, self.c_proj.bias)
+        if torch.compiler.is_compiling():
+            x = F.linear(x, up, self.c_fc.bias)
+            return F.linear(x * torch.sigmoid(1.702 * x), down, self.c_proj.bias)
         shape = x.shape
-        x = torch.addmm(self.c_fc.bias, x.flatten(0, 1), self.c_fc.weight.T, beta=1.702, alpha=1.702)
-        x = torch.addmm(self.c_proj.bias, F.silu(x), self.c_proj.weight.T, alpha=1 / 1.702)
-        return x.view(shape)
+        x = torch.addmm(1.702 * self.c_fc.bias, x.flatten(0, 1), up.T, alpha=1.702)
+        return torch.addmm(self.c_proj.bias, F.silu(x), down.T, alpha=1 / 1.702).view(shape)
 
 
 class LayerScale(nn.Module):
@@ -239,11 +272,16 @@ class VisionTower(Backbone):
                 "normalised with CLIP's mean and std"
             )
         x = self.embed(image.to(self.conv1.weight.dtype))
-        *blocks, last = self.transformer.resblocks
+        plain = attend is F.scaled_dot_product_attention
+        *blocks, last = (block if plain else block.forward for block in self.transformer.resblocks)  # a call: compiled
         recompute = self.activation_checkpointing and self.training and torch.is_grad_enabled()
         for block in blocks:
             x = checkpoint(block, x, attend=attend, use_reentrant=False) if recompute else block(x, attend=attend)
         return self.ln_post(last(x, cls_only=True, attend=attend)[:, 0])
+
+    def compile_blocks(self):
+        for block in self.transformer.resblocks:
+            block.compile()
 
     @torch.no_grad()
     def init_weights(self, seed: int = 0):

@@ -114,13 +114,21 @@ def test_a_resize_that_deepfakebench_has_already_done_is_warned_about(config, ca
     assert ["resolution: 256" in record.message for record in caplog.records] == [True] * warned
 
 
-def test_compile_has_an_effect_in_training_alone(config, monkeypatch):
+@pytest.mark.parametrize("mode", ["train", "test"])
+def test_compile_has_an_effect(config, monkeypatch, mode):
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
     config["lnclip"]["compile"] = True
-    detector = BenchDetector(config)
-    BenchDetector({**config, "mode": "test"})
-    assert compiled == [detector.backbone]
+    detector = BenchDetector({**config, "mode": mode})
+    detector(batch(), inference=True)
+    assert compiled == [*detector.backbone.transformer.resblocks]
+
+
+def test_a_loss_that_is_not_finite_stops_the_loop(config):
+    detector, data = BenchDetector(config), batch()
+    data["image"][0] = float("nan")
+    with pytest.raises(LNCLIPError, match="the loss is not finite"):
+        detector.get_losses(data, detector(data))
 
 
 def test_another_optimizer_is_left_alone(config):

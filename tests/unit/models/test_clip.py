@@ -1,11 +1,14 @@
 """The tower's output and gradients equal open_clip's own forward and transformers' CLIP; other shapes are refused."""
 
+import copy
+
 import numpy as np
 import open_clip
 import pytest
 import torch
 from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from towers import SHAPES, images, random_tower
 
 from lnclip_df.core.errors import LNCLIPError
@@ -178,3 +181,60 @@ def test_random_weights_keep_the_variance_and_follow_the_seed():
     np.testing.assert_array_equal(out[0], out[1])
     assert np.abs(out[0] - out[2]).max() > 0.1
     assert 0.3 < stream["out"].var() < 4
+
+
+# ---- frozen weights inside autocast
+
+
+class CastCounter(TorchDispatchMode):
+    """Counts the casts of matrices as large as the tower's, in ``count``."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if "_to_copy" in str(function) and args[0].ndim == 2 and args[0].numel() >= 32 * 32:
+            self.count += isinstance(args[0], torch.nn.Parameter)
+        return function(*args, **(kwargs or {}))
+
+
+def half(tower, x):
+    with torch.autocast("cpu", torch.bfloat16), CastCounter() as counter:
+        return tower(x).float(), counter.count
+
+
+def test_frozen_weights_are_cast_once_and_nobody_sees_the_copies():
+    tower, x = random_tower(SHAPES["patch 8"]).requires_grad_(False), images(SHAPES["patch 8"])
+    names, before = list(tower.state_dict()), tower(x)
+    first, casts = half(tower, x)
+    again, none = half(tower, x)
+    assert casts and not none
+    assert torch.equal(first, again) and torch.equal(tower(x), before)
+    assert list(tower.state_dict()) == names and not list(tower.buffers())
+    assert torch.equal(half(copy.deepcopy(tower), x)[0], first)
+
+
+def test_weights_that_change_are_cast_anew():
+    tower, other, x = (
+        random_tower(SHAPES["patch 8"]).requires_grad_(False),
+        random_tower(SHAPES["patch 8"], 1).requires_grad_(False),
+        images(SHAPES["patch 8"]),
+    )
+    half(tower, x)
+    tower.load_state_dict(other.state_dict())
+    assert torch.equal(half(tower, x)[0], half(other, x)[0])
+
+
+def test_copies_of_inference_serve_training():
+    tower, x = random_tower(SHAPES["patch 8"]), images(SHAPES["patch 8"])
+    norms = [parameter for norm in tower.requires_grad_(False).layer_norms() for parameter in norm.parameters()]
+    with torch.inference_mode():
+        half(tower, x)
+    for parameter in norms:
+        parameter.requires_grad_(True)
+    gradients = torch.autograd.grad(half(tower, x)[0].square().sum(), norms)
+    tower.requires_grad_(True)  # autocast casts all of them
+    expected = torch.autograd.grad(half(tower, x)[0].square().sum(), norms)
+    for ours, theirs in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)

@@ -5,10 +5,12 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
+from waits import WaitCounter
 
 from lnclip_df import LNCLIPDetector, LNCLIPError, load_config
 from lnclip_df.models.backbones import BACKBONES, Family
 from lnclip_df.models.backbones.base import Processor
+from lnclip_df.models.detector import check_finite
 from lnclip_df.models.sphere import alignment, uniformity
 
 VISION = {"image_size": 32, "patch_size": 16, "width": 64, "layers": 2, "head_width": 32}
@@ -193,6 +195,25 @@ def test_the_compiled_detector_trains_at_every_batch_size():
         loss.backward()
 
 
+def test_a_step_reads_nothing_back_from_the_device():
+    """On a GPU such a read waits for everything that was computed before it."""
+    model, data = detector("lnclip.precision=bf16").train(), batch()
+    with WaitCounter() as counter:
+        model.get_losses(data, model(data))["overall"].backward()
+    assert counter.seen == []
+
+
+@pytest.mark.parametrize(("compile", "blocks"), [("null", 0), ("false", 0), ("true", 2)])
+def test_blocks_are_compiled_as_configured_once_at_the_first_batch(monkeypatch, compile, blocks):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
+    model = detector(f"lnclip.compile={compile}").eval()
+    assert compiled == []
+    for _ in range(2):
+        model(batch())
+    assert compiled == list(model.backbone.transformer.resblocks)[:blocks]
+
+
 # ---- bad input
 
 
@@ -201,8 +222,9 @@ def test_nan_in_a_feature_is_one_clear_line():
     data = batch()
     data["image"][3, 0, 0, 0] = float("nan")
     with pytest.raises(LNCLIPError, match="NaN") as caught:
-        model.get_losses(data, model(data))
-    assert "\n" not in str(caught.value) and "lr_max" in str(caught.value)
+        check_finite({name: loss.item() for name, loss in model.get_losses(data, model(data)).items()})
+    message = str(caught.value)
+    assert "overall, ce, alignment" in message and "\n" not in message and "lr_max" in message
 
 
 def test_a_resolution_that_is_not_the_backbones_is_refused():
