@@ -3,18 +3,22 @@
 import hashlib
 import platform
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 
-from lnclip_df.config.schema import Config
+from lnclip_df.config.schema import Config, role_of
 from lnclip_df.core.devices import core_ids
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.nested import flatten
 from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset
 from lnclip_df.evaluation.loading import OnDevice, make_loader
 from lnclip_df.evaluation.metrics import aggregate, frame_metrics, mean_average_precision
 from lnclip_df.evaluation.predict import join, score
 from lnclip_df.models.detector import check_finite
 from lnclip_df.models.schedule import cyclic_lr
+
+SCORE_BINS = np.linspace(0, 1, 26)  # of TensorBoard's histograms
 
 
 class LNCLIPModule(LightningModule):
@@ -48,6 +52,8 @@ class LNCLIPModule(LightningModule):
         self.loss = float("nan")
         self._optimizer_state = None
         self._steps_per_epoch = None
+        self._logged_settings = False
+        self.save_hyperparameters({key: x for key, x in flatten(config.to_dict()).items() if role_of(key).trains})
 
     def setup(self, stage):
         self.seed = self.trainer.strategy.broadcast(self.seed)
@@ -138,13 +144,29 @@ class LNCLIPModule(LightningModule):
             raise LNCLIPError("no training frame can be read; set lnclip.missing_frames: error to see the first one")
         steps = self.trainer.num_training_batches * len(sums)
         train = {name: sum(rank.get(name, 0.0) for rank in sums) / steps for name in max(sums, key=len)}
-        row = {"epoch": self.current_epoch, "lr": self.lr, "train": train, "val": self._validate()}
+        label, prob = self._validate()
+        found = frame_metrics(label, prob) | {"map": mean_average_precision(label, prob)}
+        row = {"epoch": self.current_epoch, "lr": self.lr, "train": train, "val": found}
         self.history.append(row | {"skipped": sum(gathered(self.skipped))})
-        scalars = {f"epoch/{name}": x for name, x in train.items()}
-        scalars |= {f"val/{name}": x for name, x in row["val"].items()}
-        self.logger.log_metrics(scalars, step=(self.current_epoch + 1) * self.trainer.num_training_batches - 1)
+        self._log_epoch(row, label, prob)
+
+    def _log_epoch(self, row, label, prob):
+        """Write an epoch's figures and validation scores for TensorBoard; with the first, what the training varies."""
+        step = (self.current_epoch + 1) * self.trainer.num_training_batches - 1
+        found = {f"val/{name}": x for name, x in row["val"].items()}
+        self.logger.log_metrics({f"epoch/{name}": x for name, x in row["train"].items()}, step=step)
+        if self._logged_settings:
+            self.logger.log_metrics(found, step=step)
+        else:  # TensorBoard shows settings beside the figures that they are logged with
+            self.logger.log_hyperparams(self.hparams, metrics=found, step=step)
+            self._logged_settings = True
+        board = self.logger.experiment
+        board.add_pr_curve("val/precision_recall", label, prob, step)
+        for kind, name in enumerate(("real", "fake")):
+            board.add_histogram(f"val/score_{name}", prob[label == kind], step, bins=SCORE_BINS)
 
     def _validate(self):
+        """Labels and scores of the validation videos."""
         show = self.progress and self.trainer.is_global_zero
         table = score(self.detector, self.val_loader, device=self.device, title="validation", progress=show)
         table = join(gathered(table))
@@ -154,7 +176,7 @@ class LNCLIPModule(LightningModule):
                 "restore the missing frames"
             )
         _, label, prob = aggregate(table["video"], table["label"], table["prob"])
-        return frame_metrics(label, prob) | {"map": mean_average_precision(label, prob)}
+        return label, prob
 
     def state(self) -> dict:
         """Return what ``restore`` needs to continue after this epoch: trained weights, Adam's moments, history."""

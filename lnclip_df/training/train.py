@@ -150,7 +150,7 @@ def _trainer(config, outputs, progress, switches):
             precision="32-true",
             max_epochs=config.nEpochs + 1,
             callbacks=[outputs, _Bar()] if progress else [outputs],
-            logger=TensorBoardLogger(outputs.out, name="", version="tensorboard"),
+            logger=TensorBoardLogger(outputs.out, name="", version="tensorboard", default_hp_metric=False),
             enable_progress_bar=progress,
             enable_model_summary=False,
             use_distributed_sampler=False,

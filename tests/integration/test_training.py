@@ -69,11 +69,16 @@ def test_the_rate_follows_the_schedule_step_by_step(trained):
     assert [row["lr"] for row in result["history"]] == pytest.approx(expected[5::6])
 
 
-def scalars(out):
+def board(out):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(out / "tensorboard"))
+    events = EventAccumulator(str(out / "tensorboard"), size_guidance={"histograms": 0})
     events.Reload()
+    return events
+
+
+def scalars(out):
+    events = board(out)
     return {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
@@ -81,6 +86,23 @@ def test_tensorboard_holds_every_loss_term_and_validation(trained):
     assert {"train/overall", "train/ce", "train/alignment", "train/uniformity", "epoch/ce", "val/auroc"} <= set(
         scalars(trained[0])
     )
+
+
+def test_tensorboard_holds_the_settings_and_the_scores_of_the_validation(trained):
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    out, result = trained
+    events = board(out)
+    assert len(scalars(out)["val/map"]) == len(result["history"])  # once an epoch, that with the settings among them
+    stored = yaml.safe_load((out / "tensorboard" / "hparams.yaml").read_text())
+    assert stored["lnclip.slerp.enabled"] is True and stored["nEpochs"] == 2 and "workers" not in stored
+    plugin = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    shown = plugin_data_pb2.HParamsPluginData.FromString(plugin).session_start_info.hparams
+    assert shown["lnclip.schedule.lr_max"].number_value == 0.05
+    curves = events.Tensors("val/precision_recall")
+    assert len(curves) == len(events.Histograms("val/score_real")) == len(result["history"])
+    videos = [sum(events.Histograms(f"val/score_{name}")[-1].histogram_value.bucket) for name in ("real", "fake")]
+    assert videos == [6, 6]
 
 
 def test_only_trainable_parameters_are_optimised_and_checkpointed(toy, trained):
