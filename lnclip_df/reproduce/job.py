@@ -134,7 +134,7 @@ class OnDisk:
     """What is on disk of a dataset's splits that are needed.
 
     Attributes:
-        count: number of videos by split, raw or with faces.
+        count: number of videos, raw or with faces, of each split that has real and fake ones.
         videos, faces: number of raw videos, and of videos with faces.
         crops: number of face images.
         source: by split, the digest of the videos' paths, sizes and times; of the faces' paths where there are none.
@@ -157,21 +157,25 @@ def look(job: Job, name: str) -> OnDisk:
     """See what is on disk of a dataset; nothing is decoded."""
     videos, why = _scan(scan_videos, job, name)
     faces, why_no_faces = _scan(scan_faces, job, name, faces=job.faces)
-    faults = [error for error in (why, why_no_faces) if error is not None]
-    if not (videos or faces):
-        absent = all(isinstance(fault, NotOnDisk) for fault in faults)
-        wanted = " or ".join(job.splits[name])
-        fault = next((str(fault) for fault in faults if not isinstance(fault, NotOnDisk) or absent), "")
-        return OnDisk(Counter(), fault=fault or f"no video of it is in {wanted}", absent=absent and bool(faults))
     of_split = {split: [item for item in videos or faces if split in item.splits] for split in job.splits[name]}
+    if not any(map(_both_classes, of_split.values())):
+        faults = [error for error in (why, why_no_faces) if error is not None and not (videos or faces)]
+        absent = all(isinstance(fault, NotOnDisk) for fault in faults)
+        fault = next((str(fault) for fault in faults if absent or not isinstance(fault, NotOnDisk)), None)
+        fault = fault or f"no split has real and fake videos: {', '.join(of_split)}"
+        return OnDisk(Counter(), fault=fault, absent=absent)
     return OnDisk(
-        Counter({split: len(items) for split, items in of_split.items()}),
+        Counter({split: len(items) for split, items in of_split.items() if _both_classes(items)}),
         len(videos),
         len(faces),
         sum(len(item.frames) for item in faces),
         {split: digest([_state(item) for item in items]) for split, items in of_split.items()},
         digest([_state(item) for item in faces]),
     )
+
+
+def _both_classes(items):
+    return len({item.fake for item in items}) == 2
 
 
 def _state(item):

@@ -99,7 +99,7 @@ def make_plan(
     trained = {name: _trained(job, name, disk, listed) for name, made in job.detectors.items() if not made.weights}
     tested = [
         _tested(job, name, trained.get(name), listed[on], disk[on])
-        for name in job.detectors for on in job.tests if on in listed
+        for name in job.detectors for on in job.tests if on in listed and disk[on].count["test"]
     ]  # fmt: skip
     stages = [*cut.values(), *listed.values(), *audited, *trained.values(), *tested, _board(job, tested)]
     return Plan(tuple(_with_state(stage, records, kinds, given) for stage in stages), dict(disk))
@@ -159,13 +159,13 @@ def _trained(job: Job, name: str, disk: Mapping[str, OnDisk], listed: Mapping[st
         sum(frames[split] * disk[dataset].count[split] for split, dataset in pairs)
         * (config.nEpochs + 1 - config.start_epoch),
         BLOCKED if lacking else TO_DO,
-        f"nothing is on disk of the {' and the '.join(lacking)}" if lacking else "",
+        f"no real and fake videos are on disk of the {' and the '.join(lacking)}" if lacking else "",
     )  # fmt: skip
 
 
 def _tested(job: Job, name: str, trained: Stage | None, listed: Stage, disk: OnDisk) -> Stage:
     detector, dataset, folder = job.detectors[name], listed.dataset, job.out / name
-    weights = trained.digest if trained else detector.weights.sha256
+    weights = detector.weights.sha256 if detector.weights else trained.digest if trained else ""
     made_from = {"weights": weights, "settings": config_digest(detector.config)}
     made_from |= _videos(job, dataset, disk, ["test"])
     outputs = (folder / "predictions" / f"{dataset}.parquet", folder / "metrics" / f"{dataset}.json")

@@ -117,7 +117,7 @@ def text(report: dict) -> str:
     again = [f"{name} again, {why}" for kind in report["stages"].values() for name, why in kind["again"].items()]
     missing = [_missing(name, facts) for name, facts in report["missing"].items()]
     blocks = [
-        "# The table, reproduced",
+        "# Reproduce the table",
         _bullets(_detector(name, made) for name, made in report["detectors"].items()),
         "## Data sets",
         _dataset_table(report),
@@ -126,7 +126,7 @@ def text(report: dict) -> str:
         "## Stages",
         _stage_table(report),
         _bullets(again),
-        *(["## Failed", _bullets(f"{name}: {why}" for name, why in failed.items())] if failed else []),
+        *(["## Failed or blocked", _bullets(f"{name}: {why}" for name, why in failed.items())] if failed else []),
         *([f"## Compared with {report['against']}", f"```\n{report['compare']}\n```"] if report["compare"] else []),
     ]
     return "\n\n".join(block.strip("\n") for block in blocks if block) + "\n"

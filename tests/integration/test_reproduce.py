@@ -160,18 +160,23 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(with_faces):
 
 @pytest.mark.slow
 def test_a_dataset_that_fails_is_named_and_stops_no_other(with_faces):
-    shutil.rmtree(next((with_faces / "rgb" / "UADFV" / "fake").glob("frames")))
+    twice = with_faces / "rgb" / "UADFV" / "again" / "real"
+    shutil.copytree(with_faces / "rgb" / "UADFV" / "real", twice)
     trees.build_faces(with_faces / "rgb", trees.TREES["Celeb-DF-v2"], frames=(0, 1))
-    result = call(*arguments(with_faces, "--datasets", "Celeb-DF-v2"))
-    assert result.exit_code == 1
+    assert call(*arguments(with_faces, "--datasets", "Celeb-DF-v2")).exit_code == 1
     report = json.loads((with_faces / "run" / "report.json").read_text())
-    assert report["failures"] == {
-        "test mine UADFV": "the test split of UADFV has videos of one class; an AUROC needs both"
-    }
+    assert list(report["failures"]) == ["rearrange UADFV", "test mine UADFV"]
     assert report["datasets"]["Celeb-DF-v2"]["auroc"].keys() == {"mine"}
-    trees.build_faces(with_faces / "rgb", trees.TREES["UADFV"], frames=(0, 1))
+    shutil.rmtree(twice)
     assert call(*arguments(with_faces, "--datasets", "Celeb-DF-v2")).exit_code == 0
     assert "UADFV" in (with_faces / "run" / "leaderboard" / "leaderboard.md").read_text()
+
+
+def test_a_dataset_of_one_class_is_missing(with_faces):
+    """FaceShifter's real videos are those of FaceForensics++: they alone are no dataset."""
+    trees.build_faces(with_faces / "rgb", trees.faceforensics(("c23",), ("Deepfakes",)), frames=(0, 1))
+    result = call(*arguments(with_faces, "--dry-run", "--datasets", "FaceShifter"))
+    assert "* FaceShifter, not on disk: no split has real and fake videos: test." in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -192,5 +197,5 @@ def test_wrong_options_are_one_line(with_faces, more, message):
 def test_without_the_training_set_nothing_is_tested_and_the_report_says_why(with_faces):
     result = call("reproduce", "--root", with_faces / "rgb", "--out", with_faces / "run", "--datasets", "UADFV")
     assert result.exit_code == 1
-    assert "nothing is on disk of the train split of FaceForensics++" in result.stdout
+    assert "no real and fake videos are on disk of the train split of FaceForensics++" in result.stdout
     assert (with_faces / "run" / "dataset_json" / "UADFV.json").is_file()
