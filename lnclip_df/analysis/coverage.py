@@ -126,7 +126,7 @@ def read_counts(path) -> dict[str, FaceCounts]:
     }
 
 
-def write_counts(path, manifests, dataset, root, *, level=None, folders=None, split: str = "test") -> Path:
+def write_counts(path, manifests, dataset, root=None, *, level=None, folders=None, split: str = "test") -> Path:
     """Write the CSV of frames with a face from the manifests of preprocessing.
 
     Args:
@@ -144,7 +144,7 @@ def write_counts(path, manifests, dataset, root, *, level=None, folders=None, sp
     spec = load_dataset(dataset)
     items = [item for item in scan_videos(spec, root, level=level, folders=folders) if split in item.splits]
     if not items:
-        raise LNCLIPError(f"{spec.name}: no video below {root} is in the split {split}")
+        raise LNCLIPError(f"{spec.name}: no video is in the split {split}")
     counts: dict[str, tuple[int, int]] = {}
     for manifest in manifests:
         rows = read_csv(manifest, ("video", "asked", "saved"))

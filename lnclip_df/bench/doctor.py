@@ -61,7 +61,7 @@ def _settings(root, yaml):
     """Findings on configuration and data."""
     try:
         train, test = train_settings(root, yaml), test_settings(root, yaml)
-        return [*_configuration(train, test), *_data(root, train, test)]
+        return [*_configuration(train, test, our_labels(root)), *_data(root, train, test)]
     except LNCLIPError as error:
         return [Finding("configuration", "problem", str(error))]
     except (KeyError, TypeError, AttributeError) as error:
@@ -138,11 +138,11 @@ def _checkout(root):
         yield Finding("installation", "ok", f"complete{kept}")
 
 
-def _configuration(train, test):
+def _configuration(train, test, labels):
     ours = validate(Settings, train.get("lnclip") or {}, "configuration", "lnclip")
     for name, config in ((TRAIN_CONFIG, train), (TEST_CONFIG, test)):
         yield _lmdb(name, config)
-        missing = sorted(our_labels().keys() - (config.get("label_dict") or {}).keys())
+        missing = sorted(labels.keys() - (config.get("label_dict") or {}).keys())
         if missing:
             found = f"{len(missing)} labels of lnclip-df are missing from label_dict, for example {missing[0]}"
             yield Finding(f"labels in {Path(name).name}", "warning", found, "run lnclip-df install")

@@ -10,17 +10,21 @@ import yaml
 
 from lnclip_df.config.loading import bench_configs, labels, read_yaml
 from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.datasets.schema import own_labels
 
 MODULE = "lnclip_detector"
 IMPORT_LINE = f"from .{MODULE} import LNCLIPDetector"
 MARK = "  # lnclip-df"
-_MARKED_LABEL = re.compile(r"(?m)^[ \t]*[^\s#][^#\n]*:[ \t]*[01][ \t]*#[ \t]*lnclip-df[ \t]*\r?(?:\n|\Z)")
+_MARKED_LABEL = re.compile(r"(?m)^[ \t]*[^\s#][^\n]*:[ \t]*[01][ \t]*#[ \t]*lnclip-df[ \t]*\r?(?:\n|\Z)")
 _MARKED_SECTION = re.compile(r"(?m)^[ \t]*label_dict:[ \t]*#[ \t]*lnclip-df[ \t]*\r?(?:\n|\Z)")
 
 
-def our_labels() -> dict[str, int]:
-    """The labels that DeepfakeBench's own ``label_dict`` does not have: ``{name: 0 (real) or 1 (fake)}``."""
-    return read_yaml(bench_configs() / "labels.yaml")["lnclip"]
+def our_labels(root=".") -> dict[str, int]:
+    """The labels that DeepfakeBench's own ``label_dict`` does not have: ``{name: 0 (real) or 1 (fake)}``.
+
+    They are those of this package's datasets and of the user's, in the working folder and in the checkout ``root``.
+    """
+    return own_labels(root) | own_labels() | read_yaml(bench_configs() / "labels.yaml")["lnclip"]
 
 
 def with_import(source: bytes) -> bytes:
@@ -105,23 +109,33 @@ def _name(node):
     return next((value for key in ("id", "attr", "value") if isinstance(value := getattr(node, key, None), str)), "")
 
 
-def with_labels(text: str) -> str:
+def with_labels(text: str, ours: dict[str, int] | None = None) -> str:
     """Add the labels that ``label_dict`` lacks to a configuration of DeepfakeBench, or the whole section.
+
+    Args:
+        ours: the labels to add; :func:`our_labels` by default.
 
     Raises:
         LNCLIPError: not YAML with a key per line, or a label that our datasets need has another value.
     """
+    ours = our_labels() if ours is None else ours
     root = _block_mapping(_compose(text), "the file")
     section = next((value for key, value in root.value if key.value == "label_dict"), None)
     if section is None:
-        lines = ["label_dict:", *(f"  {label}: {value}" for label, value in labels().items())]
+        lines = ["label_dict:", *(f"  {line}" for line in _lines(labels() | ours))]
         return _insert_before(text, root, lines)
     present = yaml.safe_load(text)["label_dict"]
-    for label, value in our_labels().items():
+    for label, value in ours.items():
         if present.get(label, value) != value:
             raise LNCLIPError(f"label_dict.{label} is {present[label]!r}, but lnclip-df needs {value}; rename it")
-    lines = [f"{label}: {value}" for label, value in our_labels().items() if label not in present]
+    lines = _lines({label: value for label, value in ours.items() if label not in present})
     return _insert_before(text, _block_mapping(section, "label_dict"), lines)
+
+
+def _lines(labels: dict[str, int]) -> list[str]:
+    """A YAML line for each label, quoted where it must be."""
+    shown = (yaml.safe_dump(label, allow_unicode=True, width=1000).splitlines()[0] for label in labels)
+    return [f"{label}: {value}" for label, value in zip(shown, labels.values(), strict=True)]
 
 
 def _compose(text):

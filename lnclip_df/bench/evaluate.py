@@ -6,8 +6,8 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lnclip_df.config.loading import labels, load_config, read_yaml
 from lnclip_df.config.validation import overridden
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import check_writable
+from lnclip_df.datasets.schema import own_labels
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class BenchTest:
         out: folder for predictions and metrics, as ``lnclip_df.evaluation.test.test`` writes them.
         overrides: ``key=value`` for single keys of the settings, for example ``lmdb=false``.
         progress: show a progress bar.
+        labels: further labels of dataset JSONs; ``bench_test`` adds those of the user's datasets.
     """
 
     detector_path: str
@@ -38,6 +40,7 @@ class BenchTest:
     datasets: Sequence[str] = ()
     overrides: Sequence[str] = ()
     progress: bool = True
+    labels: Mapping[str, int] = field(default_factory=dict)
 
 
 def bench_test(checkout, options: BenchTest, *, python=sys.executable) -> int:
@@ -53,6 +56,7 @@ def bench_test(checkout, options: BenchTest, *, python=sys.executable) -> int:
         LNCLIPError: not a checkout, or ``python`` cannot be started.
     """
     root = open_checkout(checkout)
+    options = dataclasses.replace(options, labels=own_labels(root) | own_labels() | dict(options.labels))
     return run_module(root, python, "lnclip_df.bench.evaluate", json.dumps(dataclasses.asdict(options)))
 
 
@@ -60,7 +64,7 @@ def settings_of(root, options: BenchTest) -> dict[str, Any]:
     """The settings with which ``test.py`` runs, with every label that a dataset JSON may have."""
     settings = test_settings(root, options.detector_path)
     known = read_yaml(options.detector_path).get("label_dict") or {}
-    settings["label_dict"] = labels() | (settings.get("label_dict") or {}) | known
+    settings["label_dict"] = labels() | dict(options.labels) | (settings.get("label_dict") or {}) | known
     return overridden(settings, options.overrides)
 
 

@@ -5,6 +5,7 @@ import difflib
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import partial
 
 from lnclip_df.bench.checkout import CONFIG_FOLDER, DETECTORS, SHIM, TEST_CONFIG, TRAIN_CONFIG, open_checkout
 from lnclip_df.bench.edits import label_dict, our_labels, with_import, with_labels, without_import, without_labels
@@ -59,7 +60,8 @@ def install(checkout, *, dry_run: bool = False, force: bool = False) -> str:
     root = open_checkout(checkout)
     edits, kept = _new_files(root, force)
     edits.append(_edit(root, DETECTORS, with_import))
-    edits += [_edit(root, name, _on_text(with_labels)) for name in (TRAIN_CONFIG, TEST_CONFIG)]
+    add = _on_text(partial(with_labels, ours=our_labels(root)))
+    edits += [_edit(root, name, add) for name in (TRAIN_CONFIG, TEST_CONFIG)]
     return _apply(root, edits, _notes(kept), dry_run)
 
 
@@ -72,7 +74,7 @@ def uninstall(checkout, *, dry_run: bool = False, force: bool = False) -> str:
     root = open_checkout(checkout)
     edits = [_edit(root, DETECTORS, without_import)]
     edits += [_edit(root, name, _on_text(without_labels)) for name in (TRAIN_CONFIG, TEST_CONFIG)]
-    notes = [note for edit in edits[1:] for note in _labels_left(edit)]
+    notes = [note for edit in edits[1:] for note in _labels_left(edit, our_labels(root))]
     ours, installed = our_files(), _installed_files(root)
     removed = [name for name, data in installed.items() if _is_unedited(name, data) or (force and name in ours)]
     edits += [_Edit(name, installed[name], None) for name in removed]
@@ -80,9 +82,9 @@ def uninstall(checkout, *, dry_run: bool = False, force: bool = False) -> str:
     return _apply(root, edits, notes + _notes(kept), dry_run)
 
 
-def _labels_left(edit):
+def _labels_left(edit, ours):
     """A note on labels that may be ours, but have lost the mark: a program that drops comments has written the file."""
-    left = our_labels().keys() & label_dict(edit.after.decode("utf-8", "replace"))
+    left = ours.keys() & label_dict(edit.after.decode("utf-8", "replace"))
     if left:
         yield (
             f"kept {len(left)} labels in {edit.name} that lnclip-df did not mark, such as {min(left)}: "

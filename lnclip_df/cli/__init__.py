@@ -69,6 +69,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 study = typer.Typer(no_args_is_help=True)
+dataset = typer.Typer(no_args_is_help=True)
 
 
 def _help(of: Any) -> str:
@@ -87,6 +88,8 @@ _add(app, deepfakebench.bench_run, "DeepfakeBench", ignore_unknown_options=True)
 _add(app, deepfakebench.bench_test, "DeepfakeBench")
 for _function in (studies.ablation, studies.pairing, studies.training_set, studies.continual):
     _add(study, _function)
+_add(dataset, data.new)
+app.add_typer(dataset, name="dataset", help="Make a data set of your own.", rich_help_panel="Data")
 app.add_typer(study, name="study", help=_help(studies), rich_help_panel="Compare and analyse")
 
 

@@ -124,10 +124,10 @@ def coverage(
     from lnclip_df.analysis.report import study_folder
 
     if (found is None) == (not manifest):
-        raise LNCLIPError("name either --found FILE.csv, or --manifest FILE.csv with --dataset NAME and --root DIR")
+        raise LNCLIPError("name either --found FILE.csv, or --manifest FILE.csv with --dataset NAME")
     if manifest:
-        if dataset is None or root is None:
-            raise LNCLIPError("--manifest needs --dataset NAME and --root DIR")
+        if dataset is None:
+            raise LNCLIPError("--manifest needs --dataset NAME")
         found = study_folder(run, out, "coverage") / "frames-found.csv"
         write_counts(found, manifest, dataset, root, level=level, folders=opt.folders(folder))
     coverage(run, found, datasets=datasets, resamples=resamples, seed=seed, out=out)

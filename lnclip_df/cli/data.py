@@ -1,4 +1,4 @@
-"""The commands that turn videos into data sets: preprocess, rearrange, lmdb, audit, pairs, datasets."""
+"""The commands that turn videos into data sets: dataset new, preprocess, rearrange, lmdb, audit, pairs, datasets."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,11 +12,69 @@ from lnclip_df.core.files import check_writable
 from lnclip_df.core.tables import aligned_lines, show
 
 
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the data set in all commands.")],
+    real: Annotated[Path | None, opt.data("Folder of the real videos, or of their face crops.")] = None,
+    fake: Annotated[
+        list[str],
+        opt.data("Folder of fake videos, or of their face crops. May be repeated.", "--fake", metavar="[METHOD=]DIR"),
+    ] = [],  # noqa: B006
+    csv: Annotated[
+        Path | None,
+        opt.data("Instead: a CSV path,label[,split,method,pair,identity]. Its paths start from the CSV's folder."),
+    ] = None,
+    split: Annotated[
+        str | None, opt.data("Shares of train, val and test in %. By default 70,15,15.", "--split", metavar="SHARES")
+    ] = None,
+    by: Annotated[
+        str | None,
+        opt.data(
+            "Pattern of what a path says of a video's persons or clips, such as 'id[0-9]+'. Videos that share one come "
+            "into one split.",
+            "--by",
+            metavar="REGEX",
+        ),
+    ] = None,
+    seed: opt.Seed = 0,
+    faces: Annotated[
+        Path | None, opt.results("Folder for face crops. By default rgb beside the YAML.", "--faces")
+    ] = None,
+):
+    """Make a data set of your own videos or face crops: all commands then take its name.
+
+    Example: lnclip-df dataset new mine --real videos/real --fake videos/fake
+
+    Example: lnclip-df dataset new mine --real real --fake faceswap=swaps --fake lipsync=lips --by 'id[0-9]+'
+
+    Example: lnclip-df dataset new mine --csv videos.csv
+
+    Writes datasets/NAME.yaml, or NAME.yaml into the folder $LNCLIP_DATASETS, to keep and edit. A fake whose name begins
+    with that of a real video (000_swap.mp4, 000.mp4) comes into its split. The next step is lnclip-df preprocess
+    --dataset NAME; with face crops, lnclip-df audit NAME.
+    """
+    from lnclip_df.datasets.new import new_dataset
+
+    fakes = dict(_method_and_folder(value) for value in fake)
+    if len(fakes) < len(fake):
+        raise LNCLIPError("--fake: give each folder a method of its own, --fake METHOD=DIR")
+    made = new_dataset(name, real, fakes, table=csv, shares=split, by=by, seed=seed, faces=faces)
+    crops = any(folder.crops for folder in made.dataset.folders)
+    say(f"{made}\nnext: lnclip-df {'audit' if crops else 'preprocess --dataset'} {name}")
+
+
+def _method_and_folder(value: str) -> tuple[str, str]:
+    method, separator, folder = value.partition("=")
+    return (method, folder) if separator and not Path(value).is_dir() else ("", value)
+
+
 def preprocess(
     source: Annotated[Path | None, typer.Argument(help="A video, an image, or a folder of them.")] = None,
     dataset: Annotated[str | None, opt.data("Data set, instead of a source (see: lnclip-df datasets).")] = None,
     root: opt.RootOrNone = None,
-    out: Annotated[Path | None, opt.results("Folder for the crops. With --dataset, by default by the videos.")] = None,
+    out: Annotated[
+        Path | None,
+        opt.results("Folder for the crops. With --dataset, by default the one that its YAML names, or by the videos."),
+    ] = None,
     folder: opt.Map = opt.NONE,
     level: opt.Level = None,
     split: Annotated[list[str], opt.names("With --dataset: splits to process, train, val or test.")] = opt.NONE,
@@ -78,6 +136,8 @@ def preprocess(
 
     Example: lnclip-df preprocess videos/ --recipe gend --detector det_10g.onnx --out datasets/rgb/mine
 
+    lnclip-df dataset new makes a data set of videos of your own, or of crops that are there already.
+
     Face crops go to frames/, their landmarks to landmarks/, masks to masks/. records/ says which videos are finished;
     manifests/ has a table of all videos, the settings and versions, and a sheet of random crops to check by eye. The
     same command continues an interrupted run. Crops of different settings are never mixed.
@@ -92,14 +152,16 @@ def preprocess(
     settings = crop_settings(recipe, **{key: value for key, value in given.items() if value is not None})
     run = RunOptions(workers, scheduler, shard, progress=not quiet)
     if (source is None) == (dataset is None):
-        raise LNCLIPError("name either a video or folder, or --dataset NAME with --root DIR")
+        raise LNCLIPError("name either a video or folder, or --dataset NAME")
     if dataset is not None:
         summary = preprocess_dataset(
-            dataset, _needed(root, "--root"), out, settings, run, splits=split, level=level,
+            dataset, root, out, settings, run, splits=split, level=level,
             folders=opt.folders(folder), allow_missing=allow_missing,
         )  # fmt: skip
     else:
-        summary = preprocess(source, _needed(out, "--out"), settings, run, sequences=sequences)
+        if out is None:
+            raise LNCLIPError("--out is missing; lnclip-df preprocess --help shows examples")
+        summary = preprocess(source, out, settings, run, sequences=sequences)
     say(summary.report())
     if summary.mixed:
         typer.echo("--face track cuts out the person seen most, instead of the largest face of each frame", err=True)
@@ -108,8 +170,8 @@ def preprocess(
 
 def rearrange(
     dataset: opt.Dataset,
-    root: opt.Root,
     out: Annotated[Path, opt.results("Folder of the dataset JSONs.")],
+    root: opt.RootOrNone = None,
     faces: opt.FacesRoot = None,
     folder: opt.Map = opt.NONE,
     level: opt.Level = None,
@@ -184,7 +246,7 @@ def lmdb(
 
 def audit(
     dataset: opt.Dataset,
-    root: opt.Root,
+    root: opt.RootOrNone = None,
     faces: opt.FacesRoot = None,
     folder: opt.Map = opt.NONE,
     level: opt.Level = None,
@@ -220,7 +282,7 @@ def audit(
 
 def pairs(
     dataset_json: Annotated[Path, typer.Argument(help="A dataset JSON with a training split, named by its data set.")],
-    root: opt.Root,
+    root: opt.RootOrNone = None,
     faces: opt.FacesRoot = None,
     folder: opt.Map = opt.NONE,
     out: Annotated[Path | None, opt.results("Folder for the two files. By default the folder of the JSON.")] = None,
@@ -246,7 +308,7 @@ def pairs(
 
 
 def datasets(root: opt.RootOrNone = None, faces: opt.FacesRoot = None):
-    """List the data sets that preprocess, rearrange and audit know; with --root also what is on disk.
+    """List the data sets that the commands know, your own first; with --root also what is on disk.
 
     Example: lnclip-df datasets --root datasets/rgb
     """
@@ -262,9 +324,3 @@ def datasets(root: opt.RootOrNone = None, faces: opt.FacesRoot = None):
 
 def _side(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
-
-
-def _needed(value, flag):
-    if value is None:
-        raise LNCLIPError(f"{flag} is missing; lnclip-df preprocess --help shows examples")
-    return value

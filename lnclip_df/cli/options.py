@@ -64,8 +64,14 @@ Threshold = Annotated[
 
 Dataset = Annotated[str, typer.Argument(help="Name of a data set (see: lnclip-df datasets), or a YAML of your own.")]
 Root = Annotated[Path, data("Folder that contains the folders and lists of the data sets.")]
-RootOrNone = Annotated[Path | None, data("Folder that contains the folders of the data sets.")]
-FacesRoot = Annotated[Path | None, data("Folder that contains the face crops. By default --root.", "--faces")]
+RootOrNone = Annotated[
+    Path | None,
+    data("Folder that contains the folders and lists of the data sets. Not needed for one of lnclip-df dataset new."),
+]
+FacesRoot = Annotated[
+    Path | None,
+    data("Folder that contains the face crops. By default the one that the YAML names, or --root.", "--faces"),
+]
 Map = Annotated[list[str], data("Path of a folder that the YAML names. May be repeated.", "--map", metavar="NAME=PATH")]
 Level = Annotated[str | None, data("Compression level to use, for example c23. By default all.")]
 AllowMissing = Annotated[

@@ -1,5 +1,6 @@
 """The commands around one detector: train, test, configs, export."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 def train(
     config: opt.ConfigFile = "lnclip.yaml",
     overrides: opt.Set = opt.NONE,
+    datasets: Annotated[
+        list[str], opt.names("Data sets to train, validate and test on, instead of those that the YAML names.")
+    ] = opt.NONE,
     out: Annotated[Path | None, opt.results("Folder of the run. By default runs/NAME_OF_THE_YAML.")] = None,
     start: Annotated[
         str | None,
@@ -32,6 +36,8 @@ def train(
 
     Example: lnclip-df train --config lnclip.yaml --set train_batchSize=64 --out runs/first
 
+    Example: lnclip-df train --datasets mine --out runs/mine
+
     Example: lnclip-df train --config training/ffiw.yaml --from runs/first/best.safetensors --out runs/second
     --set 'lnclip.replay={datasets: [FaceForensics++], share: 0.1}'
 
@@ -42,7 +48,8 @@ def train(
     from lnclip_df.config.loading import load_config
     from lnclip_df.training.train import train
 
-    loaded = load_config(config, overrides)
+    keys = ("train_dataset", "lnclip.val_dataset", "lnclip.benchmarks") if datasets else ()
+    loaded = load_config(config, [*(f"{key}={json.dumps(datasets)}" for key in keys), *overrides])
     if start is not None:
         loaded = loaded.replace({"lnclip.start_from": start})
     out = out or Path("runs") / Path(config).stem

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError, shown
 from lnclip_df.core.files import read_json, write_json
+from lnclip_df.datasets.schema import own_datasets, own_labels
 
 SPLITS = ("train", "val", "test")
 COMPRESSIONS = ("raw", "c23", "c40")
@@ -97,6 +98,9 @@ def read_videos(config: Config, names: list[str], split: str) -> list[Video]:
     A dataset of the FaceForensics++ family, or one whose splits contain only compression levels, gives the level
     ``compression`` of the configuration; DeepfakeBench's names that end in ``_c40`` (``FaceForensics++_c40``) give c40.
 
+    A user's dataset (:func:`~lnclip_df.datasets.schema.own_datasets`) needs no file: without one, its faces are read.
+    The labels of a user's datasets need not be in ``label_dict``.
+
     Args:
         names: dataset names; a repeated name is read once.
         split: ``train``, ``val`` or ``test``.
@@ -110,9 +114,10 @@ def read_videos(config: Config, names: list[str], split: str) -> list[Video]:
             frames, or a frame's path invalid; the message names the file and the key.
     """
     videos = []
+    config = config.replace({"label_dict": own_labels() | (config.label_dict or {})})
     for name in dict.fromkeys(names):
-        path = _dataset_file(config, name)
-        found = sorted(_videos(config, path, name, split), key=lambda video: (video.label_name, video.name))
+        path, classes = _classes(config, name)
+        found = sorted(_videos(config, path, classes, name, split), key=lambda video: (video.label_name, video.name))
         if not found:
             raise LNCLIPError(f"{path}: split {split} of {name} contains no video")
         videos += found
@@ -167,22 +172,34 @@ def _frame_lists(value, key="") -> Iterator[tuple[str, Any]]:
             yield from _frame_lists(below, f"{key}.{name}" if key else name)
 
 
-def _dataset_file(config, name):
+def _classes(config, name) -> tuple[Path, dict[str, dict]]:
+    """The classes of a dataset, and the file that they come from.
+
+    That is its JSON or, without one, the YAML of a user's dataset: then they are those of the faces on disk.
+    """
     folder = Path(config.lnclip.data_root) / config.dataset_json_folder
-    path = folder / f"{name}.json"
+    path, own = folder / f"{name}.json", own_datasets()
     if path.is_file():
-        return path
+        return path, read_classes(path, _without_level(name))
+    if name in own:
+        from lnclip_df.datasets.rearrange import document_of_faces  # it imports this module
+
+        return own[name], document_of_faces(name, config.lnclip.data_root)[name]
     if not folder.is_dir():
         raise LNCLIPError(f"no folder {folder} (dataset_json_folder) to find {name}.json in; see lnclip.data_root")
-    existing = sorted(file.stem for file in folder.glob("*.json"))
+    existing = sorted({*own, *(file.stem for file in folder.glob("*.json"))})
     near = difflib.get_close_matches(name, existing, n=3, cutoff=0.4) or existing
     raise LNCLIPError(f"no dataset file {path}; there is {', '.join(near) or 'no other'}")
 
 
-def _videos(config, path, name, split) -> Iterator[Video]:
-    is_c40 = name.endswith("_c40") and name[:-4] in COMPRESSED
-    stem, compression = (name[:-4], "c40") if is_c40 else (name, config.compression)
-    classes = read_classes(path, stem)
+def _without_level(name: str) -> str:
+    """The dataset that a name of DeepfakeBench with a compression level is of (``FF-DF_c40``)."""
+    return name[:-4] if name.endswith("_c40") and name[:-4] in COMPRESSED else name
+
+
+def _videos(config, path, classes, name, split) -> Iterator[Video]:
+    stem = _without_level(name)
+    compression = config.compression if stem == name else "c40"
     for label_name in classes:
         key = f"{stem}.{label_name}.{split}"
         records = _mapping(path, _mapping(path, classes, label_name, prefix=stem), split, prefix=f"{stem}.{label_name}")
@@ -246,7 +263,14 @@ def _frame_index(frame: str) -> int:
 
 
 def write_dataset_json(path, dataset: str, entries: Iterable[Entry], *, root=None, levels=()) -> dict:
-    """Write the dataset JSON of some videos.
+    """Write the dataset JSON of some videos, as :func:`dataset_document` makes it, and return what was written."""
+    document = dataset_document(dataset, entries, root=root, levels=levels)
+    write_json(path, document)
+    return document
+
+
+def dataset_document(dataset: str, entries: Iterable[Entry], *, root=None, levels=()) -> dict:
+    """The content of the dataset JSON of some videos.
 
     Every label has all three splits, empty where it has no video there, because DeepfakeBench reads each of them.
     Labels and videos are sorted, frames stay in the order given: the same entries give the same bytes.
@@ -257,9 +281,6 @@ def write_dataset_json(path, dataset: str, entries: Iterable[Entry], *, root=Non
         root: write frame paths relative to this folder, beginning with ``./``; without it they are absolute.
         levels: ``(label, compression)`` of further levels that each split of a label has even without a video
             (compression None: the label has no levels).
-
-    Returns:
-        What was written.
 
     Raises:
         LNCLIPError: an unknown split, a video named twice, a video without frames, a frame outside ``root``, or a label
@@ -282,9 +303,7 @@ def write_dataset_json(path, dataset: str, entries: Iterable[Entry], *, root=Non
         if not entry.frames:
             raise LNCLIPError(f"{dataset}: video {entry.name!r} of {entry.label_name}/{entry.split} has no frames")
         videos[entry.name] = _record_of(entry, below)
-    document = {dataset: classes}
-    write_json(path, document)
-    return document
+    return {dataset: classes}
 
 
 def _empty_classes(dataset, levels) -> dict[str, dict]:

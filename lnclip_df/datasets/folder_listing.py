@@ -10,8 +10,10 @@ from pathlib import Path
 from lnclip_df.core.files import is_utf8
 from lnclip_df.media.kinds import VIDEO_SUFFIXES
 
+FRAME = re.compile(r"([0-9]+)\.png")  # a face image, by its index
 LISTS = (".csv", ".json", ".txt")
 WRITTEN = ("landmarks", "records")  # folders that preprocessing fills and that contain no video
+LEVELS = ("videos", "frames")  # folders that are no part of a logical path
 HIDDEN = (".", "__MACOSX")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -30,10 +32,11 @@ class Listing:
     other: Counter[str] = field(default_factory=Counter)  # files that are neither videos nor lists, by suffix
     skipped: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # paths by reason
 
-    def walk(self, folder, prefix: str, above: tuple = ()):
+    def walk(self, folder, prefix: str, above: tuple = (), *, crops: bool = False):
         """Add what is below ``folder`` (logical path ``prefix``); the images of a video are not listed.
 
-        ``above`` has the device and inode of the folders that this one is in, against links in a circle.
+        ``above`` has the device and inode of the folders that this one is in, against links in a circle. With ``crops``
+        every folder of numbered images is a video's faces.
         """
         try:
             status = os.stat(folder)
@@ -44,17 +47,20 @@ class Listing:
         if inode in above:
             self.skipped["a link to a folder above it"].append(os.fspath(folder))
             return
-        for entry in self._entries(folder):
+        entries = self._entries(folder)
+        if crops and any(FRAME.fullmatch(entry.name) for entry in entries):
+            self._add("faces", prefix, Path(folder))
+            return
+        for entry in entries:
             if entry.is_file():
                 self._add_file(entry, prefix)
-            elif entry.name == "videos":
-                self._add_files(entry.path, prefix)
-            elif entry.name == "frames":
+            elif entry.name == "frames" and not crops:
                 self._add_faces(entry.path, prefix)
             elif entry.name == "masks":
                 self._add_masks(entry.path, prefix)
             elif entry.name not in WRITTEN:
-                self.walk(entry.path, f"{prefix}/{entry.name}", (*above, inode))
+                below = prefix if entry.name in LEVELS else f"{prefix}/{entry.name}"
+                self.walk(entry.path, below, (*above, inode), crops=crops)
 
     def log(self, name: str):
         """Log one line per reason with the number of skipped entries and an example, and the other files by suffix."""
@@ -116,6 +122,22 @@ class Listing:
             else:
                 valid.append(entry)
         return valid
+
+
+def logical_path(path: str) -> str:
+    """A path from a list as :class:`Listing` has it: without suffix and without the levels ``videos`` and ``frames``.
+
+    >>> logical_path("a\\\\videos/001.mp4"), logical_path("faces/frames/real/001/")
+    ('a/001', 'faces/real/001')
+    """
+    *folders, name = path.replace("\\", "/").rstrip("/").split("/")
+    return "/".join([*(folder for folder in folders if folder not in (*LEVELS, ".")), without_suffix(name)])
+
+
+def without_suffix(name: str) -> str:
+    """A video's name without its suffix."""
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in VIDEO_SUFFIXES else name
 
 
 def _fault(entry) -> str | None:

@@ -1,5 +1,6 @@
 """One video of a dataset, as found on disk and described by the dataset's YAML."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,3 +73,8 @@ class Item:
     frames: Sequence[Path] = ()
     masks: Sequence[Path] = ()
     has_masks: bool = False
+
+
+def draw_key(seed: int, item: Item) -> str:
+    """A sort key that depends on the seed and the video alone, not on what else is on disk or where."""
+    return hashlib.sha256(f"{seed}/{item.label}/{item.name}".encode()).hexdigest()

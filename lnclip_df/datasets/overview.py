@@ -1,13 +1,10 @@
-"""All packaged datasets at a glance: what each is, and what of it is on disk."""
+"""All datasets at a glance: what each is, and what of it is on disk."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.datasets.scan import NotOnDisk, scan_faces, scan_videos
-from lnclip_df.datasets.schema import Dataset, dataset_names, load_dataset
+from lnclip_df.datasets.scan import NotOnDisk, scan_faces, scan_videos, silent
+from lnclip_df.datasets.schema import Dataset, dataset_names, load_dataset, own_datasets
 
 
 class Overview(NamedTuple):
@@ -16,7 +13,8 @@ class Overview(NamedTuple):
     Attributes:
         test_real, test_fake: videos that its test split should have; None if unknown.
         videos, faces: raw videos, and videos with faces, on disk; None if there are none.
-        fault: why its raw videos are on disk and cannot be read.
+        fault: why its YAML, or its raw videos that are on disk, cannot be read.
+        access: where to ask for it; of a user's dataset, its YAML.
     """
 
     name: str
@@ -30,31 +28,27 @@ class Overview(NamedTuple):
 
 
 def overview(root=None, faces=None) -> list[Overview]:
-    """List every packaged dataset.
+    """List every dataset of the user and of the package.
 
     Args:
-        root: folder that contains the datasets' folders; without it the disk is not read.
-        faces: folder that contains those with faces, ``root`` by default.
+        root: folder that contains the datasets' folders; without it only those are read whose YAML says where they lie.
+        faces: folder that contains those with faces; by default the YAML's ``faces``, else ``root``.
     """
     with silent():
-        return [_overview(load_dataset(name), root, faces) for name in dataset_names()]
+        packaged = [_overview(load_dataset(name), root, faces) for name in dataset_names()]
+        return [_own(name, path, root, faces) for name, path in sorted(own_datasets().items())] + packaged
 
 
-@contextmanager
-def silent() -> Iterator[None]:
-    """Leave out the log of scans, which says what they pass over: no matter of an overview."""
-    logger = logging.getLogger("lnclip_df.datasets")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+def _own(name, path, root, faces) -> Overview:
     try:
-        yield
-    finally:
-        logger.setLevel(level)
+        return _overview(load_dataset(name), root, faces)._replace(access=str(path))
+    except LNCLIPError as error:
+        return Overview(name, "", None, None, None, None, str(error), str(path))
 
 
 def _overview(dataset: Dataset, root, faces) -> Overview:
-    videos, fault = (None, "") if root is None else _count(scan_videos, dataset, root)
-    cut, _ = (None, "") if root is None else _count(scan_faces, dataset, root, faces=faces)
+    videos, fault = _count(scan_videos, dataset, root)
+    cut, _ = _count(scan_faces, dataset, root, faces=faces)
     real, fake = (_expected_tests(dataset, label) for label in (0, 1))
     return Overview(dataset.name, dataset.title, real, fake, videos, cut, fault, dataset.access)
 
@@ -66,6 +60,8 @@ def _expected_tests(dataset: Dataset, label: int) -> int | None:
 
 
 def _count(scan, dataset, root, **faces):
+    if root is None and dataset.combine:
+        return None, ""
     try:
         return len(scan(dataset, root, **faces)), ""
     except NotOnDisk:

@@ -14,6 +14,7 @@ from lnclip_df.core.errors import LNCLIPError, shown
 from lnclip_df.core.files import check_writable, write_json
 from lnclip_df.datasets.dataset_json import SPLITS, read_classes, records_of_level
 from lnclip_df.datasets.items import Item
+from lnclip_df.datasets.splits import tied
 
 
 class Subsets(NamedTuple):
@@ -145,30 +146,11 @@ def _sources(reals, fakes, strict) -> dict[str, set[str]]:
 
 def _drawn(reals, fakes, sources, rng) -> list[str]:
     """All sources in random order; those that some videos tie together are neighbours, those without fakes last."""
-    groups = _tied([sources[item.path] for item in (*reals, *fakes)])
+    groups = tied([sources[item.path] for item in (*reals, *fakes)])
     forged = set().union(*(sources[fake.path] for fake in fakes)) if fakes else set()
     groups = [groups[at] for at in rng.permutation(len(groups))]
     groups.sort(key=forged.isdisjoint)
     return [group[at] for group in groups for at in rng.permutation(len(group))]
-
-
-def _tied(sets: Sequence[set[str]]) -> list[list[str]]:
-    """The connected groups of sources, two being tied where one video has both; sorted."""
-    parent = {source: source for sources in sets for source in sources}
-
-    def root(source):
-        while parent[source] != source:
-            parent[source] = source = parent[parent[source]]
-        return source
-
-    for sources in sets:
-        first, *others = sorted(sources)
-        for other in others:
-            parent[root(other)] = root(first)
-    groups: dict[str, list[str]] = {}
-    for source in sorted(parent):
-        groups.setdefault(root(source), []).append(source)
-    return sorted(groups.values())
 
 
 def _best_cut(fakes, first: dict[str, int], last: dict[str, int], count: int) -> tuple[int, int]:

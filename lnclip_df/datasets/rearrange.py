@@ -9,7 +9,7 @@ from typing import Literal
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable
-from lnclip_df.datasets.dataset_json import SPLITS, Entry, video_key, write_dataset_json
+from lnclip_df.datasets.dataset_json import SPLITS, Entry, dataset_document, video_key, write_dataset_json
 from lnclip_df.datasets.frame_lists import read_frame_lists
 from lnclip_df.datasets.items import Item
 from lnclip_df.datasets.scan import scan_faces
@@ -41,16 +41,14 @@ def rearrange(
 
     Args:
         dataset: what ``load_dataset`` takes.
-        root: folder that contains the dataset's folders, with its lists.
+        root, faces, folders, level, allow_missing: see :func:`~lnclip_df.datasets.scan.scan_faces`.
         out: folder of the JSON files; they are named by their dataset.
-        faces: folder that contains the dataset's folders with faces, ``root`` by default.
         relative_to: the folder that frame paths start from, usually a DeepfakeBench checkout.
         paths: ``relative`` (``./datasets/…``) or ``absolute``.
         lists: text files of frames, or folders of them, to take instead of what is on disk; their paths start from
             ``faces`` or ``root``. See :func:`~lnclip_df.datasets.frame_lists.read_frame_lists`.
         draw: list only this many frames of each training video, drawn by ``seed``: the same that ``train`` draws with
             ``lnclip.train_frames: random``. DeepfakeBench takes the first ones of a longer list.
-        folders, level, allow_missing: see :func:`~lnclip_df.datasets.scan.scan_faces`.
 
     Returns:
         The files written, the dataset's own first.
@@ -69,7 +67,7 @@ def rearrange(
         items = read_frame_lists(dataset, lists, root if faces is None else faces, level)
     else:
         items = scan_faces(dataset, root, faces=faces, folders=folders, level=level, allow_missing=allow_missing)
-    below = _root_of_paths(root if faces is None else faces, relative_to) if paths == "relative" else None
+    below = _root_of_paths(items, relative_to) if paths == "relative" else None
     _check(dataset, items)
     labels = {item.label for item in items}
     written = []
@@ -80,22 +78,46 @@ def rearrange(
             continue
         path = Path(out) / f"{name}.json"
         of_subset = [item for item in items if item.label in subset]
-        levels = {(item.label, item.level) for item in of_subset}
         entries = _entries(of_subset) if draw is None else _drawn(_entries(of_subset), name, draw, seed)
-        write_dataset_json(path, name, entries, root=below, levels=levels)
+        write_dataset_json(path, name, entries, root=below, levels=_levels(of_subset))
         logger.info("%s: %s", path, _counts(of_subset))
         written.append(path)
     return written
 
 
-def _root_of_paths(faces, relative_to) -> str:
-    root, faces = os.path.abspath(relative_to), os.path.abspath(faces)
-    if os.path.commonpath([root, faces]) != root:
+def document_of_faces(dataset, root) -> dict:
+    """The dataset JSON of the faces on disk of a dataset whose YAML says where they are.
+
+    Paths are relative to ``root`` if all faces are below it, otherwise absolute.
+
+    Raises:
+        LNCLIPError: as :func:`rearrange`.
+    """
+    dataset = load_dataset(dataset)
+    items = scan_faces(dataset)
+    _check(dataset, items)
+    below = None if _outside(items, os.path.abspath(root)) else root
+    return dataset_document(dataset.name, _entries(items), root=below, levels=_levels(items))
+
+
+def _levels(items: list[Item]) -> set[tuple[str, str | None]]:
+    return {(item.label, item.level) for item in items}
+
+
+def _root_of_paths(items, relative_to) -> str:
+    root = os.path.abspath(relative_to)
+    if outside := _outside(items, root):
         raise LNCLIPError(
-            f"faces in {faces} are not below {root}, which relative paths start from; "
+            f"faces in {outside} are not below {root}, which relative paths start from; "
             "name a folder that holds them with relative_to, or choose paths: absolute"
         )
     return root
+
+
+def _outside(items: list[Item], root: str) -> str | None:
+    """The first folder of faces that is not below ``root``."""
+    folders = (os.path.abspath(item.frames[0].parent) for item in items)
+    return next((folder for folder in folders if os.path.commonpath([root, folder]) != root), None)
 
 
 def _check(dataset: Dataset, items: list[Item]):

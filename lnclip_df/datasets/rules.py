@@ -7,20 +7,20 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.dataset_json import SPLITS
-from lnclip_df.datasets.folder_listing import Listing
+from lnclip_df.datasets.folder_listing import FRAME, Listing, without_suffix
 from lnclip_df.datasets.items import Frames, Item
 from lnclip_df.datasets.schema import FIELD, UNUSED, Dataset, Join, Rule, fill, first
 from lnclip_df.datasets.tables import Rows
-from lnclip_df.media.kinds import VIDEO_SUFFIXES
-
-FRAME = re.compile(r"([0-9]+)\.png")
 
 logger = logging.getLogger(__name__)
 
 Fields = dict[str, str | None]
+Kind = Literal["videos", "faces"]
+SEPARATOR = re.compile(r"[-_. ]")
 FEW = 0.5  # share of the expected matches below which a split list is taken for another's
 ENOUGH = 10  # expected matches from which on a share of them says anything
 
@@ -46,21 +46,25 @@ class Matcher:
 
     Args:
         level: the compression level to take; None takes all.
-        faces: whether the paths are those of videos with faces, not of raw videos.
+        kind: whether the paths are those of raw videos or of videos with faces; None gives items without media.
 
     Attributes:
+        undecided: paths that the dataset's shares decide the split of.
         unmatched, empty, unpaired: paths that match no rule, have no face images, or lack their real video.
         levels: number of videos of each level, taken or not.
     """
 
-    def __init__(self, dataset: Dataset, tables: dict[str, Rows], listing: Listing, level: str | None, faces: bool):
-        self.dataset, self.tables, self.listing, self.level, self.faces = dataset, tables, listing, level, faces
+    def __init__(
+        self, dataset: Dataset, tables: dict[str, Rows], listing: Listing, level: str | None, kind: Kind | None
+    ):
+        self.dataset, self.tables, self.listing, self.level, self.kind = dataset, tables, listing, level, kind
         self.rules = [(re.compile(rf"(?P<base>(?:[^/]+/)*?)(?P<rest>{rule.path})"), rule) for rule in dataset.videos]
         self.ignore = [re.compile(rf"[^/]*/(?:{pattern})") for pattern in (*dataset.ignore, ".*masks/.*")]
         self.pairs: dict[str, dict[str, list[str]]] = {}
         self.unmatched: list[str] = []
         self.empty: list[str] = []
         self.unpaired: list[str] = []
+        self.undecided: set[str] = set()
         self.levels: Counter = Counter()
         self.lists: dict[str, ListMatches] = defaultdict(ListMatches)
         self._forms_of: dict[str, set[str]] = {}
@@ -81,7 +85,7 @@ class Matcher:
             return None
         if rule.refuse:
             raise LNCLIPError(f"{self.dataset.name}: {path}: {rule.refuse}")
-        other = self.listing.twice.get(("faces" if self.faces else "videos", path))
+        other = self.listing.twice.get((self.kind or "", path))
         if other:
             raise LNCLIPError(f"{self.dataset.name}: {path} is there twice, also as {other}")
         levels = self.dataset.levels
@@ -90,12 +94,12 @@ class Matcher:
         self.levels[level] += 1
         if self.level is not None and level not in (None, self.level):
             return None
-        media = self._faces(path, rule, fields) if self.faces else self._video(path, rule, fields)
+        media = self._media(path, rule, fields)
         if media is None:
             self.empty.append(path)
             return None
         self._check_agreement(path, rule, fields)
-        self.pairs[path] = {kind: _filled(getattr(rule.pair, kind), fields) for kind in ("path", "stem", "folder")}
+        self.pairs[path] = {kind: _filled(templates, fields) for kind, templates in rule.pair}
         method = first(rule.method, fields)
         return Item(
             path=path,
@@ -105,7 +109,7 @@ class Matcher:
             name=fill(rule.name, fields) or path,
             level=level if levels and levels.in_json else None,
             method=self.dataset.methods.get(method, method) if method is not None else None,
-            ids=tuple(dict.fromkeys(_filled(rule.ids, fields))),
+            ids=tuple(dict.fromkeys([*_filled(rule.ids, fields), *_identities(rule, fields)])),
             **media,
         )
 
@@ -126,6 +130,8 @@ class Matcher:
     def _splits(self, path, rule, fields) -> tuple[str, ...]:
         self._count_lists(rule, fields)
         split = first(rule.split, fields)
+        if split is None and self.dataset.split is not None:
+            self.undecided.add(path)
         split = self.dataset.split_names.get(split, split) if split is not None else UNUSED
         if split == UNUSED:
             return ()
@@ -136,15 +142,15 @@ class Matcher:
         return (split,)
 
     def _count_lists(self, rule, fields):
-        """Note whether the lists that a rule takes the split from name this video."""
-        for column, join in _split_lists(rule):
+        """Note whether the lists that a rule takes the split from name this video; with shares they need not."""
+        for column, join in _split_lists(rule) if self.dataset.split is None else ():
             matches = self.lists[join.table]
             if fields.get(column) is not None:
                 matches.listed += 1
                 return
             matches.unlisted += 1
             matches.example = first(join.key, fields) or ""
-            matches.fitting += self.faces and _form(matches.example) in self._forms(join.table)
+            matches.fitting += self.kind == "faces" and _form(matches.example) in self._forms(join.table)
             matches.otherwise = first(rule.split, fields)
 
     def check_lists(self):
@@ -188,12 +194,17 @@ class Matcher:
                     "the lists or the folders are wrong"
                 )
 
+    def _media(self, path, rule, fields) -> dict | None:
+        """The media of an item; None if it has no face image."""
+        if self.kind is None:
+            return {}
+        return self._faces(path, rule, fields) if self.kind == "faces" else self._video(path, rule, fields)
+
     def _video(self, path, rule, fields) -> dict:
         masks = (self.listing.videos.get(name) for name in _filled(rule.mask, fields))
         return {"file": self.listing.videos[path], "mask": next(filter(None, masks), None)}
 
     def _faces(self, path, rule, fields) -> dict | None:
-        """The media of an item with faces; None if it has no face image."""
         frames = _images(self.listing.faces[path])
         if not frames:
             return None
@@ -215,8 +226,10 @@ class Matcher:
         for item in items:
             named = self.pairs[item.path]
             found = [path for path in named["path"] if path in real]
-            found += _unique(stems, map(_without_suffix, named["stem"])) + _unique(folders, named["folder"])
-            self.unpaired += [item.path] if any(named.values()) and not found else []
+            found += _unique(stems, map(without_suffix, named["stem"])) + _unique(folders, named["folder"])
+            found += _by_beginning(named["prefix"], real, stems) if not found else []
+            known = named["path"] or named["stem"] or named["folder"]  # a beginning is a guess
+            self.unpaired += [item.path] if known and not found else []
             result.append(replace(item, pair=found[0]) if found else item)
         return result
 
@@ -231,7 +244,7 @@ class Matcher:
         self._warn(self.unpaired, "have no real video on disk that they were made from")
         for rows in self.tables.values():
             files = ", ".join(sorted({path.name for path in rows.files}))
-            as_faces = " as faces" if self.faces else ""
+            as_faces = " as faces" if self.kind == "faces" else ""
             self._warn(rows.not_found, f"of {len(rows.rows)} listed in {files} are not on disk{as_faces}")
             if rows.repeated:
                 logger.info("%s: %d rows repeat others in %s", self.dataset.name, rows.repeated, files)
@@ -260,14 +273,30 @@ def _filled(templates, fields) -> list[str]:
     return [text for text in (fill(template, fields) for template in templates) if text is not None]
 
 
+def _identities(rule: Rule, fields) -> list[str]:
+    """The source ids that a pattern finds in a text."""
+    text = fill(rule.identity.text, fields) if rule.identity else None
+    if rule.identity is None or text is None:
+        return []
+    matches = re.finditer(rule.identity.pattern, text)
+    return [part for match in matches for part in (match.groups() or [match[0]]) if part]
+
+
+def _by_beginning(names: Iterable[str], real: set[str], stems: dict[str, list[str]]) -> list[str]:
+    """The real videos whose path, or else name, is the longest beginning of a path."""
+    for name in names:
+        folder, _, stem = name.rpartition("/")
+        for end in [len(stem), *(cut.start() for cut in reversed(list(SEPARATOR.finditer(stem))))]:
+            path = f"{folder}/{stem[:end]}"
+            found = [path] if path in real else _unique(stems, [stem[:end]])
+            if found:
+                return found
+    return []
+
+
 def _unique(index: dict[str, list[str]], keys: Iterable[str]) -> list[str]:
     """The paths that are the only one of their key."""
     return [index[key][0] for key in keys if len(index.get(key, ())) == 1]
-
-
-def _without_suffix(name: str) -> str:
-    stem, suffix = os.path.splitext(name)
-    return stem if suffix.lower() in VIDEO_SUFFIXES else name
 
 
 def _images(folder: Path) -> Frames:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.datasets.folder_listing import logical_path
 from lnclip_df.datasets.schema import Table, first
 from lnclip_df.datasets.table_formats import read_rows
 
@@ -35,6 +36,7 @@ class Rows:
         self.files.append(path)
         for line, row in read_rows(path, self.table):
             row = {**columns, **self.table.add, **row}
+            row |= {column: logical_path(row[column]) for column in self.table.paths if column in row}
             key = first(self.table.key, row)
             if key is None:
                 there = ", ".join(name for name in row if name) or "none"

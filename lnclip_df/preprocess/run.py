@@ -56,7 +56,7 @@ def preprocess(
 
 
 def preprocess_dataset(
-    dataset: str, root, out=None, settings: CropSettings | None = None, run: RunOptions | None = None, *,
+    dataset: str, root=None, out=None, settings: CropSettings | None = None, run: RunOptions | None = None, *,
     splits: Sequence[str] = (), level: str | None = None, folders: dict[str, str] | None = None,
     allow_missing: bool = False,
 ) -> Summary:  # fmt: skip
@@ -67,9 +67,9 @@ def preprocess_dataset(
     these are given.
 
     Args:
-        dataset: a name of :func:`~lnclip_df.datasets.schema.dataset_names`, or a YAML file.
-        root: the folder that contains the dataset folders.
-        out: the folder to write the same tree below; ``root`` by default.
+        dataset: what :func:`~lnclip_df.datasets.schema.load_dataset` takes.
+        root: the folder that contains the dataset folders; not needed where the YAML says where they lie.
+        out: the folder to write the same tree below; by default the YAML's ``faces``, else ``root``.
         settings, run: as for :func:`preprocess`. Without a ``face`` it is the dataset's, and each part's of a
             combination (LNCLIP-val).
         splits: only videos of these splits (``train``, ``val``, ``test``); all by default.
@@ -87,13 +87,16 @@ def preprocess_dataset(
     items = scan_videos(spec, root, level=level, folders=folders, allow_missing=allow_missing)
     items = [item for item in items if not splits or set(splits) & set(item.splits)]
     if not items:
-        raise LNCLIPError(f"{spec.name}: no video below {root} is in {' or '.join(splits)}")
-    target = root if out is None else out
+        raise LNCLIPError(f"{spec.name}: no video is in {' or '.join(splits)}")
     parts = [load_dataset(part.dataset) for part in spec.combine.parts] if spec.combine else [spec]
     classes = {item.path: "fake" if item.fake else "real" for item in items}
     summaries = []
     for part in parts:
-        sources = [_source(item, root, out) for item in items if item.label in part.labels]
+        place = part.faces if out is None else out
+        target = root if place is None else place
+        if target is None:
+            raise LNCLIPError(f"{part.name}: out is missing: name the folder for its faces, or faces in its YAML")
+        sources = [_source(item, root, place) for item in items if item.label in part.labels]
         name = ".".join(filter(None, [spec.name, part.name if spec.combine else None, level, *splits]))
         if sources:
             own = (settings or CropSettings()).with_default_face(part.face)

@@ -10,8 +10,7 @@ from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.provenance import digest
 from lnclip_df.datasets.dataset_json import SPLITS
-from lnclip_df.datasets.overview import silent
-from lnclip_df.datasets.scan import NotOnDisk, scan_faces, scan_videos
+from lnclip_df.datasets.scan import NotOnDisk, scan_faces, scan_videos, silent
 from lnclip_df.datasets.schema import Dataset, load_dataset
 from lnclip_df.evaluation.reference import dataset_of, reference
 from lnclip_df.faces.settings import CropSettings

@@ -129,7 +129,8 @@ class _Work:
 
     def preprocess(self, stage):
         job, name = self.job, stage.dataset
-        faces, splits = None if job.faces == job.root else job.faces, job.splits[name]
+        beside = job.faces == job.root and job.datasets[name].faces is None
+        faces, splits = None if beside else job.faces, job.splits[name]
         summary = preprocess_dataset(
             job.datasets[name], job.root, faces, job.crops, self.run, splits=splits, **job.scanned(name)
         )

@@ -6,19 +6,26 @@ import re
 import shlex
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import mkdocs.config
 import pytest
 import typer
 import yaml
+from commands import call
 from mkdocs.commands.build import build
 from mkdocs.exceptions import Abort
+from pydantic import BaseModel
+from tree_videos import write_videos
+from trees import Tree
 
 import lnclip_df
 from lnclip_df import cli
 from lnclip_df.config.loading import bench_configs, detector_yamls, load_config
 from lnclip_df.config.schema import Config
 from lnclip_df.core.registry import Registry
+from lnclip_df.datasets.schema import Dataset, load_dataset
+from lnclip_df.weights import build_detector, save_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -223,6 +230,64 @@ def test_the_table_of_the_yaml_names_every_key_and_no_other():
     rows = re.findall(r"^\| (`.+?`) \|", prose(TEXTS["docs/train.md"]), re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert named == set(Config.model_fields["lnclip"].annotation.model_fields)
+
+
+def sections_of(model):
+    """A pydantic model and all models that its fields have, however deep."""
+    found, todo = {}, [model]
+    while todo:
+        part = todo.pop()
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            if part.__name__ not in found:
+                found[part.__name__] = part
+                todo += [field.annotation for field in part.model_fields.values()]
+        else:
+            todo += get_args(part)
+    return found
+
+
+def test_the_page_of_a_datasets_yaml_has_every_key_with_its_meaning(site):
+    html = (site / "dataset-yaml.html").read_text(encoding="utf-8")
+    parts = re.split(r'<h2 id="\w+">(\w+)<', html)
+    tables = dict(zip(parts[1::2], parts[2::2], strict=True))
+    models = sections_of(Dataset)
+    assert {"Dataset", "Rule", "Ratios", "Identity"} <= models.keys() == tables.keys()
+    for name, model in models.items():
+        rows = re.findall(r"<tr>\s*<td><code>(\w+)</code></td>(.*?)</tr>", tables[name], re.DOTALL)
+        assert [key for key, _ in rows] == list(model.model_fields)
+        assert all(len(re.sub("<.*?>", "", cells.rpartition("<td>")[2]).split()) >= 2 for _, cells in rows)
+    assert '<a href="#ratios">Ratios</a>' in tables["Dataset"] and "<code>largest</code>" in tables["Dataset"]
+
+
+def test_the_example_on_that_page_is_a_dataset(tmp_path):
+    (block,) = blocks(TEXTS["docs/dataset-yaml.md"], "yaml")
+    (tmp_path / "interviews.yaml").write_text(block)
+    dataset = load_dataset(tmp_path / "interviews.yaml")
+    assert dataset.labels == {"interviews_real": 0, "interviews_fake": 1}
+    assert dataset.faces == str(tmp_path / "rgb")
+
+
+def videos_of_the_pages(folder, count):
+    """Real videos and a fake of each, of three frames with a face, as the pages for users name them."""
+    names = [f"{number:03d}" for number in range(count)]
+    paths = [f"videos/{kind}.mp4" for name in names for kind in (f"real/{name}", f"fake/{name}_a")]
+    write_videos(folder, Tree(paths))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "count"), [("own-videos.md", 1), ("own-dataset.md", 4)])
+def test_the_commands_of_a_page_for_users_run_in_their_order(name, count, tmp_path, monkeypatch):
+    text = TEXTS[f"docs/{name}"]
+    videos_of_the_pages(tmp_path, count)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LNCLIP_WEIGHTS", str(tmp_path / "weights.safetensors"))
+    monkeypatch.delenv("LNCLIP_DATASETS", raising=False)
+    config = load_config("demo.yaml")
+    save_weights(build_detector(config), tmp_path / "weights.safetensors", {"config": config.to_dict()})
+    for block in blocks(text, "csv"):
+        Path("videos.csv").write_text(block)
+    run = [call(*words[1:]) for words in commands(text)]
+    assert [result.exit_code for result in run] == [0] * len(run), [result.stderr for result in run]
 
 
 @pytest.mark.parametrize(

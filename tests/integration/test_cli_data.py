@@ -93,7 +93,7 @@ def test_a_recipe_by_name_gives_gends_crops(tmp_path):
         (["preprocess"], "name either a video or folder, or --dataset"),
         (["preprocess", "a.mp4", "--dataset", "UADFV"], "name either a video or folder, or --dataset"),
         (["preprocess", "a.mp4"], "--out is missing"),
-        (["preprocess", "--dataset", "UADFV"], "--root is missing"),
+        (["preprocess", "--dataset", "UADFV"], "root is missing: name the folder that contains UADFV"),
         (["preprocess", "--dataset", "nope", "--root", "."], "no dataset nope"),
         (["rearrange", "UADFV", "--root", ".", "--out", "x", "--map", "y"], "expected NAME=PATH"),
         (["audit", "UADFV", "--root", "absent"], "no folder UADFV"),

@@ -1,0 +1,336 @@
+"""A dataset of a user: its YAML, made from folders of videos or face crops, or from a CSV."""
+
+import os
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from lnclip_df.config.validation import validate
+from lnclip_df.core.errors import LNCLIPError, shown
+from lnclip_df.core.files import check_writable, sha256, write_text
+from lnclip_df.core.tables import aligned_lines, read_csv
+from lnclip_df.datasets.dataset_json import COMPRESSED, SPLITS
+from lnclip_df.datasets.folder_listing import FRAME, Listing, logical_path
+from lnclip_df.datasets.items import Item
+from lnclip_df.datasets.scan import scan_faces, scan_videos, silent
+from lnclip_df.datasets.schema import (
+    UNUSED,
+    Dataset,
+    Identity,
+    Ratios,
+    dataset_names,
+    load_dataset,
+    located,
+    own_datasets,
+    own_folders,
+)
+from lnclip_df.datasets.tables import climbs
+from lnclip_df.media.kinds import VIDEO_SUFFIXES
+
+NAME = re.compile(r"\w[\w.+-]{0,59}")
+SHARES = "70,15,15"  # of train, val and test, in %
+KINDS = f"a video ({', '.join(VIDEO_SUFFIXES[:4])}, …) nor a folder of numbered face crops (000.png, …)"
+PASSED_OVER = re.compile(r"/(?:\.|(?:masks|landmarks|records|__MACOSX)/)")
+REAL, FAKE = ("real", "0"), ("fake", "1")  # labels in a CSV
+COMMENT = """\
+# Made by lnclip-df dataset new, to keep and edit: `lnclip-df audit {name}` reads it again. Relative paths start from
+# this file's folder. All keys are in the documentation, "The YAML of a dataset".
+"""
+
+
+class NewDataset(NamedTuple):
+    """What was made: the YAML, the dataset, and its videos (or their faces) with their splits."""
+
+    path: Path
+    dataset: Dataset
+    items: list[Item]
+
+    def __str__(self):
+        kinds = Counter(item.fake for item in self.items)
+        pairs, sources = (sum(map(bool, values)) for values in zip(*((i.pair, i.ids) for i in self.items), strict=True))
+        line = (
+            f"{self.path}: {kinds[False]} real and {kinds[True]} fake videos; {pairs} fakes have their real video, "
+            f"{sources} videos a known source"
+        )
+        rows = [[split, *self._counts(split)] for split in (*SPLITS, UNUSED) if self._of(split)]
+        return "\n".join([line, *aligned_lines(rows)])
+
+    def _of(self, split):
+        return [item for item in self.items if split in (item.splits or (UNUSED,))]
+
+    def _counts(self, split):
+        counts = Counter(item.label for item in self._of(split))
+        return [f"{label} {counts[label]}" for label in self.dataset.labels]
+
+
+def new_dataset(
+    name: str, real=None, fakes: Mapping[str, Any] | None = None, *, table=None, shares: str | None = None,
+    by: str | None = None, seed: int = 0, faces=None,
+) -> NewDataset:  # fmt: skip
+    """Write the YAML of a dataset into the first of :func:`~lnclip_df.datasets.schema.own_folders`.
+
+    Args:
+        name: its name in all commands.
+        real: folder of real videos, or of face crops (folders of numbered images, with or without a level ``frames``).
+        fakes: ``{method: folder}`` of fake ones; a method may be empty.
+        table: instead, a CSV ``path,label[,split,method,pair,identity]``. Paths start from its folder, ``label`` is
+            real or fake, ``pair`` a fake's real video, and ``identity`` has source ids, separated by ``;``.
+        shares: of train, val and test in %, for videos without a ``split`` in the CSV; ``70,15,15`` by default.
+        by: pattern of what a path below its folder says of a video's sources; see
+            :class:`~lnclip_df.datasets.schema.Identity`.
+        seed: of the draw of the splits.
+        faces: folder for face crops; by default ``rgb`` beside the YAML.
+
+    Raises:
+        LNCLIPError: the name is taken or unsafe, a folder or the CSV is invalid, a video is real and fake, the shares
+            do not add up, or there are too few videos for the splits.
+    """
+    _check_name(name)
+    home = own_folders()[0]
+    path = home / f"{name}.yaml"
+    check_writable(path)
+    if (table is None) == (real is None or not fakes) or (table is not None and (real is not None or fakes)):
+        raise LNCLIPError("name either a folder of real videos and at least one of fake videos, or a CSV (table)")
+    identity = validate(Identity, {"pattern": by}, "by").pattern if by is not None else None
+    ratios = _parsed(SHARES if shares is None else shares, seed)
+    if table is None:
+        made = _from_folders(name, home, Path(real), {key: Path(folder) for key, folder in (fakes or {}).items()})
+    else:
+        made = _from_table(name, home, Path(table))
+        if made.whole and shares is not None:
+            raise LNCLIPError(f"{table}: its column split names the split of every video; leave out the shares")
+    mapping: dict[str, Any] = {"name": name, "layout": "lnclip-df dataset new", "layout_checked": True}
+    mapping["folders"] = made.folders
+    if not made.crops:
+        mapping["faces"] = "rgb" if faces is None else _seen_from(home, Path(faces))
+    mapping |= made.tables
+    if not made.whole:
+        mapping["split"] = {key: value for key, value in ratios.model_dump().items() if value or key == "seed"}
+    mapping["videos"] = [rule | _identity(identity, rule) for rule in made.rules]
+    dataset = located(validate(Dataset, mapping, name), home)
+    _check_different(made.places)
+    with silent():
+        items = (scan_faces if made.crops else scan_videos)(dataset)
+    if by is not None and not any(item.ids for item in items):
+        raise LNCLIPError(f"by {by!r} matches the path of no video, for example not {items[0].path!r}")
+    text = yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True, width=110)
+    write_text(path, COMMENT.format(name=name) + text)
+    return NewDataset(path, load_dataset(name), items)
+
+
+def _parsed(shares: str, seed: int) -> Ratios:
+    try:
+        values = dict(zip(SPLITS, map(float, shares.split(",")), strict=True))
+    except ValueError as error:
+        raise LNCLIPError(f"split {shares!r}: expected the shares of train, val and test, such as {SHARES}") from error
+    return validate(Ratios, {**values, "seed": seed}, f"split {shares}")
+
+
+class _Made(NamedTuple):
+    """Parts of a YAML; ``places`` are the videos or folders of crops with ``fake``, ``whole``: all have a split."""
+
+    folders: list[dict]
+    rules: list[dict]
+    crops: bool
+    places: list[tuple[Path, bool]]
+    tables: dict
+    whole: bool
+
+
+def _check_name(name):
+    if not NAME.fullmatch(name) or name.lower().endswith((".yaml", ".yml")):
+        raise LNCLIPError(f"name {name!r}: use at most 60 letters, digits and . _ + -; it becomes a file's name")
+    own = own_datasets()
+    packaged = {other for known in dataset_names() for other in (known, *load_dataset(known).subsets)} | COMPRESSED
+    taken = {other.casefold(): other for other in (*packaged, *own)}.get(name.casefold())
+    if taken in own:
+        raise LNCLIPError(f"name {name!r}: {own[taken]} exists; edit it, or remove it first")
+    if taken is not None:
+        raise LNCLIPError(f"name {name!r}: a dataset {taken} comes with lnclip-df; choose another name")
+
+
+def _seen_from(home: Path, path: Path) -> str:
+    """A path as the YAML in ``home`` names it: relative where both are named relative to the working folder."""
+    if home.is_absolute() or path.is_absolute():
+        return str(path.absolute())
+    return Path(os.path.relpath(path, home)).as_posix()
+
+
+def _identity(pattern, rule) -> dict:
+    if pattern is None:
+        return {}
+    if "identity" in rule:
+        raise LNCLIPError("by: the CSV has a column identity; leave out one of the two")
+    return {"identity": {"pattern": pattern, "text": "{video}"}}
+
+
+# --- from folders -----------------------------------------------------------------------------------------------------
+
+
+def _from_folders(name, home, real: Path, fakes: dict[str, Path]) -> _Made:
+    sources = {"real": real} | {method or "fake": folder for method, folder in fakes.items()}
+    if "real" in fakes or len(sources) != 1 + len(fakes):
+        raise LNCLIPError(f"methods {', '.join(map(repr, fakes))}: each needs a name of its own, other than real")
+    for key in sources:
+        if not re.fullmatch(r"\w[\w.+-]{0,29}", key):
+            raise LNCLIPError(f"method {key!r}: use at most 30 letters, digits and . _ + -")
+    found = {key: _existing(key, folder) for key, folder in sources.items()}
+    listings = {key: _listing(key, folder) for key, folder in found.items()}
+    videos, crops = ([found[key] for key in found if bool(listings[key].faces) == kind] for kind in (False, True))
+    if videos and crops:
+        raise LNCLIPError(f"{videos[0]} has videos and {crops[0]} has face crops; give one kind")
+    folders, rules, places = [], [], []
+    for key, folder in found.items():
+        place = {"name": f"{name}-{key}", "path": _seen_from(home, folder), "required": True}
+        folders.append(place | ({"crops": True} if crops else {}))
+        places += [(path, key != "real") for path in (listings[key].faces or listings[key].videos).values()]
+        path = f"^{_escaped(place['name'])}/(?P<video>.+)"
+        rule: dict[str, Any] = {"path": path, "label": f"{name}_{key}", "fake": key != "real"}
+        if key != "real":
+            rule |= {"method": key} if key in fakes else {}
+            rule["pair"] = {"prefix": f"{name}-real/{{video}}"}
+        rules.append(rule | {"name": "{video}"})
+    return _Made(folders, rules, bool(crops), places, tables={}, whole=False)
+
+
+def _escaped(text):
+    """A name as a pattern of itself: only ``.`` and ``+`` among its characters have another meaning."""
+    return re.sub(r"([.+])", r"\\\1", text)
+
+
+def _existing(key, folder: Path) -> Path:
+    """A folder, or the one in which ``preprocess`` puts the crops of its videos."""
+    crops = folder.parent / "frames" / folder.name
+    if folder.is_dir() or not crops.is_dir():
+        if not folder.is_dir():
+            raise LNCLIPError(f"{key}: no folder {folder}")
+        return folder
+    return crops
+
+
+def _listing(key, folder) -> Listing:
+    """The videos of a folder or, without one, its face crops; LNCLIPError if it has neither, or an invalid name."""
+    for crops in (False, True):
+        listing = Listing()
+        listing.walk(folder, key, crops=crops)
+        for reason, paths in listing.skipped.items():
+            raise LNCLIPError(f"{key}: {len(paths)} names are invalid, first {min(paths)!r}: {reason}")
+        if not crops:
+            listing.faces.clear()
+        if listing.videos or listing.faces:
+            return listing
+    raise LNCLIPError(f"{key}: {folder} contains neither {KINDS}")
+
+
+# --- from a CSV -------------------------------------------------------------------------------------------------------
+
+
+def _from_table(name, home, table: Path) -> _Made:
+    if table.suffix.lower() != ".csv":
+        raise LNCLIPError(f"{table}: expected a file that ends in .csv")
+    rows = [{key: cell for key, cell in row.items() if cell} for row in read_csv(table, ("path", "label"))]
+    places: dict[str, tuple[Path, bool]] = {}
+    for number, row in enumerate(rows, 2):
+        where = f"{table}: line {number}"
+        path = _checked_path(where, table.parent, row)
+        key = logical_path(row["path"])
+        if key in places:
+            raise LNCLIPError(f"{where}: {row['path']} is listed before; paths are read without suffix")
+        if row.get("split", UNUSED) not in (*SPLITS, UNUSED):
+            raise LNCLIPError(f"{where}: split {shown(row['split'])} is none of {', '.join((*SPLITS, UNUSED))}")
+        places[key] = path, _is_fake(where, row)
+    reals = {key for key, (_, fake) in places.items() if not fake}
+    folders = [path.is_dir() for path, _ in places.values()]
+    if not 0 < len(reals) < len(rows):
+        raise LNCLIPError(f"{table} has only {'real' if reals else 'fake'} videos; list both kinds")
+    if len(set(folders)) == 2:
+        raise LNCLIPError(f"{table} lists videos and folders; list one kind")
+    names = Counter(path.rsplit("/", 1)[-1] for path in reals)
+    for number, row in enumerate(rows, 2):
+        pair = logical_path(row["pair"]) if "pair" in row else None
+        if pair is not None and pair not in reals and names[pair] != 1:
+            raise LNCLIPError(f"{table}: line {number}: pair {row['pair']} is the path of no real video of the list")
+    columns = {column for row in rows for column in row}
+    whole = all("split" in row for row in rows)
+    place = {"name": name, "path": _seen_from(home, table.parent), "required": True}
+    return _Made(
+        folders=[place | ({"crops": True} if all(folders) else {})],
+        rules=[_rule(name, columns, fake) for fake in (False, True)],
+        crops=all(folders),
+        places=list(places.values()),
+        tables={"tables": {"videos": _table(table.name, columns)}},
+        whole=whole,
+    )
+
+
+def _table(file, columns) -> dict:
+    pattern = re.escape(unicodedata.normalize("NFC", file))
+    paths = [column for column in ("path", "pair") if column in columns]
+    return {"file": pattern, "format": "csv", "key": "{path}", "paths": paths, "required": True}
+
+
+def _rule(name, columns, fake: bool) -> dict:
+    """The rule of a CSV's real or fake videos."""
+    rule: dict[str, Any] = {
+        "path": f"^{_escaped(name)}/(?P<video>.+)",
+        "join": {"videos": "{video}"},
+        "when": {"videos.label": f"(?i:{'|'.join(FAKE if fake else REAL)})"},
+        "label": f"{name}_{'fake' if fake else 'real'}",
+        "fake": fake,
+    }
+    if "split" in columns:
+        rule["split"] = "{videos.split}"
+    if "identity" in columns:
+        rule["identity"] = {"pattern": "[^; ][^;]*", "text": "{videos.identity}"}
+    if fake:
+        rule |= {"method": "{videos.method}"} if "method" in columns else {}
+        named = {"path": f"{name}/{{videos.pair}}", "stem": "{videos.pair}"} if "pair" in columns else {}
+        rule["pair"] = named | {"prefix": f"{name}/{{video}}"}
+    return rule | {"name": "{video}"}
+
+
+def _checked_path(where, folder, row) -> Path:
+    if "path" not in row:
+        raise LNCLIPError(f"{where}: the path is empty")
+    if climbs(row["path"]):
+        raise LNCLIPError(f"{where}: {row['path']} leaves the folder of the CSV; paths start there, so move the CSV")
+    path = folder / row["path"].replace("\\", "/")
+    if not path.exists():
+        raise LNCLIPError(f"{where}: no file {path}; paths start from the folder of the CSV")
+    if not (_is_crops(path) if path.is_dir() else path.suffix.lower() in VIDEO_SUFFIXES):
+        raise LNCLIPError(f"{where}: {row['path']} is neither {KINDS}")
+    if PASSED_OVER.search("/" + row["path"].replace("\\", "/").removeprefix("./")):
+        raise LNCLIPError(f"{where}: {row['path']} is hidden, or in a folder masks, landmarks or records; move it")
+    return path
+
+
+def _is_crops(folder) -> bool:
+    return any(FRAME.fullmatch(name) for name in os.listdir(folder))
+
+
+def _is_fake(where, row) -> bool:
+    label = row.get("label", "").lower()
+    if label not in (*REAL, *FAKE):
+        raise LNCLIPError(f"{where}: label {shown(row.get('label', ''))} is none of real, fake, 0 (real) and 1 (fake)")
+    return label in FAKE
+
+
+# --- the same video twice ---------------------------------------------------------------------------------------------
+
+
+def _check_different(places: list[tuple[Path, bool]]):
+    """Raise an error if a video is real and fake: one file, files of the same bytes, or one folder of crops."""
+    alike: dict[Any, list[tuple[Path, bool]]] = defaultdict(list)
+    for path, fake in places:
+        alike[os.path.realpath(path) if path.is_dir() else path.stat().st_size].append((path, fake))
+    for size, same in alike.items():
+        first: dict[Any, tuple[Path, bool]] = {}
+        for path, fake in same if size and len(same) > 1 else ():
+            other, kind = first.setdefault(size if path.is_dir() else sha256(path), (path, fake))
+            if kind != fake:
+                raise LNCLIPError(f"{other} and {path} are the same, once real and once fake; take one of them out")
