@@ -64,7 +64,10 @@ def rearrange(
     check_writable(out, folder=True)
     dataset = load_dataset(dataset)
     if lists:
-        items = read_frame_lists(dataset, lists, root if faces is None else faces, level)
+        start = root if faces is None else faces
+        if start is None:
+            raise LNCLIPError("root is missing: name the folder that the paths of the lists start from")
+        items = read_frame_lists(dataset, lists, start, level)
     else:
         items = scan_faces(dataset, root, faces=faces, folders=folders, level=level, allow_missing=allow_missing)
     below = _root_of_paths(items, relative_to) if paths == "relative" else None

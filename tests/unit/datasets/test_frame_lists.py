@@ -102,3 +102,9 @@ def test_the_command_takes_lists_and_says_where_there_are_none(tmp_path):
     assert "contains no list (*.txt)" in error_of(
         call("rearrange", "Celeb-DF-v2", *arguments, "--lists", tmp_path / "empty")
     )
+
+
+def test_lists_need_the_folder_that_their_paths_start_from(tmp_path):
+    lists = make(tmp_path, "CDF", CDF)
+    line = error_of(call("rearrange", "Celeb-DF-v2", "--lists", lists, "--out", tmp_path / "json"))
+    assert "root is missing: name the folder that the paths of the lists start from" in line
