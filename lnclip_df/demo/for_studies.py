@@ -1,12 +1,11 @@
 """The demo's data for the protocol studies: one data set per forgery method, and paired and unpaired subsets."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lnclip_df.core.files import read_json, write_json
-from lnclip_df.demo.run import DATASET, check_packages, make_data
+from lnclip_df.demo.run import DATASET, DATASET_YAML, check_packages, make_data
 
 EPOCHS = 10
 FRAMES = 4  # per video
@@ -51,16 +50,18 @@ def demo_data(folder, out, *, progress: bool = True) -> DemoData:
             alone, and each of the three paired and unpaired (``lnclip_df.datasets.pairs``).
     """
     from lnclip_df.datasets.pairs import write_pairs
+    from lnclip_df.datasets.scan import scan_faces
 
     check_packages()
     data = DemoData(Path(folder), Path(out) / "dataset_json")
     make_data(data.folder, 0, None, progress)
+    items = scan_faces(DATASET_YAML, data.folder, faces=data.folder / "faces")
     classes = read_json(data.folder / "dataset_json" / f"{DATASET}.json")[DATASET]
     for name in (DATASET, *BY_METHOD):
         path = data.dataset_json_folder / f"{name}.json"
         part = classes if name == DATASET else _with_fakes_of(classes, name.removeprefix(f"{DATASET}-"))
         write_json(path, {name: part})
-        write_pairs(path, _items(part))
+        write_pairs(path, items)
     return data
 
 
@@ -71,16 +72,3 @@ def _with_fakes_of(classes, method):
         return {name: videos[name] for name in videos if "_" not in name or name.rpartition("_")[2] == method}
 
     return {label: {split: kept(videos) for split, videos in splits.items()} for label, splits in classes.items()}
-
-
-def _items(classes) -> Iterator:
-    """The demo's training videos as ``write_pairs`` takes them. Their names tell the sources."""
-    from lnclip_df.datasets.items import Item
-    from lnclip_df.demo.videos import FAKE, REAL
-
-    for name in classes[REAL]["train"]:
-        yield Item(f"{REAL}/{name}", REAL, False, ("train",), name, ids=(name,))
-    for name in classes[FAKE]["train"]:
-        *sources, method = name.split("_")
-        pair = f"{REAL}/{sources[0]}"
-        yield Item(f"{FAKE}/{name}", FAKE, True, ("train",), name, method=method, pair=pair, ids=tuple(sources))

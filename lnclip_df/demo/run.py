@@ -10,6 +10,7 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable, read_json, write_json
 
 DATASET = "LNCLIP-demo"
+DATASET_YAML = bench_configs() / "demo-dataset.yaml"
 NOTE = (
     "These numbers show that the method works: a backbone of random weights, of which LayerNorms and head are\n"
     "trained, tested on synthetic forgeries of identities that training never saw.\n"
@@ -90,7 +91,7 @@ def demo_job(out: Path, seed: int):
     config = demo_config(seed)
     untrained = _save_untrained(config, out / "untrained" / "untrained.safetensors")
     detectors = {"trained": Detector(config), "untrained": Detector(config, Checkpoint(untrained))}
-    return make_job(detectors, out, out, datasets=[bench_configs() / "demo-dataset.yaml"], faces=out / "faces")
+    return make_job(detectors, out, out, datasets=[DATASET_YAML], faces=out / "faces")
 
 
 def demo_config(seed: int) -> Config:

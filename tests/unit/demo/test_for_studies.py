@@ -2,6 +2,8 @@
 
 import json
 
+from trees import png, write
+
 from lnclip_df import load_config
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.demo import for_studies
@@ -18,6 +20,15 @@ def test_the_demos_data_sets_are_its_methods_and_its_pairs(tmp_path, monkeypatch
 
     spans = {"train": (0, 4), "val": (4, 2), "test": (6, 2)}
     classes = {label: {s: videos(*span, label) for s, span in spans.items()} for label in ("demo_real", "demo_fake")}
+    rows = [
+        {"label": label, "split": split, "name": name}
+        for label, splits in classes.items()
+        for split, found in splits.items()
+        for name in found
+    ]
+    write(tmp_path / "demo/videos/videos.json", json.dumps({"seed": 0, "videos": rows}).encode())
+    for row in rows:
+        write(tmp_path / "demo/faces/videos" / row["label"] / "frames" / row["name"] / "000.png", png())
     (tmp_path / "demo/dataset_json").mkdir(parents=True)
     (tmp_path / "demo/dataset_json/LNCLIP-demo.json").write_text(json.dumps({"LNCLIP-demo": classes}))
     monkeypatch.setattr(for_studies, "check_packages", lambda: None)
