@@ -291,7 +291,7 @@ def test_the_commands_of_a_page_for_users_run_in_their_order(name, count, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("page", "name"), every(lambda text: re.findall(r"`((?:ablation|training|datasets)/[^`/\s]+\.yaml)`", text))
+    ("page", "name"), every(lambda text: re.findall(r"`((?:ablation|training|datasets|gend)/[^`/\s*]+\.yaml)`", text))
 )
 def test_a_packaged_yaml_that_is_named_exists(page, name):
     assert (bench_configs() / name).is_file()

@@ -10,11 +10,14 @@ from tiny import TINY, make_toy
 from lnclip_df.config.loading import detector_yamls, load_config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json
+from lnclip_df.models.backbones import processor_of
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.training.module import LNCLIPModule
 from lnclip_df.training.train import train
 
 RECIPES = [name for name in detector_yamls() if name.startswith("gend/")]
+NAMES = {"gend/clip.yaml": "tiny", "gend/pe.yaml": "pe:tiny", "gend/dinov3.yaml": "dino:dinov3-tiny"}
+WEIGHTS = {"gend/clip.yaml": (0.1, 0.5), "gend/pe.yaml": (0, 0), "gend/dinov3.yaml": (0.1, 0.5)}
 KEPT = ("lnclip.slerp", "lnclip.schedule", "lnclip.augmentation", "frame_num", "nEpochs")
 SMALL = [setting for setting in TINY if not setting.startswith(KEPT)]
 
@@ -27,7 +30,8 @@ def toy(tmp_path_factory):
 def small(recipe, toy, *overrides):
     """A recipe on the toy data (24 training videos of two frames) with a tiny backbone: two batches of ten frames."""
     few = ["frame_num={train: 1, test: 2}", "train_batchSize=10", "nEpochs=1"]
-    return load_config(recipe, [*SMALL, *few, f"lnclip.data_root={toy}", *overrides])
+    config = load_config(recipe, [*SMALL, *few, f"lnclip.data_root={toy}", *overrides])
+    return config.replace({"lnclip.backbone.name": NAMES[recipe]})
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -35,6 +39,8 @@ def test_a_recipe_has_the_authors_settings(recipe):
     config = load_config(recipe)
     ours = config.lnclip
     assert not ours.slerp.enabled and ours.normalize and ours.tune == "layernorm" and ours.precision == "bf16"
+    assert (ours.loss.ce, ours.loss.alignment, ours.loss.uniformity) == (1, *WEIGHTS[recipe])
+    assert config.resolution == processor_of(ours.backbone).size == 224 and not ours.loss.half_squared
     assert (config.train_batchSize, config.nEpochs, config.manualSeed) == (128, 29, 0)
     assert (config.optimizer.adam.beta1, config.optimizer.adam.beta2, config.optimizer.adam.weight_decay) == (
         0.9, 0.999, 0,

@@ -38,9 +38,9 @@ def clone(root):
     return root
 
 
-def change_yaml(root, **values):
-    """Change keys of ``lnclip.yaml``, those under ``lnclip`` one by one."""
-    path = root / "lnclip.yaml"
+def change_yaml(root, name="lnclip.yaml", **values):
+    """Change keys of a detector's YAML, those under ``lnclip`` one by one."""
+    path = root / name
     config = yaml.safe_load(path.read_text())
     ours = {**config["lnclip"], **values.pop("lnclip", {})}
     path.write_text(yaml.safe_dump({**config, **values, "lnclip": ours}))
