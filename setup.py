@@ -24,12 +24,11 @@ APP = [*PREPROCESS, *DLIB, "gradio>=6.31,<7", "matplotlib>=3.7"]
 # The exporter of PyTorch 2.6 and newer.
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.2", "torch>=2.6"]
 
+# Whatever a command of the README or the documentation needs; not the tools of developers.
+ALL = [*APP, *BACKBONES, *CLUSTER, *ONNX, *ROBUSTNESS, "scikit-image>=0.22"]
+
 TEST = [
-    *APP,
-    *CLUSTER,
-    *BACKBONES,
-    *ONNX,
-    *ROBUSTNESS,
+    *ALL,
     *DOCS,
     "build",
     "hypothesis>=6",
@@ -39,7 +38,6 @@ TEST = [
     "pytest>=8",
     "pytest-xdist>=3",
     "ruff>=0.5",
-    "scikit-image>=0.22",
     "selenium>=4.11",
 ]
 
@@ -83,6 +81,7 @@ setup(
         "typer>=0.19",
     ],
     extras_require={
+        "all": ALL,
         "preprocess": PREPROCESS,
         "app": APP,
         "cluster": CLUSTER,

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from lnclip_df.analysis.report import draw_estimates, select_datasets, study_folder, write_report
+from lnclip_df.core import enough
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.escapes import markdown
 from lnclip_df.core.plots import LIGHT, new_figure
@@ -57,9 +58,11 @@ def compare_aggregations(run, *, datasets: Iterable[str] = (), resamples: int = 
                 difference, p = test.difference, test.p
             rows.append([name, aggregation, reals, fakes, *estimate, difference, p])
             against = None if difference is None else f"{100 * difference:+.1f}"
-            table.append([aggregation, reals + fakes, estimate, against, p_text(p)])
+            few = "" if estimate.value is None else enough.mark(reals, fakes)
+            table.append([aggregation, reals + fakes, f"{estimate}{few}", against, p_text(p) + few * (p is not None)])
         parts.append(f"## {markdown(name)}\n\n{aligned_markdown(table)}")
     text = "\n".join(parts) + _notes(rows)
+    text += enough.note(text)
     write_report(folder, "aggregate", rows, text, _plot(estimates))
     return text
 

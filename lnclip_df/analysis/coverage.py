@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lnclip_df.analysis.report import select_datasets, study_folder, write_report
+from lnclip_df.core import enough
 from lnclip_df.core.errors import LNCLIPError, printable
 from lnclip_df.core.escapes import markdown
 from lnclip_df.core.plots import LIGHT, legend_outside, new_panels
@@ -208,7 +209,7 @@ def _tables(joined: dict[str, Covered], bootstrap):
         def cells(part, labels, estimate, name=name):
             counts = int((labels == 0).sum()), int(labels.sum())
             rows.append([name, part, *counts, *estimate])
-            return [part, *counts, estimate]
+            return [part, *counts, f"{estimate}{enough.mark(*counts) if estimate.value is not None else ''}"]
 
         treatments = [["scored as", "reals", "fakes", "AUROC"]]
         for treatment, (labels, scores) in treated(label, score, asked, found).items():
@@ -226,7 +227,8 @@ def _tables(joined: dict[str, Covered], bootstrap):
             f"{percent(found.sum() / asked.sum())} % of those asked for.\n"
         )
     notes = "".join(f"* {name}: {meaning}\n" for name, meaning in TREATMENTS.items())
-    return rows, "\n".join(parts) + f"\nAUROC over videos in %, with 95 % bootstrap intervals.\n\n{notes}"
+    text = "\n".join(parts)
+    return rows, f"{text}\nAUROC over videos in %, with 95 % bootstrap intervals.\n{enough.note(text)}\n{notes}"
 
 
 def _plot(joined: dict[str, Covered]):

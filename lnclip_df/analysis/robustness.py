@@ -13,6 +13,7 @@ from lnclip_df.analysis.attacks import ATTACKS, Attack, attacked_score, require_
 from lnclip_df.analysis.corruptions import CORRUPTIONS, Corruption, corrupt
 from lnclip_df.analysis.report import write_report
 from lnclip_df.config.schema import Config
+from lnclip_df.core import enough
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.escapes import markdown
 from lnclip_df.core.files import check_writable
@@ -232,8 +233,9 @@ def tables(scores: dict[str, dict[Level, Scores]], bootstrap: Bootstrap) -> tupl
             drops[level] = drop_between(clean, corrupted)
             there = bootstrap.auroc(corrupted.label, corrupted.score, name)
             rows.append([name, *level, *there, *drops[level][1:], *counts])
-        parts.append(_text_of_dataset(name, base, drops, counts))
-    return rows, "\n".join(parts) + NOTES
+        parts.append(_text_of_dataset(name, base, drops, counts, clean.few))
+    text = "\n".join(parts)
+    return rows, text + NOTES + enough.note(text)
 
 
 def drop_between(clean: Scores, corrupted: Scores) -> Drop:
@@ -262,22 +264,24 @@ def degradation(drops: dict[Level, float]) -> tuple[dict[str, float], float | No
     return means, float(np.mean(list(means.values()))) if means else None
 
 
-def _text_of_dataset(name, base: Estimate, drops: dict[Level, Drop], counts):
+def _text_of_dataset(name, base: Estimate, drops: dict[Level, Drop], counts, few: str):
     means, overall = degradation({level: drop.drop for level, drop in drops.items()})
     by_kind: dict[str, dict[str, Drop]] = {}
     for level, drop in drops.items():
         by_kind.setdefault(level.kind, {})[level.text] = drop
-    parts = [f"## {markdown(name)}\n\nClean: {base} %, {counts[0]} videos, {counts[1]} frames.\n"]
+    parts = [f"## {markdown(name)}\n\nClean: {base} %{few}, {counts[0]} videos, {counts[1]} frames.\n"]
     if means:
-        table = [["corruption (level: AUROC, drop)", "1", "2", "3", "4", "5", "mean drop"]]
+        table = [[f"corruption (level: AUROC, drop){few}", "1", "2", "3", "4", "5", "mean drop"]]
         for kind, mean in means.items():
             shown = [f"{level}: {_drop_text(drop)}" for level, drop in by_kind[kind].items()]
             table.append([f"{CORRUPTIONS[kind].title} ({CORRUPTIONS[kind].unit})", *shown, _points(mean)])
         parts.append(aligned_markdown(table))
-        parts.append(f"Mean corruption degradation: **{_points(overall)}** points over {len(means)} corruptions.\n")
+        parts.append(
+            f"Mean corruption degradation: **{_points(overall)}** points over {len(means)} corruptions{few}.\n"
+        )
     attacked = [kind for kind in by_kind if kind in ATTACKS]
     if attacked:
-        table = [["attack", *(f"ε = {level}/255" for level in by_kind[attacked[0]])]]
+        table = [[f"attack{few}", *(f"ε = {level}/255" for level in by_kind[attacked[0]])]]
         for kind in attacked:
             steps = f", {ATTACKS[kind].steps} steps" if ATTACKS[kind].steps > 1 else ""
             table.append([ATTACKS[kind].title + steps, *map(_drop_text, by_kind[kind].values())])

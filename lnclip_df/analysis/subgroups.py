@@ -8,6 +8,7 @@ import numpy as np
 
 from lnclip_df.analysis.calibrate_run import read_calibration
 from lnclip_df.analysis.report import draw_estimates, select_datasets, study_folder, write_report
+from lnclip_df.core import enough
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.escapes import markdown
 from lnclip_df.core.plots import LIGHT, new_figure
@@ -18,7 +19,6 @@ from lnclip_df.evaluation.runs import Run, Scores, read_run
 from lnclip_df.evaluation.statistics import combined_interval
 
 UNKNOWN = "not known"
-MIN_VIDEOS = 10
 NEEDED = {"AUROC": ("reals", "fakes"), "FPR": ("reals",), "FNR": ("fakes",)}  # the classes that a figure is made of
 COLOURS = {"AUROC": LIGHT.series[0], "FPR": LIGHT.real, "FNR": LIGHT.fake}  # errors on reals, and on fakes
 
@@ -35,10 +35,16 @@ class Group:
     errors: tuple[int, int] = (0, 0)
     figures: dict[str, Estimate] = field(default_factory=dict)
 
+    def shown(self, figure: str) -> str:
+        """One of ``figures``, marked where there are too few videos for it."""
+        known = self.figures[figure].value is not None
+        few = enough.mark(*(getattr(self, kind) for kind in NEEDED[figure]))
+        return f"{self.figures[figure]}{few if known else ''}"
+
 
 def subgroups(
     run, attributes, by: Sequence[str], *, datasets: Iterable[str] = (), calibration=None, validation=None,
-    fpr: float = 0.05, threshold: float | None = None, min_videos: int = MIN_VIDEOS, resamples: int = 10_000,
+    fpr: float = 0.05, threshold: float | None = None, min_videos: int = enough.MIN_VIDEOS, resamples: int = 10_000,
     seed: int = 0, out=None,
 ) -> str:  # fmt: skip
     """Compare AUROC, false positive rate and false negative rate between groups of videos.
@@ -120,7 +126,7 @@ def group_figures(
     return found
 
 
-def gap(groups: dict[str, Group], figure: str, min_videos: int = MIN_VIDEOS) -> tuple[str, str, Estimate] | None:
+def gap(groups: dict[str, Group], figure: str, min_videos: int = enough.MIN_VIDEOS) -> tuple[str, str, Estimate] | None:
     """The largest difference of a figure between two groups, and its interval.
 
     The group ``not known``, and groups with fewer than ``min_videos`` videos of a class that the figure is made of, are
@@ -162,14 +168,16 @@ def _threshold(run, read: Run, calibration, validation, fpr, threshold) -> tuple
         if not 0 <= fpr < 1:
             raise LNCLIPError(f"fpr is {fpr}; expected 0 or more and less than 1")
         label, score = map(read_run(validation).pooled, ("label", "score"))
-        return measures.threshold_at_fpr(label, score, fpr), f"{percent(fpr)} % false positives in {validation}"
+        few = enough.mark((label == 0).sum())
+        return measures.threshold_at_fpr(label, score, fpr), f"{percent(fpr)} % false positives in {validation}{few}"
     path = Path(calibration or Path(run) / measures.FILE)
     if not path.is_file():
         raise LNCLIPError(
             f"no threshold: {path} is absent; write it with lnclip-df calibrate, or give validation or threshold"
         )
     found = read_calibration(path, read)
-    return found.threshold, f"{percent(found.asked_fpr)} % false positives on the validation set"
+    few = enough.mark(found.reals)
+    return found.threshold, f"{percent(found.asked_fpr)} % false positives on the validation set{few}"
 
 
 def _rows(found):
@@ -182,13 +190,21 @@ def _rows(found):
     return rows
 
 
+def _gap_cells(groups, figure, min_videos):
+    found = gap(groups, figure, min_videos)
+    if found is None:
+        return [None, None, None]
+    few = enough.mark(*(getattr(groups[name], kind) for name in found[:2] for kind in NEEDED[figure]))
+    return [*found[:2], f"{found[2]}{few}"]
+
+
 def _text(found, threshold, source, min_videos):
     parts = []
     for (dataset, attribute), groups in found.items():
         table = [["group", "reals", "fakes", *NEEDED]]
-        table += [[name, group.reals, group.fakes, *group.figures.values()] for name, group in groups.items()]
+        table += [[name, group.reals, group.fakes, *map(group.shown, NEEDED)] for name, group in groups.items()]
         gaps = [["largest gap", "higher", "lower", "difference"]]
-        gaps += [[figure, *(gap(groups, figure, min_videos) or (None, None, None))] for figure in NEEDED]
+        gaps += [[figure, *_gap_cells(groups, figure, min_videos)] for figure in NEEDED]
         title = markdown(f"{dataset} by {attribute}")
         parts.append(f"## {title}\n\n{aligned_markdown(table)}\n{aligned_markdown(gaps)}")
     notes = (
@@ -197,7 +213,8 @@ def _text(found, threshold, source, min_videos):
         f"The gap is between the groups with at least {min_videos} videos of each class that the figure is made of. "
         "Its interval is that of two groups chosen beforehand: the largest of many gaps is also large by chance.\n"
     )
-    return "\n".join([*parts, notes])
+    text = "\n".join([*parts, notes])
+    return text + enough.note(text)
 
 
 def _plot(found):

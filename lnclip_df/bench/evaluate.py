@@ -93,12 +93,13 @@ def _run(options):
     results = {}
     for name in names:
         videos = read_videos(ours, [name], "test")
+        crops, recipes = crop_recipes(ours, videos)
         provenance = Provenance(
             weights=WeightsRecord(options.weights_path, sha256), dataset=name, split="test",
             train_dataset=settings.get("train_dataset") or [], predicted=_flat(settings),
             config_sha256=digest(settings | {"test_dataset": None}), metric=VIDEO_SCORE, versions=versions(),
             videos_sha256=videos_digest(videos),
-            crops=crop_recipes(ours, videos), device=str(device),
+            crops=crops, recipes=recipes, device=str(device),
         )  # fmt: skip
         results[name] = finished_result(options.out, provenance)
         if results[name] is None:

@@ -8,6 +8,7 @@ import typer
 from lnclip_df.cli import options as opt
 from lnclip_df.cli.output import say
 from lnclip_df.cli.train_test import folder_of
+from lnclip_df.core.enough import MIN_VIDEOS
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable
 
@@ -145,7 +146,9 @@ def subgroups(
     validation: opt.Validation = None,
     fpr: opt.FalsePositiveRate = 0.05,
     threshold: Annotated[float | None, opt.detector("The threshold itself, instead of --calibration.")] = None,
-    least: Annotated[int, opt.running("Number of videos per class that a group needs to be compared.", min=1)] = 10,
+    least: Annotated[
+        int, opt.running("Number of videos per class that a group needs to be compared.", min=1)
+    ] = MIN_VIDEOS,
     resamples: opt.Resamples = RESAMPLES,
     seed: opt.Seed = 0,
     out: opt.AnalysisOut = None,

@@ -63,6 +63,7 @@ class Provenance:
         dataset, split: what was predicted.
         videos_sha256: digest of the video list with its labels and frames.
         crops: recipes of the crops, with the number of videos of each.
+        recipes: what the recipes of ``crops`` and ``train_crops`` say, by fingerprint.
         faces_missing: number of frames in which no face was found.
         frames_sha256: digest of the frames, where single ones were chosen.
         seed: seed of a corruption.
@@ -84,6 +85,7 @@ class Provenance:
     split: str | None = field(default=None, metadata=IDENTIFIES)
     videos_sha256: str | None = field(default=None, metadata=IDENTIFIES)
     crops: dict[str, int] | None = field(default=None, metadata=IDENTIFIES)
+    recipes: dict[str, dict[str, Any]] | None = None
     faces_missing: int | None = None
     frames_sha256: str | None = field(default=None, metadata=IDENTIFIES)
     seed: int | None = field(default=None, metadata=IDENTIFIES)

@@ -10,6 +10,7 @@ from statistics import median
 
 import numpy as np
 
+from lnclip_df.core import enough
 from lnclip_df.core.devices import usable_cores
 from lnclip_df.core.errors import LNCLIPError, printable
 from lnclip_df.core.files import write_json
@@ -24,6 +25,7 @@ from lnclip_df.media.png_check import CheckedImages, check_images
 
 EXAMPLES = 5
 FIT = "fit for the leaderboard"
+VIDEOS = "videos"  # the finding that there are few
 MAX_MISSING = 0.01  # share of its videos that a comparable dataset may lack: in some no detector finds a face
 
 
@@ -54,7 +56,10 @@ class AuditReport:
 
     def __str__(self):
         problems = sum(finding.status == "problem" for finding in self.findings)
-        verdict = f"not fit for the leaderboard, {problems} problem{'s' * (problems > 1)}" if problems else FIT
+        few = any(finding.name == VIDEOS and finding.found.startswith("test") for finding in self.findings)
+        verdict = "no problem, but too few videos for the leaderboard" if few else FIT
+        if problems:
+            verdict = f"not fit for the leaderboard, {problems} problem{'s' * (problems > 1)}"
         lines = [f"{self.dataset}: {verdict}"]
         for split, labels in self.counts.items():
             cells = (f"{label} {_listed(methods)}" for label, methods in labels.items())
@@ -136,6 +141,7 @@ def audit(
     findings = [
         *_facts(dataset),
         *_counts(dataset, videos or faces),
+        *_few(used),
         *_frames(items, used, videos, options.frames),
         *_images(checked, options.size, options.quick),
         *_duplicates(used, chosen, checked, options.quick),
@@ -222,6 +228,14 @@ def _count(title, split, wanted, found, expected) -> Finding:
     status: Status = "warning" if few or (split == "all" and splits_are_known) else "problem"
     off = sum(abs(number - found[name]) for name, number in wanted.items())
     return Finding("counts", status, f"{title}: {', '.join(cases)}", "find the missing or surplus videos", off)
+
+
+def _few(items) -> Iterator[Finding]:
+    """The splits with too few videos for the figures that are made of them."""
+    for split, consequence in (("val", "they hardly tell which epoch is best"), ("test", "they rank no detectors")):
+        fakes = [item.fake for item in items if split in item.splits]
+        if fakes and (few := enough.few_videos(fakes.count(False), fakes.count(True), consequence)):
+            yield Finding(VIDEOS, "warning", f"{split} has {few}", count=len(fakes))
 
 
 # --- frames and images ------------------------------------------------------------------------------------------------
@@ -343,9 +357,20 @@ def _leaks(dataset, items) -> Iterator[Finding]:
             yield _finding("shared sources", status, f"{len(sources)} sources are in {a} and {b}", sources, fix)
         clean = clean and not (videos or pairs or sources)
     if clean:
-        known = sum(bool(item.ids) for item in items)
-        text = f"splits share no video, pair or source; {known} of {len(items)} videos have known sources"
-        yield Finding("leakage", "ok", text)
+        yield _nothing_shared(items)
+
+
+def _nothing_shared(items) -> Finding:
+    """Splits share nothing that is known; of videos without a known source that says little."""
+    if len({split for item in items for split in item.splits}) < 2:
+        return Finding("leakage", "ok", "there is one split, which shares nothing with another")
+    known = sum(bool(item.ids) for item in items)
+    if not known:
+        found = "splits share no video; whether they share people is not known, for no source of a video is"
+        return Finding("leakage", "warning", found, "name the sources in the dataset's YAML")
+    pair = ", pair" * any(item.pair for item in items)
+    text = f"splits share no video{pair} or source; {known} of {len(items)} videos have known sources"
+    return Finding("leakage", "ok", text, count=known)
 
 
 def _parted_pairs(items, a, b) -> list[str]:

@@ -1,6 +1,7 @@
 """One frame of a video, read from its PNG or from LMDB as DeepfakeBench keeps them, and the recipe that it carries."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from lnclip_df.datasets.dataset_json import Video, frame_path
 from lnclip_df.datasets.lmdb import database_path, lmdb_key, read_value
 from lnclip_df.media.images import read_image
 from lnclip_df.media.limits import UnreadableVideo
-from lnclip_df.media.recipe import HEAD, count_recipes
+from lnclip_df.media.recipe import HEAD, count_recipes, recipe_facts
 from lnclip_df.media.sampling import evenly_spaced_round
 
 
@@ -35,13 +36,16 @@ def read_frame(config: Config, dataset: str, frame: str) -> np.ndarray:
         raise LNCLIPError(f"frame {source} is broken: {len(data)} bytes that do not decode: {error}") from error
 
 
-def crop_recipes(config: Config, videos: list[Video], max_videos: int = 256) -> dict[str, int]:
+def crop_recipes(
+    config: Config, videos: list[Video], max_videos: int = 256
+) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
     """Count the recipes that the crops of some videos carry.
 
     The first frame of at most ``max_videos`` videos, evenly spaced, is read; one that cannot be read is not counted.
 
     Returns:
-        ``{fingerprint, or "foreign" where there is none: videos}``, the most frequent first.
+        ``{fingerprint, or "foreign" where there is none: videos}``, the most frequent first; and ``{fingerprint: what
+        the recipe says}``.
     """
     heads = []
     for video in evenly_spaced_round(videos, max_videos):
@@ -49,7 +53,8 @@ def crop_recipes(config: Config, videos: list[Video], max_videos: int = 256) -> 
             heads += [_read_bytes(config, video.dataset, frame, HEAD)[0] for frame in video.frames[:1]]
         except LNCLIPError:
             continue
-    return count_recipes(filter(None, heads))
+    heads = [head for head in heads if head]
+    return count_recipes(heads), recipe_facts(heads)
 
 
 def _read_bytes(config, dataset, frame, size=-1) -> tuple[bytes, str]:

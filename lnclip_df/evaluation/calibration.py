@@ -15,12 +15,17 @@ RANGE = (0.01, 100.0)  # of a temperature
 
 
 class Calibration(NamedTuple):
-    """The content of ``calibration.json`` that is used later; ``asked_fpr`` and the hash may be unknown."""
+    """The content of ``calibration.json`` that is used later; what is None is unknown.
 
-    temperature: float
+    ``temperature`` is None where the validation set had too few videos to fit one. ``reals`` is the number of real
+    videos that the threshold was set on.
+    """
+
+    temperature: float | None
     threshold: float
     asked_fpr: float | None
     weights_sha256: str | None
+    reals: int | None = None
 
 
 def read_calibration(path) -> Calibration:
@@ -32,12 +37,15 @@ def read_calibration(path) -> Calibration:
     found = read_json(path)
     try:
         temperature, threshold = found["temperature"], found["threshold"]
-        if not (0 < temperature < math.inf and 0 <= threshold["score"] <= 1):
+        if not ((temperature is None or 0 < temperature < math.inf) and 0 <= threshold["score"] <= 1):
             raise ValueError
-        return Calibration(temperature, threshold["score"], threshold.get("asked_fpr"), found.get("weights_sha256"))
-    except (TypeError, KeyError, ValueError) as error:
+        reals = found.get("validation", {}).get("reals")
+        return Calibration(
+            temperature, threshold["score"], threshold.get("asked_fpr"), found.get("weights_sha256"), reals
+        )
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise LNCLIPError(
-            f"{path} is damaged: it needs a temperature above 0 and a threshold within 0..1; "
+            f"{path} is damaged: it needs a temperature above 0 (or null) and a threshold within 0..1; "
             "write it again with lnclip-df calibrate"
         ) from error
 
@@ -159,6 +167,21 @@ def threshold_at_fpr(label, score, fpr: float) -> float:
     if not len(reals):
         raise ValueError("no real among the labels; a false positive rate needs reals")
     return float(reals[math.floor(fpr * len(reals) + 1e-9)])
+
+
+def largest_fpr(reals: int, fpr: float, level: float = 0.95) -> float:
+    """The bound, 0..1, below which the true false positive rate of ``threshold_at_fpr`` lies in ``level`` of cases.
+
+    The threshold is the (k + 1)-th highest of n independent real scores, k = ⌊``fpr`` n⌋, so the rate above it has the
+    distribution Beta(k + 1, n − k) (David and Nagaraja, *Order Statistics*, 2003, section 7.2).
+
+    >>> round(largest_fpr(16, 0.05), 3), round(largest_fpr(1000, 0.05), 3)
+    (0.171, 0.063)
+    """
+    from scipy.special import betaincinv
+
+    above = math.floor(fpr * reals + 1e-9)
+    return float(betaincinv(above + 1, reals - above, level))
 
 
 def _sign(label):

@@ -92,11 +92,13 @@ class Metric:
         title: its name in tables.
         function: of N labels (0 real, 1 fake) and N scores (0..1), both classes among them; returns 0..1.
         over_frames: give it the frames of a dataset, not the videos.
+        reals: number of real videos below which it cannot be what its title says.
     """
 
     title: str
     function: Callable[[np.ndarray, np.ndarray], float | None]
     over_frames: bool = False
+    reals: int = 0
 
 
 def mean_average_precision(label: ArrayLike, prob: ArrayLike) -> float | None:
@@ -118,8 +120,8 @@ METRICS: Registry[Metric] = Registry(
         "frame_auroc": Metric("frame AUROC", auroc, over_frames=True),
         "ap": Metric("AP", average_precision),
         "eer": Metric("EER", equal_error_rate),
-        "tpr1": Metric("TPR at 1 % FPR", partial(tpr_at_fpr, fpr=0.01)),
-        "tpr5": Metric("TPR at 5 % FPR", partial(tpr_at_fpr, fpr=0.05)),
+        "tpr1": Metric("TPR at 1 % FPR", partial(tpr_at_fpr, fpr=0.01), reals=100),
+        "tpr5": Metric("TPR at 5 % FPR", partial(tpr_at_fpr, fpr=0.05), reals=20),
     },
 )
 

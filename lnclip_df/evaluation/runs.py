@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lnclip_df.core import enough
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256
 from lnclip_df.core.provenance import Provenance
@@ -42,6 +43,11 @@ class Scores:
         return len(self.frame_prob)
 
     @property
+    def few(self) -> str:
+        """A mark where there are too few videos; see ``lnclip_df.core.enough``."""
+        return enough.mark(*np.bincount(self.label, minlength=2))
+
+    @property
     def frame_label(self) -> np.ndarray:
         """The label of each frame's video."""
         return self.label[self.frame_video]
@@ -73,6 +79,16 @@ class Run:
     def train_datasets(self) -> set[str]:
         """The training sets that the metadata name; empty where they name none."""
         return {name for made in self.provenance.values() for name in made.train_dataset or []}
+
+    @property
+    def recipes(self) -> dict[str, dict]:
+        """What the recipes of all crops say, by fingerprint, as far as it is recorded."""
+        return {name: said for made in self.provenance.values() for name, said in (made.recipes or {}).items()}
+
+    @property
+    def is_csv(self) -> bool:
+        """Whether another tool's CSV file was read."""
+        return any(made.predictions for made in self.provenance.values())
 
     def pooled(self, field: str) -> np.ndarray:
         """A field of ``Scores`` over all datasets, one after the other."""

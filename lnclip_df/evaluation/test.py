@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from lnclip_df.config.schema import Config, entries, role_of
+from lnclip_df.core import enough
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable, read_json, write_json
 from lnclip_df.core.provenance import Provenance, TrainingRecord, versions
@@ -26,6 +27,7 @@ from lnclip_df.evaluation.predict import (
     videos_digest,
     write_table,
 )
+from lnclip_df.media.recipe import departure
 
 logger = logging.getLogger(__name__)
 
@@ -60,13 +62,13 @@ def test(
     videos = {name: read_videos(config, [name], "test") for name in names}
     loaded = weights if isinstance(weights, LoadedDetector) else load_detector(config, weights, device)
     _warn_of_other_preprocessing(config, loaded.weights.facts)
-    common = _provenance(loaded)
-    results = {}
+    common, results = _provenance(loaded), {}
+    found = {name: crop_recipes(config, videos[name]) for name in names}
+    _warn_of_other_crops(found, loaded.weights.facts)
     for name in names:
-        crops = crop_recipes(config, videos[name])
-        _warn_of_other_crops(name, crops, common.train_crops or {})
+        crops, recipes = found[name]
         provenance = replace(
-            common, dataset=name, split="test", crops=crops,
+            common, dataset=name, split="test", crops=crops, recipes=recipes | (common.recipes or {}),
             videos_sha256=videos_digest(videos[name]),
             faces_missing=sum(max(0, config.frame_num.test - len(video.frames)) for video in videos[name]),
         )  # fmt: skip
@@ -102,6 +104,7 @@ def write_result(out, provenance: Provenance, table: dict, videos: list[Video], 
     result = provenance.to_json() | {
         **_metrics(table),
         "videos": len(set(table["video"])),
+        **_counts(table),
         "frames": len(table["frame"]),
         "skipped_frames": table["skipped"],
         "seconds": None if seconds is None else round(seconds, 3),
@@ -119,9 +122,17 @@ def report(results: dict[str, dict]) -> str:
     for name, result in results.items():
         skipped = f" ({len(result['skipped_frames'])} frames skipped)" if result["skipped_frames"] else ""
         video = [percent(result["video"][key]) for key in ("auroc", "ap", "eer", "accuracy")]
+        video[0] += enough.mark(result.get("reals"), result.get("fakes"))
         crops = ", ".join(result["crops"]) + skipped
         rows.append([name, str(result["videos"]), str(result["frames"]), *video, crops])
-    return "\n".join(aligned_lines(rows))
+    text = "\n".join(aligned_lines(rows))
+    return text + enough.note(text).rstrip()
+
+
+def _counts(table) -> dict[str, int]:
+    """The number of real and of fake videos."""
+    fakes = len({video for video, label in zip(table["video"], table["label"], strict=True) if label})
+    return {"reals": len(set(table["video"])) - fakes, "fakes": fakes}
 
 
 def _metrics(table):
@@ -157,15 +168,19 @@ def _warn_of_other_preprocessing(config, facts):
             logger.warning("%s is %s here and was %s in training", key, now, before.get(key))
 
 
-def _warn_of_other_crops(name, crops, trained):
-    """Warn of faces that were cropped in several ways, or differently from training."""
-    if len(crops) > 1:
-        logger.warning("%s: its crops are of several recipes: %s", name, ", ".join(crops))
-    if trained and not crops.keys() <= trained.keys():
+def _warn_of_other_crops(found, trained):
+    """Warn once of faces that were cropped in several ways, and once of those cropped differently from training."""
+    if mixed := [f"{name} ({', '.join(crops)})" for name, (crops, _) in found.items() if len(crops) > 1]:
+        logger.warning("crops of several recipes are mixed in %s", "; ".join(mixed))
+    others: dict[str, list[str]] = {}
+    for name, (crops, facts) in found.items():
+        if text := departure(crops, trained.crops or {}, facts | trained.recipes):
+            others.setdefault(text, []).append(name)
+    if others:
+        shown = "; ".join(f"{', '.join(names)} ({text})" for text, names in others.items())
         logger.warning(
-            "%s: its crops are of recipe %s, and the weights were trained on %s: its figures are not comparable with "
-            "those of one recipe", name, ", ".join(crops), ", ".join(trained),
-        )  # fmt: skip
+            "the crops differ from those of the training, so that figures are not comparable with others: %s", shown
+        )
 
 
 def _dataset_names(config, datasets):
@@ -187,6 +202,7 @@ def _provenance(loaded):
         weights=loaded.record,
         train_dataset=(facts.config or config.to_dict()).get("train_dataset", []),
         train_crops=facts.crops or {},
+        recipes=facts.recipes,
         config_sha256=config_digest(config),
         trained=TrainingRecord(trained, facts.seed, facts.selection),
         predicted=predicted | {"frame_num": config.frame_num.test},

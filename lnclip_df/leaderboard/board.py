@@ -9,6 +9,7 @@ from lnclip_df.evaluation.metrics import METRICS
 from lnclip_df.evaluation.reference import PublishedRow, dataset_of, reference
 from lnclip_df.evaluation.runs import Run, read_runs
 from lnclip_df.leaderboard.figures import FRAME_AUROC, Comparison, Row, compare_all, make_row, ordered
+from lnclip_df.media.recipe import departure
 
 AGAINST = "LNCLIP-DF"
 MAX_PAIRED = 8  # runs that are compared each with each; of more, each is compared with the best one
@@ -104,10 +105,15 @@ def _crops_of(run: Run):
     for dataset, made in run.provenance.items():
         if made.crops:
             by_recipe.setdefault(", ".join(made.crops), []).append(dataset)
-    trained = {recipe for made in run.provenance.values() for recipe in made.train_crops or {}}
+    trained = list(dict.fromkeys(recipe for made in run.provenance.values() for recipe in made.train_crops or {}))
     if by_recipe:
         shown = "; ".join(f"{recipe} ({', '.join(datasets)})" for recipe, datasets in by_recipe.items())
         yield "Crops of ", f": {shown}" + (f"; trained on {', '.join(sorted(trained))}" if trained else "")
-    others = [dataset for dataset, made in run.provenance.items() if not {*(made.crops or {})} <= trained]
-    if trained and others:
-        yield "Not comparable: ", f", trained on other crops than those of {', '.join(others)}"
+    others = {
+        dataset: text
+        for dataset, made in run.provenance.items()
+        if (text := departure(made.crops or {}, trained, run.recipes))
+    }
+    if others:
+        shown = "; ".join(f"{dataset} ({text})" for dataset, text in others.items())
+        yield "Not comparable: ", f", trained on other crops than those of {shown}"

@@ -1,11 +1,12 @@
 """What made the figures of two runs, compared: the first field in which they differ, then the others."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lnclip_df.core import enough
 from lnclip_df.core.errors import LNCLIPError, printable
-from lnclip_df.core.tables import MISSING, aligned_lines, percent, show
+from lnclip_df.core.tables import MISSING, aligned_lines, p_text, percent, show
 from lnclip_df.evaluation.estimates import Bootstrap
 from lnclip_df.evaluation.metrics import auroc
 from lnclip_df.evaluation.reference import MEAN, PublishedRow, column_of, dataset_of, recipe, reference
@@ -21,21 +22,27 @@ from lnclip_df.leaderboard.figures import (
     published,
     published_mean,
 )
-from lnclip_df.leaderboard.record import OF_DATASET, record, short
+from lnclip_df.leaderboard.record import COUNTED, OF_DATASET, record, short
+from lnclip_df.media.recipe import departure
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A field in which two runs differ: both values, and the datasets where they do (none named: everywhere)."""
+    """A field in which two runs differ: both values, and the datasets where they do (none named: everywhere).
+
+    ``detail`` says of crops which of their settings differ.
+    """
 
     field: str
     a: object
     b: object
     datasets: tuple[str, ...] = ()
+    detail: str = ""
 
     def __str__(self):
         where = f" ({', '.join(self.datasets)})" if self.datasets else ""
-        return f"{self.field}{where}: {short(self.a)} | {short(self.b)}"
+        detail = f" ({self.detail})" if self.detail else ""
+        return f"{self.field}{where}: {short(self.a)} | {short(self.b)}{detail}"
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Report:
         a, b: the names of the two.
         differences: in the order from cause to effect.
         unrecorded: by name, the fields that this one has no record of.
+        silent: a line on each that recorded nothing, or its training set alone.
         words: what a published row states in words only, by field.
         figures: a table of both one's figures, the first row its header.
     """
@@ -54,21 +62,25 @@ class Report:
     b: str
     differences: list[Difference]
     unrecorded: dict[str, list[str]]
+    silent: list[str]
     words: dict[str, str]
     figures: list[list[str]]
 
     def __str__(self):
-        return "\n".join(map(printable, [*self._causes(), "", *aligned_lines(self.figures)]))
+        return "\n".join(map(printable, [*self._causes(), "", *aligned_lines(self.figures)])) + enough.note(
+            str(self.figures)
+        )
 
     def _causes(self) -> Iterator[str]:
         if self.differences:
             yield f"first difference, {self.a} | {self.b}:"
             yield f"  {self.differences[0]}"
-        else:
+        elif not self.silent:
             yield f"no recorded field differs between {self.a} and {self.b}"
         if self.differences[1:]:
             yield "then:"
             yield from (f"  {difference}" for difference in self.differences[1:])
+        yield from self.silent
         for name, fields in self.unrecorded.items():
             yield f"not recorded by {name}: {', '.join(fields)}"
         for field, words in self.words.items():
@@ -102,20 +114,44 @@ def _compare_runs(a: Run, b: Run) -> Report:
         ours, theirs = ({key: each[key] for key in each if key not in OF_DATASET} for each in fields)
         pairs = {"": (ours, theirs)}
     names = (a.name, b.name) if a.name != b.name else (f"{a.name} (first)", f"{b.name} (second)")
-    return Report(*names, *_differences(pairs, names), {}, list(_figures_of_runs(a, b, names)))
+    differences, unrecorded = _differences(pairs, names)
+    differences = [_in_settings(found, a.recipes | b.recipes) for found in differences]
+    silent = _silent({names[0]: a, names[1]: b}, unrecorded)
+    return Report(*names, differences, unrecorded, silent, {}, list(_figures_of_runs(a, b, names)))
+
+
+def _in_settings(found: Difference, recipes: dict[str, dict]) -> Difference:
+    """A difference of crops with the settings in which they differ."""
+    if found.field not in ("crops", "train crops") or not (isinstance(found.a, list) and isinstance(found.b, list)):
+        return found
+    return replace(found, detail=departure(found.b, found.a, recipes))
 
 
 def _compare_published(run: Run, name: str, row: PublishedRow) -> Report:
     figures = list(_figures_of_row(run, name, row))
     stated = recipe(row)
     if stated is None:
-        return Report(run.name, name, [], {name: ["its recipe (none is known)"]}, {}, figures)
+        return Report(run.name, name, [], {name: ["its recipe (none is known)"]}, _silent({run.name: run}), {}, figures)
     theirs = stated["train"] | {f"test.{key}": value for key, value in stated["test"].items()}
     pairs = {
         dataset: ({key: value for key, value in record(run, dataset).items() if key in theirs}, theirs)
         for dataset in ordered(run.sets)
     }
-    return Report(run.name, name, *_differences(pairs, (run.name, name)), reference().stated.words, figures)
+    differences, unrecorded = _differences(pairs, (run.name, name))
+    silent = _silent({run.name: run}, unrecorded)
+    return Report(run.name, name, differences, unrecorded, silent, reference().stated.words, figures)
+
+
+def _silent(runs: dict[str, Run], unrecorded: dict[str, list[str]] | None = None) -> list[str]:
+    """Lines on the runs that recorded nothing about themselves, which replace their list of what is not recorded."""
+    lines = []
+    for name, run in runs.items():
+        known = {field for dataset in run.sets for field in record(run, dataset)} - COUNTED
+        if known <= {"train_dataset"}:
+            (unrecorded or {}).pop(name, None)
+            recorded = "its training set alone" if known else "nothing of how it was trained and tested"
+            lines.append(f"{name} recorded {recorded}{': it is a CSV file' * run.is_csv}")
+    return lines
 
 
 def _differences(
@@ -125,7 +161,7 @@ def _differences(
     found: list[Difference] = []
     unrecorded: dict[str, list[str]] = {}
     longest_first = sorted((fields for pair in pairs.values() for fields in pair), key=len, reverse=True)
-    for field in dict.fromkeys(field for fields in longest_first for field in fields):
+    for field in dict.fromkeys(field for fields in longest_first for field in fields if field != "predictions"):
         for side, name in enumerate(names):
             if any(field not in pair[side] for pair in pairs.values()):
                 unrecorded.setdefault(name, []).append(field)
@@ -148,9 +184,9 @@ def _figures_of_runs(a: Run, b: Run, names: tuple[str, str]) -> Iterator[list[st
     for name in ordered(columns[0].keys() | columns[1].keys()):
         ours, theirs = (found.get(name) for found in columns)
         row = [column_of(name)]
-        row += [percent(auroc(each.label, each.score), 2) if each else MISSING for each in (ours, theirs)]
+        row += [percent(auroc(each.label, each.score), 2) + each.few if each else MISSING for each in (ours, theirs)]
         for found in compare_two(*names, name, ours, theirs) if ours and theirs else []:
-            row += [f"{100 * found.test.difference:+.2f}", show(found.test.p, ".2g"), str(found.videos)]
+            row += [f"{100 * found.test.difference:+.2f}", p_text(found.test.p) + found.few, str(found.videos)]
         yield row + [MISSING] * (6 - len(row))
 
 
@@ -164,10 +200,14 @@ def _figures_of_row(run: Run, name: str, row: PublishedRow) -> Iterator[list[str
         column, cell = column_of(dataset), ours.cells.get(dataset)
         value = frame_auroc(cell) if over_frames else None if cell is None else cell.auroc.value
         if value is not None or row.figure(column):
-            yield [column, percent(value, 2), *_beside(row, column, published(row, column, value)[1])]
+            yield [
+                column,
+                percent(value, 2) + (cell.few if cell else ""),
+                *_beside(row, column, published(row, column, value)[1]),
+            ]
     mean = frame_mean(ours) if over_frames else ours.cross_dataset
-    if row.figure(MEAN):
-        shown = percent(mean.auroc.value, 2) + mean.counted
+    if row.figure(MEAN) and run.train_datasets:
+        shown = percent(mean.auroc.value, 2) + mean.counted + mean.few
         yield [CROSS_DATASET, shown, *_beside(row, MEAN, published_mean(row, run, mean)[1])]
 
 

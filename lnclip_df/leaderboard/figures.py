@@ -6,7 +6,9 @@ from itertools import combinations
 
 import numpy as np
 
+from lnclip_df.core import enough
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.tables import percent
 from lnclip_df.evaluation.estimates import Bootstrap, Estimate
 from lnclip_df.evaluation.metrics import METRICS
 from lnclip_df.evaluation.reference import IN_MEAN, MEAN, PublishedRow, dataset_of, reference
@@ -27,14 +29,25 @@ class Cell:
     frames: int
     more: dict[str, float | None]
 
+    @property
+    def few(self) -> str:
+        """A mark where there are too few videos; see ``lnclip_df.core.enough``."""
+        return enough.mark(self.reals, self.fakes)
+
+    def metric(self, name: str) -> str:
+        """One of ``more`` in %, marked where there are too few videos for it."""
+        few = self.few or (enough.FEW if self.reals < METRICS[name].reals else "")
+        return percent(self.more[name]) + few
+
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean AUROC over the columns that a run has (``datasets``), out of ``of`` columns."""
+    """The mean AUROC over the columns that a run has (``datasets``), out of ``of``; ``few``: one has few videos."""
 
     auroc: Estimate
     datasets: tuple[str, ...]
     of: int
+    few: str = ""
 
     @property
     def incomplete(self) -> bool:
@@ -65,8 +78,19 @@ class Comparison:
     a: str
     b: str
     dataset: str
-    videos: int
+    reals: int
+    fakes: int
     test: DeLong
+
+    @property
+    def videos(self) -> int:
+        """Number of videos that both runs have."""
+        return self.reals + self.fakes
+
+    @property
+    def few(self) -> str:
+        """A mark where there are too few videos; see ``lnclip_df.core.enough``."""
+        return enough.mark(self.reals, self.fakes)
 
 
 def make_row(run: Run, bootstrap: Bootstrap, metrics: Sequence[str] = ()) -> Row:
@@ -110,9 +134,11 @@ def compare_two(a: str, b: str, dataset: str, scores_a: Scores, scores_b: Scores
             f"{dataset}: the video {scores_a.video[index_a[first]]} is {kinds[label[first]]} in {a} and "
             f"{kinds[other[first]]} in {b}; two runs are compared on the same labels"
         )
-    if not 0 < label.sum() < len(label):
+    fakes = int(label.sum())
+    if not 0 < fakes < len(label):
         return []
-    return [Comparison(a, b, dataset, len(label), delong(label, scores_a.score[index_a], scores_b.score[index_b]))]
+    test = delong(label, scores_a.score[index_a], scores_b.score[index_b])
+    return [Comparison(a, b, dataset, len(label) - fakes, fakes, test)]
 
 
 def ordered(datasets: Iterable[str]) -> list[str]:
@@ -133,11 +159,14 @@ def published(row: PublishedRow | None, column: str, value: float | None) -> tup
 def published_mean(row: PublishedRow | None, run: Run, mean: Mean) -> tuple[float | None, float | None]:
     """As ``published`` for a run's cross-dataset mean.
 
-    There is no difference unless both are over the same number of columns and the run says what it was trained on.
+    There is no difference unless both are over the same number of columns, and no published figure either for a run
+    that does not say what it was trained on.
     """
+    if not run.train_datasets:
+        return None, None
     figure, difference = published(row, MEAN, mean.auroc.value)
     comparable = row is not None and row.mean_over == len(mean.datasets) and not mean.incomplete
-    return figure, difference if comparable and run.train_datasets else None
+    return figure, difference if comparable else None
 
 
 def frame_auroc(cell: Cell | None) -> float | None:
@@ -150,7 +179,7 @@ def frame_mean(row: Row) -> Mean:
     names = list(map(dataset_of, reference().frames.cross_dataset))
     present = tuple(name for name in names if name in row.cells and name not in row.run.train_datasets)
     value = float(np.mean([frame_auroc(row.cells[name]) for name in present])) if present else None
-    return Mean(Estimate(value), present, len(names))
+    return Mean(Estimate(value), present, len(names), _few(row.cells, present))
 
 
 def common_means(rows: Sequence[Row]) -> tuple[tuple[str, ...], dict[str, float]] | None:
@@ -178,7 +207,7 @@ def _in_dataset_mean(run, cells):
     names = [*names, *ordered(trained - set(family))]
     present = tuple(name for name in names if name in cells)
     value = float(np.mean([cells[name].auroc.value for name in present])) if present else None
-    return Mean(Estimate(value), present, len(names))
+    return Mean(Estimate(value), present, len(names), _few(cells, present))
 
 
 def _cross_dataset_mean(run, cells):
@@ -191,4 +220,8 @@ def _cross_dataset_mean(run, cells):
         return Mean(Estimate(None), (), len(names))
     values, *bounds = zip(*(cells[name].auroc for name in present), strict=True)
     ends = () if None in bounds[0] else combined_interval(values, np.transpose(bounds), [1 / len(values)] * len(values))
-    return Mean(Estimate(float(np.mean(values)), *ends), present, len(names))
+    return Mean(Estimate(float(np.mean(values)), *ends), present, len(names), _few(cells, present))
+
+
+def _few(cells, names):
+    return next((cells[name].few for name in names if cells[name].few), "")

@@ -16,7 +16,7 @@ from lnclip_df.leaderboard.board import Board
 from lnclip_df.leaderboard.charts import HEIGHT, SIDE, histogram_paths, roc_path
 from lnclip_df.leaderboard.figures import CROSS_DATASET, IN_DATASET, ordered, published, published_mean
 from lnclip_df.leaderboard.record import OF_DATASET, summary
-from lnclip_df.leaderboard.text import comparison_note, frame_note, frame_rows, notes, published_rows
+from lnclip_df.leaderboard.text import comparison_note, frame_note, frame_rows, metric_notes, notes, published_rows
 from lnclip_df.leaderboard.thumbnails import thumbnails
 
 MAX_DRAWN = len(LIGHT.series)  # runs in a chart: as many as there are colours
@@ -43,8 +43,8 @@ def page(board: Board, crops=None) -> str:
         "CROSS_DATASET": CROSS_DATASET, "DARK": DARK, "HEIGHT": HEIGHT, "IN_DATASET": IN_DATASET, "LIGHT": LIGHT,
         "MAX_DRAWN": MAX_DRAWN, "MAX_OPEN": MAX_OPEN, "MISSING": MISSING, "SIDE": SIDE, "WORDS": WORDS,
         "column_of": column_of, "comparison_note": comparison_note, "frame_note": frame_note, "notes": notes,
-        "p_text": p_text, "percent": percent, "published": published, "published_mean": published_mean,
-        "signed": lambda value: f"{value:+.1f}".replace("-", "−"), "zip": zip,
+        "metric_notes": metric_notes, "p_text": p_text, "percent": percent, "published": published,
+        "published_mean": published_mean, "signed": lambda value: f"{value:+.1f}".replace("-", "−"), "zip": zip,
     }  # fmt: skip
     slots = {row.run.name: slot for slot, row in enumerate(board.rows)} if len(board.rows) <= MAX_DRAWN else {}
     shown, empty = _published(board)

@@ -26,20 +26,21 @@ def write_roc(path, scores: Mapping[str, Mapping[str, Scores]], datasets: Iterab
             if dataset in sets
             for fpr, tpr, _ in [roc_curve(sets[dataset].label, sets[dataset].score)]
         ]
-        _draw(panel, sorted(curves, key=lambda curve: -curve[0]), few=len(scores) <= MAX_DRAWN)
+        marks = {run: sets[dataset].few for run, sets in scores.items() if dataset in sets}
+        _draw(panel, sorted(curves, key=lambda curve: -curve[0]), marks, few=len(scores) <= MAX_DRAWN)
         panel.set(title=dataset, xlabel="false positive rate", ylabel="true positive rate", box_aspect=1)
         panel.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         legend_outside(panel)
     save_figure(figure, path)
 
 
-def _draw(panel, curves, few):
+def _draw(panel, curves, marks, few):
     """The curves, the best first; a run keeps its colour in all panels where there are few."""
     panel.plot([0, 1], [0, 1], color="0.8", linewidth=1, linestyle="--")
     for rank, (area, number, run, fpr, tpr) in enumerate(curves[:MAX_DRAWN]):
         name = run if len(run) <= MAX_NAME else f"{run[: MAX_NAME - 1]}…"
         style = series_style(number if few else rank)
-        panel.plot(fpr, tpr, **style, zorder=3, label=legend_text(f"{100 * area:.1f} %  {name}"))
+        panel.plot(fpr, tpr, **style, zorder=3, label=legend_text(f"{100 * area:.1f} %{marks[run]}  {name}"))
     rest = curves[MAX_DRAWN:]
     for at, (*_, fpr, tpr) in enumerate(rest):
         label = f"{len(rest)} more, {100 * rest[-1][0]:.1f} to {100 * rest[0][0]:.1f} %" if at == 0 else None

@@ -11,6 +11,7 @@ from lnclip_df.evaluation.runs import Run
 
 SAID_ABOVE = {"train_dataset", "manualSeed"}  # of a training's YAML: they have fields of their own
 OF_DATASET = ("crops", "video list", "videos", "frames", "unreadable frames", "faces missing")
+COUNTED = {"videos", "frames", "predictions", "metric"}  # known of any predictions, whoever made them
 
 
 def record(run: Run, dataset: str) -> dict:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from lnclip_df.core import escapes
+from lnclip_df.core import enough, escapes
 from lnclip_df.core.tables import MISSING, aligned_markdown, csv_text, markdown_table, p_text, percent
 from lnclip_df.evaluation.metrics import METRICS, VIDEO_SCORE
 from lnclip_df.evaluation.reference import MEAN, Figure, column_of, dataset_of, reference
@@ -75,7 +75,8 @@ def latex(board: Board) -> str:
 def details(board: Board) -> str:
     """By method, comparisons of runs, further metrics, and what made each figure, as Markdown."""
     parts = (_methods, _comparisons, _further, _frames, _records)
-    return "\n".join(["# Details of the leaderboard\n", *(text for part in parts for text in part(board))])
+    text = "\n".join(["# Details of the leaderboard\n", *(text for part in parts for text in part(board))])
+    return text + enough.note(text)
 
 
 def figures_csv(board: Board) -> str:
@@ -102,7 +103,9 @@ def figures_csv(board: Board) -> str:
 def notes(board: Board) -> list[str]:
     """Notes: what the numbers are, the sources of published figures, means over shared columns, and the crops."""
     interval = f" [95 % interval: BCa bootstrap over videos within each class, {board.resamples:,} resamples]"
-    found = [f"Video AUROC in %{interval if board.resamples else ''}. {MISSING}: not tested."]
+    few = any(cell.few for row in board.rows for cell in row.cells.values())
+    meaning = f"Video AUROC in %{interval if board.resamples else ''}. {MISSING}: not tested."
+    found = [meaning + f" {enough.FEW_NOTE}" * few]
     if board.published_rows:
         beside = (
             f"Beside a figure: the published figure of {board.against}, and the difference in points. A mean is "
@@ -138,7 +141,9 @@ def _big_table(board: Board, compared: bool = True) -> list[list[str]]:
         cells = [MISSING] * len(board.datasets)
         for index, name in enumerate(board.datasets):
             if cell := row.cells.get(name):
-                cells[index] = f"{cell.auroc}{_beside(*published(against, column_of(name), cell.auroc.value))}"
+                cells[index] = (
+                    f"{cell.auroc}{cell.few}{_beside(*published(against, column_of(name), cell.auroc.value))}"
+                )
         cross = _mean(row.cross_dataset, *published_mean(against, row.run, row.cross_dataset))
         rows.append([row.run.name, cross, _mean(row.in_dataset), *cells])
     for name, figures in published_rows(board):
@@ -154,7 +159,12 @@ def _methods(board: Board) -> Iterator[str]:
         table = [["run", *names]]
         for row in rows:
             cells = row.methods[dataset]
-            table.append([row.run.name, *(str(cells[name].auroc) if name in cells else MISSING for name in names)])
+            table.append(
+                [
+                    row.run.name,
+                    *(f"{cells[name].auroc}{cells[name].few}" if name in cells else MISSING for name in names),
+                ]
+            )
         title = f"{escapes.markdown(column_of(dataset))} by method: each method's fakes against all reals"
         yield f"## {title}\n\n{markdown_table(table)}"
 
@@ -167,7 +177,7 @@ def _comparisons(board: Board) -> Iterator[str]:
         test = found.test
         table.append([
             f"{found.a}, {found.b}", column_of(found.dataset), str(found.videos), percent(test.a), percent(test.b),
-            f"{100 * test.difference:+.1f}", p_text(test.p),
+            f"{100 * test.difference:+.1f}", p_text(test.p) + found.few,
         ])  # fmt: skip
     yield f"## Runs compared on the same videos: DeLong's test\n\n{markdown_table(table)}"
     yield f"{comparison_note(board)}\n"
@@ -186,8 +196,16 @@ def _further(board: Board) -> Iterator[str]:
     for row in board.rows:
         for dataset in ordered(row.cells):
             cell = row.cells[dataset]
-            table.append([row.run.name, column_of(dataset), *map(percent, [cell.auroc.value, *cell.more.values()])])
+            table.append([row.run.name, column_of(dataset), percent(cell.auroc.value) + cell.few,
+                          *map(cell.metric, board.metrics)])  # fmt: skip
     yield f"## Further metrics, in %\n\n{markdown_table(table)}"
+    yield from metric_notes(board)
+
+
+def metric_notes(board: Board) -> Iterator[str]:
+    """How many real videos the metrics need that need a certain number."""
+    for metric in (METRICS[name] for name in board.metrics if METRICS[name].reals):
+        yield f"{metric.title} needs {metric.reals} real videos.\n"
 
 
 def frame_rows(board: Board) -> list[list[str]]:
@@ -199,7 +217,11 @@ def frame_rows(board: Board) -> list[list[str]]:
     table = [["run", CROSS_DATASET, *columns]]
     for row in board.rows:
         values = [frame_auroc(row.cells.get(dataset_of(column))) for column in columns]
-        shown = [percent(v) + _beside(*published(against, c, v)) for c, v in zip(columns, values, strict=True)]
+        few = [row.cells[dataset_of(c)].few if v is not None else "" for c, v in zip(columns, values, strict=True)]
+        shown = [
+            percent(v) + mark + _beside(*published(against, c, v))
+            for c, v, mark in zip(columns, values, few, strict=True)
+        ]
         mean = frame_mean(row)
         table.append([row.run.name, _mean(mean, *published_mean(against, row.run, mean)), *shown])
     for name, stated in reference().frames.published.items():
@@ -247,7 +269,7 @@ def _mean(mean: Mean, figure: float | None = None, difference: float | None = No
     """A mean with its interval and, where columns are missing, their number: ``93.1 (4 of 13)``."""
     if mean.auroc.value is None:
         return MISSING
-    return f"{mean.auroc}{mean.counted}{_beside(figure, difference)}"
+    return f"{mean.auroc}{mean.counted}{mean.few}{_beside(figure, difference)}"
 
 
 def _beside(figure: float | None = None, difference: float | None = None) -> str:

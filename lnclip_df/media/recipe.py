@@ -4,7 +4,7 @@ import json
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from lnclip_df.core.files import parse_json
@@ -90,6 +90,36 @@ def _parsed(text):
         return None
     stated = facts.get("fingerprint") if isinstance(facts, dict) else None
     return Recipe(facts, stated) if stated and isinstance(stated, str) else None
+
+
+def recipe_facts(files: Iterable[bytes]) -> dict[str, dict]:
+    """``{fingerprint: facts}`` of the recipes in the first bytes of crops, without what was done to single videos."""
+    found = (recipe for recipe in map(read_recipe, files) if recipe)
+    return {r.fingerprint: {key: value for key, value in r.facts.items() if key != "frames"} for r in found}
+
+
+def departure(crops: Iterable[str], trained: Iterable[str], facts: Mapping[str, dict]) -> str:
+    """In which settings crops were made differently from those of a training; empty where they were not.
+
+    Args:
+        crops, trained: fingerprints of recipes, or ``foreign``.
+        facts: what the recipes say, as far as it is recorded; see ``recipe_facts``.
+
+    >>> departure(["a"], ["b"], {"a": {"size": 256}, "b": {"size": 128}})
+    'size 128, now 256'
+    """
+    trained = list(trained)
+    others = [name for name in crops if name not in trained]
+    if not trained or not others:
+        return ""
+    told = {_difference(facts.get(name), facts.get(trained[0]), name) for name in others}
+    return "; ".join(sorted(filter(None, told)))
+
+
+def _difference(now, before, name):
+    if now is None or before is None:
+        return "crops without a recipe" if name == FOREIGN else "which setting differs is not recorded"
+    return Recipe(before).differences(Recipe(now))
 
 
 def count_recipes(files: Iterable[bytes]) -> dict[str, int]:

@@ -12,12 +12,14 @@ import numpy as np
 import torch
 
 from lnclip_df.config.schema import Config
+from lnclip_df.core import enough
 from lnclip_df.core.devices import choose_device, cpu_is_faster_in_bf16, usable_cores
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.iteration import batched, prefetch
 from lnclip_df.evaluation import calibration
 from lnclip_df.evaluation.aggregation import mean
 from lnclip_df.faces.detectors import shared_detector
+from lnclip_df.media.recipe import departure
 from lnclip_df.models.input import model_input
 from lnclip_df.models.pixels import stack
 from lnclip_df.scoring.find_faces import FoundFaces, cut_largest_faces, find_faces, read_aligned_faces, read_image
@@ -58,6 +60,7 @@ class Scorer:
             raise LNCLIPError(f"threshold: {threshold} received; accepted is a number, 0 to 1")
         self.detector, self.config, self.device = detector, config, device
         self.weights, self.threshold, self.temperature = weights, threshold, temperature
+        self._warned: set[str] = set()
 
     def score(self, images, options: ScoreOptions | None = None, **fields) -> np.ndarray:
         """The probability of fake for the largest face of each image.
@@ -160,13 +163,17 @@ class Scorer:
         threads = usable_cores()
         detector = shared_detector(options.crops, threads)
         recipe = options.crops.recipe(detector, "all" if options.all_faces else None)
-        trained = self.weights.facts.crops or {}
-        if trained and recipe.fingerprint not in trained:
-            logger.warning(
-                "faces are cut by recipe %s here, and by %s in training; scores depend on it where more than the "
-                "number of frames differs", recipe.fingerprint, ", ".join(trained),
-            )  # fmt: skip
+        self._warn_of_other_crops(recipe)
         return lambda file: find_faces(file, detector, recipe, options, threads)
+
+    def _warn_of_other_crops(self, recipe):
+        """Warn once of faces that are cut differently from training; how many frames there are does not matter."""
+        trained = self.weights.facts
+        facts = {name: _cut(known) for name, known in (trained.recipes | {recipe.fingerprint: recipe.facts}).items()}
+        text = departure([recipe.fingerprint], trained.crops or {}, facts)
+        if text and text not in self._warned:
+            self._warned.add(text)
+            logger.warning("faces are cut differently from training, and scores depend on it: %s", text)
 
     def _result(self, file):
         by_person: dict[int, list[FrameScore]] = {}
@@ -207,7 +214,7 @@ def load(
     settings = checkpoint.config_for(config, overrides)
     settings = settings.replace({"lnclip.precision": _precision(precision, chosen, settings.lnclip.precision)})
     detector = build_detector(settings, checkpoint)
-    temperature, calibrated = _calibration(checkpoint)
+    temperature, calibrated = _calibration(checkpoint, threshold)
     logger.info("computing on %s in %s", chosen, settings.lnclip.precision)
     return Scorer(
         detector.to(chosen), settings, device=chosen, weights=checkpoint, temperature=temperature,
@@ -244,6 +251,11 @@ def _loaded(weights, _environment):
     return load(weights)
 
 
+def _cut(facts):
+    """How a recipe cuts a face, whichever frames it takes."""
+    return {key: value for key, value in facts.items() if key not in ("sampling", "frames")}
+
+
 def _precision(requested, device, trained):
     if requested not in ("auto", "fp32", "bf16"):
         raise LNCLIPError(f"precision: {requested!r} received; accepted are auto, fp32, bf16")
@@ -254,12 +266,17 @@ def _precision(requested, device, trained):
     return trained
 
 
-def _calibration(checkpoint):
+def _calibration(checkpoint, threshold):
     """Temperature and threshold that ``lnclip-df calibrate`` wrote for these weights; None and 0.5 without any."""
     path = checkpoint.path.parent / calibration.FILE
     if path.is_file():
         found = calibration.read_calibration(path)
         if found.weights_sha256 == checkpoint.sha256:
+            if threshold is None and enough.are_few(found.reals):
+                few = enough.few_videos(found.reals, None, "its rate of false alarms is hardly known")
+                logger.warning("the threshold %.4f was set on %s", found.threshold, few)
             return found.temperature, found.threshold
         logger.warning("%s belongs to other weights and is not used; run lnclip-df calibrate again", path)
+    if threshold is None:
+        logger.info("the threshold is 0.5, which nothing was calibrated for; see lnclip-df calibrate")
     return None, 0.5

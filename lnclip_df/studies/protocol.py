@@ -11,13 +11,15 @@ from typing import Any, ClassVar, Protocol
 
 from lnclip_df.config.loading import load_config
 from lnclip_df.config.schema import Config
+from lnclip_df.core import enough
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.escapes import markdown
 from lnclip_df.core.files import check_writable, write_json, write_text
 from lnclip_df.core.names import split_names
 from lnclip_df.core.plots import new_figure, save_figure
 from lnclip_df.core.tables import Rows, write_csv
 from lnclip_df.studies.over_seeds import is_cross
-from lnclip_df.studies.trials import MEASURES, Result, Trial, check_data, run_trial
+from lnclip_df.studies.trials import COUNTS, MEASURES, Result, Trial, check_data, run_trial
 
 YAMLS = ("training/ffpp.yaml", "training/ffiw.yaml", "training/dsv2.yaml")
 DEMO_NOTE = (
@@ -167,6 +169,9 @@ class Study(ABC):
         lines = [f"# {self.title}", "", f"Video AUROC, %; mean ± standard deviation over the seeds {seeds}."]
         if len(results) < total:
             lines.append(f"**{len(results)} of {total} trainings are finished.**")
+        for name, figures in {name: figures for result in results for name, figures in result.tests.items()}.items():
+            if few := enough.few_videos(figures.get("reals"), figures.get("fakes"), "its figures rank nothing"):
+                lines.append(f"{markdown(name)} has {few}.")
         return "\n".join([*lines, "", *([f"**{DEMO_NOTE}**", ""] if self.demo else []), ""])
 
 
@@ -182,12 +187,12 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def _result_rows(results):
-    yield ["group", "seed", "dataset", "cross", *MEASURES, "best_epoch", "epochs", "seconds"]
+    yield ["group", "seed", "dataset", "cross", *MEASURES, *COUNTS, "best_epoch", "epochs", "seconds"]
     for result in results:
         for name, figures in result.tests.items():
             cross = int(is_cross(result.trained, name))
             facts = [result.best["epoch"], len(result.history), result.seconds]
-            yield [result.group, result.seed, name, cross, *map(figures.get, MEASURES), *facts]
+            yield [result.group, result.seed, name, cross, *map(figures.get, (*MEASURES, *COUNTS)), *facts]
 
 
 def _duration(seconds):

@@ -13,6 +13,7 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256, write_json
 
 MEASURES = ("auroc", "ap", "eer", "accuracy")
+COUNTS = ("reals", "fakes")  # videos of each class
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Result:
         history: one dict per epoch, see ``lnclip_df.training.module``.
         best: the epoch of ``history`` whose weights were tested.
         steps_per_epoch: optimisation steps.
-        tests: ``{dataset: {auroc, ap, eer, accuracy}}`` over videos.
+        tests: ``{dataset: {auroc, ap, eer, accuracy, reals, fakes}}`` over videos.
         seconds: for training and testing.
     """
 
@@ -111,7 +112,10 @@ def run_trial(trial: Trial, out, number: str = "", *, accelerator: str = "auto",
         history=made["history"],
         best=made["best"],
         steps_per_epoch=state["steps_per_epoch"],
-        tests={name: {key: metrics[name]["video"][key] for key in MEASURES} for name in trial.tests},
+        tests={
+            name: {key: metrics[name]["video"][key] for key in MEASURES} | {key: metrics[name][key] for key in COUNTS}
+            for name in trial.tests
+        },
         seconds=round((before.seconds if before else 0.0) + time.monotonic() - started, 1),
     )
     facts = {"weights": sha256(weights), "tested": tested, "result": asdict(result)}

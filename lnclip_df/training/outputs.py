@@ -30,8 +30,8 @@ class Outputs(Checkpoint):
     ``ModelCheckpoint`` is not used: it saves the frozen backbone too, and no history.
     """
 
-    def __init__(self, out, config: Config, crops: dict[str, int]):
-        self.out, self.config, self.crops = Path(out), config, crops
+    def __init__(self, out, config: Config, crops: dict[str, int], recipes: dict[str, dict]):
+        self.out, self.config, self.crops, self.recipes = Path(out), config, crops, recipes
         self.interrupted = False
         self.on_sigterm = signal.getsignal(signal.SIGTERM)
 
@@ -65,6 +65,7 @@ class Outputs(Checkpoint):
             metadata = {
                 "config": self.config.to_dict(),
                 "crops": self.crops,
+                "recipes": self.recipes,
                 "epoch": row["epoch"],
                 "seed": module.seed,
                 "selection": f"highest {SELECTED[ours.select]} on {', '.join(ours.val_dataset)} (val)",

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lnclip_df.config.schema import Config
+from lnclip_df.core import enough
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import read_json, write_json
 from lnclip_df.datasets.dataset_json import read_videos
@@ -80,11 +81,15 @@ def train(
     train_videos = _unseen(train_videos + _replayed(config, seed), val_videos)
 
     with _quiet_lightning(), one_line_errors():
-        outputs = Outputs(out, config, crop_recipes(config, train_videos))
+        outputs = Outputs(out, config, *crop_recipes(config, train_videos))
         switches = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "strategy": strategy}
         trainer = _trainer(config, outputs, progress, switches)
         if trainer.is_global_zero:
             check_folder(out, unused=not resume)
+            fakes = sum(video.label for video in val_videos)
+            few = enough.few_videos(len(val_videos) - fakes, fakes, "which epoch is best is hardly known")
+            if few:
+                logger.info("the validation set has %s", few)
             if state is not None:
                 logger.info("resuming %s with epoch %d", out, epoch)
             elif resume:

@@ -24,7 +24,8 @@ class Facts:
         config: the configuration as JSON, not validated; see ``Checkpoint.config_for``.
         frozen: the backbone of a delta: ``name``, ``pretrained``, ``seed``, ``sha256``.
         vectors: see ``lnclip_df.weights.test_vectors``.
-        crops: number of training frames by the recipe of their crops.
+        crops: number of training videos by the recipe of their crops.
+        recipes: what these recipes say, by fingerprint.
         epoch: the epoch, from 0, whose weights these are.
         selection: how the epoch was chosen, in words.
         metric: metrics of the epoch on the validation set.
@@ -38,6 +39,7 @@ class Facts:
     frozen: dict[str, Any] = field(default_factory=dict)
     vectors: dict[str, Any] = field(default_factory=dict)
     crops: dict[str, int] | None = None
+    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     epoch: Any = None
     seed: Any = None
     selection: Any = None
@@ -55,8 +57,11 @@ class Facts:
     def from_dict(cls, facts: Mapping[str, Any]) -> "Facts":
         """Return the facts in a mapping, without keys of other versions."""
         known = {each.name: facts[each.name] for each in fields(cls) if each.name in facts}
-        if not isinstance(known.get("crops"), dict):
-            known.pop("crops", None)
+        for section in ("crops", "recipes"):
+            if not isinstance(known.get(section), dict):
+                known.pop(section, None)
+        if "recipes" in known:
+            known["recipes"] = {name: said for name, said in known["recipes"].items() if isinstance(said, dict)}
         return cls(**known)
 
     @classmethod

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from lnclip_df.config.schema import Config
+from lnclip_df.core import enough
 from lnclip_df.core.errors import LNCLIPError, printable
 from lnclip_df.core.escapes import markdown
 from lnclip_df.core.files import read_json
@@ -45,6 +46,11 @@ class _Result:
     @property
     def measured(self) -> dict[str, float]:
         return {key: value for key, value in self.figures.items() if value is not None}
+
+    @property
+    def few(self) -> str:
+        """A mark where there are too few videos; see ``lnclip_df.core.enough``."""
+        return enough.mark(self.count("reals"), self.count("fakes"))
 
     def count(self, key: str) -> int | None:
         value = (self.test or {}).get(key)
@@ -136,6 +142,7 @@ def model_card(name: str, facts: Facts, *, trained: Config | None = None, tests:
         results=results,
         titles=[title for _, title in FIGURES.values()],
         unknown=UNKNOWN,
+        few_note=enough.FEW_NOTE,
         family=FAMILIES.get(tower["family"], "a vision transformer"),
         code=_code,
         plain=_plain,

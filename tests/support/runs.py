@@ -18,7 +18,7 @@ def run_facts(weights="a", **further):
 
 
 def write_dataset(
-    folder, dataset, labels, *, strength=2.0, seed=0, methods=None, metadata=None, each=12, frame="{}.png"
+    folder, dataset, labels, *, strength=2.0, seed=0, methods=None, metadata=None, each=20, frame="{}.png"
 ):
     """Predictions of ``each`` videos of 3 frames for every label name; names that end in real are real."""
     rng = np.random.default_rng(seed)

@@ -6,6 +6,7 @@ from references import drawn
 from tiny import toy_with_weights
 
 from lnclip_df.analysis.calibrate_run import calibrate_run, read_calibration
+from lnclip_df.core import enough
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256
 from lnclip_df.evaluation import calibration
@@ -26,7 +27,8 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_calibrate_leaves_its_file_beside_the_weights(run):
+def test_calibrate_leaves_its_file_beside_the_weights(run, monkeypatch):
+    monkeypatch.setattr(enough, "MIN_VIDEOS", 6)
     config, folder = run
     found = calibrate_run(folder, config=config, fpr=0.2, bins=5, device="cpu", progress=False)
     assert found == read_json(folder / FILE)
@@ -77,6 +79,20 @@ def test_a_csv_is_calibrated_with_a_csv(tmp_path):
         calibrate_run(tmp_path / "run.csv", validation=tmp_path / "val.csv")
     with pytest.raises(LNCLIPError, match="no weights"):
         calibrate_run(tmp_path / "run.csv", weights=tmp_path / "absent", out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(("reals", "fakes"), [(19, 40), (40, 4)])
+def test_no_temperature_is_fitted_on_few_videos(tmp_path, caplog, reals, fakes):
+    rng = np.random.default_rng(0)
+    rows = "".join(f"a,v{i},{int(i >= reals)},{rng.uniform()}\n" for i in range(reals + fakes))
+    (tmp_path / "val.csv").write_text("dataset,video,label,prob\n" + rows)
+    found = calibrate_run(tmp_path / "val.csv", validation=tmp_path / "val.csv", out=tmp_path / "out")
+    assert found["temperature"] is None and 0 < found["threshold"]["score"] < 1
+    assert found["threshold"]["largest_fpr"] == calibration.largest_fpr(reals, 0.05)
+    assert f"few videos ({reals} real, {fakes} fake; 20 of each are needed)" in caplog.text
+    text = (tmp_path / "out" / "calibration.md").read_text(encoding="utf-8")
+    assert f"No temperature: {reals} real and {fakes} fake" in text and "(few)" in text and "– " in text
+    assert calibration.read_calibration(tmp_path / "out" / FILE).reals == reals
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"threshold": {"score": 2}}', '{"threshold": {"score": "a"}}'])

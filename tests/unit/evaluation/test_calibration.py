@@ -109,7 +109,19 @@ def test_invalid_arguments_are_named(call, message):
 def test_a_calibration_is_read(tmp_path):
     path = tmp_path / calibration.FILE
     path.write_text('{"temperature": 2.5, "threshold": {"score": 0.25, "asked_fpr": 0.05}, "weights_sha256": "ab"}')
-    assert calibration.read_calibration(path) == (2.5, 0.25, 0.05, "ab")
+    assert calibration.read_calibration(path) == (2.5, 0.25, 0.05, "ab", None)
+    path.write_text('{"temperature": null, "threshold": {"score": 0.25}, "validation": {"reals": 4}}')
+    assert calibration.read_calibration(path) == (None, 0.25, None, None, 4)
+
+
+@pytest.mark.parametrize(("reals", "fpr"), [(16, 0.05), (40, 0.05), (100, 0.1)])
+def test_the_true_rate_of_a_threshold_is_below_its_bound_in_95_of_100_cases(reals, fpr):
+    rng = np.random.default_rng(0)
+    rates = []
+    for _ in range(2000):  # scores are uniform, so the true rate above a threshold is 1 less it
+        score = rng.uniform(size=reals)
+        rates.append(1 - calibration.threshold_at_fpr([0] * reals, score, fpr))
+    assert np.mean(np.array(rates) <= calibration.largest_fpr(reals, fpr)) == pytest.approx(0.95, abs=0.015)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from runs import FF, run_facts, write_dataset
 from sklearn.metrics import roc_auc_score
 
+from lnclip_df.core.enough import FEW
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.evaluation.metrics import METRICS, Metric
 from lnclip_df.evaluation.statistics import delong
@@ -19,7 +20,7 @@ def test_the_parts_of_faceforensics_are_its_reals_with_one_label(board):
         assert row.cells[name].auroc.value == pytest.approx(
             roc_auc_score(whole.label[keep], whole.score[keep]), abs=1e-12
         )
-        assert (row.cells[name].reals, row.cells[name].fakes, row.cells[name].frames) == (12, 12, 72)
+        assert (row.cells[name].reals, row.cells[name].fakes, row.cells[name].frames) == (20, 20, 120)
     assert row.in_dataset.auroc.value == pytest.approx(
         np.mean([row.cells[n].auroc.value for n in ("FaceForensics++", *FF[1:])])
     )
@@ -28,7 +29,7 @@ def test_the_parts_of_faceforensics_are_its_reals_with_one_label(board):
 def test_methods_stand_against_all_reals_and_labels_serve_where_there_are_none(board):
     row = board[0].rows[0]
     assert list(row.methods["KoDF"]) == ["dfl", "fo"] and list(row.methods["FaceForensics++"]) == sorted(FF[1:])
-    assert (row.methods["KoDF"]["fo"].reals, row.methods["KoDF"]["fo"].fakes) == (12, 6)
+    assert (row.methods["KoDF"]["fo"].reals, row.methods["KoDF"]["fo"].fakes) == (20, 10)
 
 
 def test_intervals_hold_their_figure_and_repeat(board, runs):
@@ -43,7 +44,7 @@ def test_intervals_hold_their_figure_and_repeat(board, runs):
 def test_runs_are_compared_on_the_same_videos(board):
     found = {item.dataset: item for item in board[0].comparisons}
     first, second = (row.run.sets["KoDF"] for row in board[0].rows)
-    assert found["KoDF"].videos == 24 and (first.video == second.video).all()
+    assert found["KoDF"].videos == 40 and (first.video == second.video).all()
     assert found["KoDF"].test == delong(first.label, first.score, second.score)
     assert list(found) == ["FaceForensics++", *FF[1:], "KoDF"]
 
@@ -55,6 +56,31 @@ def test_a_csv_enters_as_a_run_under_either_name(tmp_path, runs):
     board = make_board([runs[0], tmp_path / "other.csv"], resamples=0)
     assert board.rows[1].cells["Celeb-DF-v2"].auroc.value == 1.0 and board.rows[1].cells["KoDF"].auroc.low is None
     assert [item.dataset for item in board.comparisons] == ["KoDF"] and board.comparisons[0].videos == 24
+
+
+def test_few_videos_are_said_beside_every_figure(tmp_path):
+    for seed, name in enumerate(("a", "b")):
+        write_dataset(tmp_path / name, "KoDF", ["KoDF_real", "KoDF_fake"], seed=seed, each=19, methods=["x", "y"])
+        write_dataset(tmp_path / name, "DFDC", ["DFDC_real", "DFDC_fake"], seed=seed, methods=["x", "y"])
+    board = make_board([tmp_path / "a", tmp_path / "b"], metrics=["tpr1"], resamples=100)
+    row = board.rows[0]
+    assert row.cells["KoDF"].few == row.cross_dataset.few == FEW and row.cells["DFDC"].few == ""
+    assert row.methods["DFDC"]["x"].few == FEW  # 10 fakes
+    assert {item.dataset: item.few for item in board.comparisons} == {"KoDF": FEW, "DFDC": ""}
+    assert row.cells["DFDC"].metric("tpr1").endswith(FEW)  # 1 % of 20 reals is no video
+    write_board(board, tmp_path / "out")
+    texts = {
+        path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "out").glob("*.*") if path.suffix != ".png"
+    }
+    for name in ("leaderboard.md", "details.md", "leaderboard.html", "leaderboard.tex"):
+        assert FEW in texts[name] and "fewer than 20 videos of a class" in texts[name], name
+    (compared,) = (line for line in texts["details.md"].splitlines() if line.startswith("| a, b | KoDF"))
+    assert compared.endswith("(few) |")
+
+
+def test_enough_videos_need_no_remark(board, tmp_path):
+    write_board(board[0], tmp_path)
+    assert "few" not in (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
 
 
 def test_a_dataset_of_ones_own_stands_alone(tmp_path):
@@ -77,7 +103,7 @@ def test_what_has_no_figure_is_refused_in_one_line(tmp_path, runs):
     (tmp_path / "names.csv").write_text("dataset,video,label,prob\nKoDF,v,0,0.1\nCDFv2,w,1,0.1\nCeleb-DF-v2,w,1,0.1\n")
     (tmp_path / "other.csv").write_text("dataset,video,label,prob\nKoDF,KoDF/KoDF_real/000,1,0.1\nKoDF,w,0,0.2\n")
     for paths, message in {
-        ("one",): "all 12 videos are real, and an AUROC needs both classes",
+        ("one",): "all 20 videos are real, and an AUROC needs both classes",
         ("mixed",): "mixes checkpoints: bbbbbbbbbb for DFDC; aaaaaaaaaa for KoDF",
         ("two.csv",): "KoDF: the video v has frames of two labels",
         ("method.csv",): "the video w has frames of two methods, x and y",

@@ -120,7 +120,7 @@ def test_the_worst_videos_have_pictures_from_the_folder_of_crops_and_from_nowher
     crops = tmp_path / "crops"
     crops.mkdir()
     run = write_dataset(tmp_path / "run", "mine", ["a_real", "a_fake"], metadata={})
-    for frame in range(36):  # of the reals
+    for frame in range(60):  # of the reals
         Image.new("RGB", (64, 64), (200, 30, frame)).save(crops / f"{frame}.png")
     found = Elements(page(make_board([run], resamples=0), crops))
     pictures = [attrs["src"] for tag, attrs in found.folded if tag == "img"]

@@ -9,7 +9,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lnclip_df.media.recipe import FOREIGN, HEADER, KEYWORD, Recipe, add_recipe, count_recipes, read_recipe
+from lnclip_df.media.recipe import (
+    FOREIGN,
+    HEADER,
+    KEYWORD,
+    Recipe,
+    add_recipe,
+    count_recipes,
+    departure,
+    read_recipe,
+    recipe_facts,
+)
 
 FACTS = {"detector": {"name": "retinaface", "score": 0.9}, "face": "largest", "size": 256, "note": "Ä 顔"}
 RECIPE = Recipe(FACTS)
@@ -97,3 +107,19 @@ def test_crops_are_counted_by_recipe():
     counts = count_recipes(files)
     assert counts == {RECIPE.fingerprint: 2, FOREIGN: 1, other.fingerprint: 1}
     assert next(iter(counts)) == RECIPE.fingerprint
+
+
+def test_what_recipes_say_is_read_without_what_was_done_to_one_video():
+    files = [png()[0], add_recipe(png()[0], RECIPE.of_video({"turned": "a quarter"}))]
+    assert recipe_facts(files) == {RECIPE.fingerprint: FACTS}
+
+
+def test_a_departure_names_the_settings_that_differ():
+    small, other = Recipe(FACTS | {"size": 128}), Recipe(FACTS | {"size": 128, "scale": 1.5})
+    facts = {recipe.fingerprint: recipe.facts for recipe in (RECIPE, small, other)}
+    names = [small.fingerprint, RECIPE.fingerprint]
+    assert departure(names, names, facts) == departure(names, [], facts) == ""
+    found = departure([small.fingerprint, other.fingerprint], [RECIPE.fingerprint], facts)
+    assert sorted(found.split("; ")) == ["scale none, now 1.5", "size 256, now 128", "size 256, now 128"]
+    assert departure([FOREIGN], names, facts) == "crops without a recipe"
+    assert departure([small.fingerprint], ["0123456789"], facts) == "which setting differs is not recorded"

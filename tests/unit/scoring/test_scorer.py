@@ -20,7 +20,11 @@ from lnclip_df.core.devices import cpu_is_faster_in_bf16
 from lnclip_df.core.files import sha256, write_json
 from lnclip_df.datasets import Entry, write_dataset_json
 from lnclip_df.evaluation.test import test as run_test
+from lnclip_df.faces.detectors import shared_detector
+from lnclip_df.media.recipe import Recipe
 from lnclip_df.models.pixels import as_tensor, normalize
+from lnclip_df.scoring.options import ScoreOptions
+from lnclip_df.weights import save_weights
 from lnclip_df.weights.export import export
 
 pytest.importorskip("retinaface")
@@ -197,6 +201,10 @@ def test_the_calibration_beside_the_weights_is_used_if_it_is_theirs(weights, cli
     beside = {"temperature": 2.5, "threshold": {"score": 0.123}, "weights_sha256": sha256(mine)}
     write_json(tmp_path / "calibration.json", beside)
     result = of(lnclip_df.load(mine), clips / "one.mp4")
+    assert "few videos" not in caplog.text
+    write_json(tmp_path / "calibration.json", beside | {"validation": {"reals": 4}, "temperature": None})
+    assert lnclip_df.load(mine).temperature is None
+    assert "the threshold 0.1230 was set on few videos (4 real; 20 of each are needed)" in caplog.text
     logits = [np.log(frame.prob / (1 - frame.prob)) for frame in result.persons[0].frames]
     assert result.calibrated == pytest.approx(np.mean([1 / (1 + np.exp(-logit / 2.5)) for logit in logits]), abs=1e-9)
     assert result.threshold == 0.123 and lnclip_df.load(mine, threshold=0.7).threshold == 0.7
@@ -206,6 +214,32 @@ def test_the_calibration_beside_the_weights_is_used_if_it_is_theirs(weights, cli
     (tmp_path / "calibration.json").write_text("{}")
     with pytest.raises(LNCLIPError, match=r"calibration\.json is damaged"):
         lnclip_df.load(mine)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_faces_cut_differently_from_training_are_named_once_with_the_setting(weights, clips, tmp_path, caplog, known):
+    options = ScoreOptions(frames=2)
+    here = options.crops.recipe(shared_detector(options.crops, 1), None)
+    trained = Recipe(here.facts | {"size": 128, "sampling": {"mode": "fixed_num_frames", "frames": 32}})
+    facts = {"crops": {trained.fingerprint: 9}, "recipes": {trained.fingerprint: trained.facts} if known else {}}
+    detector = lnclip_df.load(weights).detector
+    save_weights(detector, tmp_path / "w.safetensors", facts | {"config": tiny_config().to_dict()}, delta=False)
+    scorer = lnclip_df.load(tmp_path / "w.safetensors")
+    for _ in range(2):
+        results_of(scorer, clips / "one.mp4", frames=2)
+    (line,) = [record.getMessage() for record in caplog.records if "differently" in record.getMessage()]
+    assert line.endswith(": size 128, now 256" if known else ": which setting differs is not recorded")
+
+
+def test_how_many_frames_are_scored_is_no_other_way_to_cut(weights, clips, tmp_path, caplog):
+    options = ScoreOptions(frames=2)
+    here = options.crops.recipe(shared_detector(options.crops, 1), None)
+    trained = Recipe(here.facts | {"sampling": {"mode": "fixed_num_frames", "frames": 32}})
+    facts = {"crops": {trained.fingerprint: 9}, "recipes": {trained.fingerprint: trained.facts}}
+    detector = lnclip_df.load(weights).detector
+    save_weights(detector, tmp_path / "w.safetensors", facts | {"config": tiny_config().to_dict()}, delta=False)
+    results_of(lnclip_df.load(tmp_path / "w.safetensors"), clips / "one.mp4", frames=2)
+    assert "differently" not in caplog.text
 
 
 def test_precision_is_fp32_on_a_cpu_unless_bf16_is_faster_here(weights):

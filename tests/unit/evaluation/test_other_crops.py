@@ -1,0 +1,48 @@
+"""Crops other than those of the training: one warning for a whole test, which names the setting."""
+
+import json
+
+import pytest
+from tiny import configured, make_toy, write_dataset
+
+from lnclip_df.core.files import read_json
+from lnclip_df.evaluation.test import test as run_test
+from lnclip_df.leaderboard import make_board
+from lnclip_df.media.recipe import Recipe, add_recipe
+from lnclip_df.models.detector import LNCLIPDetector
+from lnclip_df.weights import save_weights
+
+TRAINED, TESTED = (Recipe({"size": size, "scale": 1.3}) for size in (256, 32))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """The data set toy, of which every crop carries a recipe, under two names."""
+    root = make_toy(tmp_path_factory.mktemp("toy"))
+    for path in root.rglob("*.png"):
+        path.write_bytes(add_recipe(path.read_bytes(), TESTED))
+    whole = json.loads((root / "preprocessing" / "dataset_json" / "toy.json").read_text())["toy"]
+    write_dataset(root, "again", whole)
+    return root
+
+
+def made_run(root, out, recipes):
+    config = configured(root)
+    facts = {"config": config.to_dict(), "crops": {TRAINED.fingerprint: 12}, "recipes": recipes}
+    save_weights(LNCLIPDetector(config), out / "best.safetensors", facts)
+    run_test(config, out / "best.safetensors", out, datasets=["toy", "again"], device="cpu", progress=False)
+    return out
+
+
+@pytest.mark.slow
+def test_a_test_on_other_crops_says_once_which_setting_differs(root, tmp_path, caplog):
+    out = made_run(root, tmp_path / "known", {TRAINED.fingerprint: TRAINED.facts})
+    (line,) = [record.getMessage() for record in caplog.records if "crops" in record.getMessage()]
+    assert line.endswith("not comparable with others: toy, again (size 256, now 32)")
+    metrics = read_json(out / "metrics" / "toy.json")
+    assert metrics["recipes"] == {recipe.fingerprint: recipe.facts for recipe in (TRAINED, TESTED)}
+    assert (metrics["reals"], metrics["fakes"]) == (6, 6)
+    (note,) = [text for text in make_board([out], resamples=0).notes if text.startswith("Not comparable")]
+    assert "toy (size 256, now 32)" in note
+    made_run(root, tmp_path / "older", {})
+    assert "which setting differs is not recorded" in caplog.text
