@@ -1,8 +1,8 @@
 """How far figures of few videos are from the truth: AUROCs, differences of two detectors, temperatures.
 
 Scores are drawn from two normal distributions. The true AUROC is 0.9. The two detectors that are compared are equally
-good, and their scores correlate by 0.7 within a class. A temperature is fitted on eight frames of one score a video; the
-true one is 2.
+good, and their scores correlate by 0.7 within a class. A temperature is fitted on eight frames of one score a video;
+the true one is 2.
 
 python benchmarks/few_videos.py [--out benchmarks/results/few-videos.md]
 """
