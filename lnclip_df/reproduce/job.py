@@ -136,7 +136,7 @@ class OnDisk:
         count: number of videos, raw or with faces, of each split that has real and fake ones.
         videos, faces: number of raw videos, and of videos with faces.
         crops: number of face images.
-        source: by split, the digest of the videos' paths, sizes and times; of the faces' paths where there are none.
+        source: by split, the digest of its videos (labels, sizes, times); of its faces' paths where there are none.
         cut: digest of the paths of the face images.
         fault: why it cannot be used: it is absent or invalid; empty where it can.
         absent: whether it is simply not there.
@@ -178,11 +178,12 @@ def _both_classes(items):
 
 
 def _state(item):
-    """What tells whether a video, or its list of faces, has changed."""
+    """What tells whether a video, or its list of faces, has changed: what it is, and its file."""
+    what = item.path, item.label, item.name, item.method
     if item.file is None:
-        return item.path, item.frames.names
+        return *what, item.frames.names
     status = item.file.stat()
-    return item.path, status.st_size, status.st_mtime_ns
+    return *what, status.st_size, status.st_mtime_ns
 
 
 def _scan(scan, job, name, **where):

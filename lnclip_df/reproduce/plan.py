@@ -12,6 +12,7 @@ from lnclip_df.core.files import sha256
 from lnclip_df.core.nested import flatten
 from lnclip_df.core.provenance import digest
 from lnclip_df.evaluation.predict import config_digest
+from lnclip_df.faces.settings import CropSettings
 from lnclip_df.reproduce.job import Job, OnDisk, training_sets
 
 KINDS = ("preprocess", "rearrange", "audit", "train", "test", "leaderboard")
@@ -123,25 +124,27 @@ def seconds_for(kind: str, images: int, records: Records, measured: bool) -> flo
     return images * CORE_SECONDS[kind] / usable_cores() if known else None
 
 
-def _videos(job: Job, name: str, disk: OnDisk, splits: Iterable[str]) -> dict[str, str]:
-    """What the faces of some splits of a dataset are made from."""
-    crops = digest([job.crops.to_dict() if disk.videos else None, job.datasets[name].model_dump()])
+def _videos(job: Job, disk: OnDisk, name: str, splits: Iterable[str]) -> dict[str, str]:
+    """What the faces of some splits of a dataset are made from: its videos, and settings that are not the default."""
+    default = CropSettings(name=job.crops.name).to_dict()
+    crops = {key: value for key, value in job.crops.to_dict().items() if disk.videos and value != default[key]}
     return {f"{split} of {name}": digest([disk.source.get(split), crops]) for split in splits}
 
 
 def _cut(job: Job, name: str, disk: OnDisk) -> Stage:
     images = max(0, job.crops.frames * disk.videos - disk.crops)
-    return Stage("preprocess", name, made_from=_videos(job, name, disk, job.splits[name]), images=images)
+    return Stage("preprocess", name, made_from=_videos(job, disk, name, job.splits[name]), images=images)
 
 
 def _listed(job: Job, name: str, disk: OnDisk, cut: Stage | None) -> Stage:
     outputs, needs = (job.out / "dataset_json" / f"{name}.json",), (cut.id,) if cut else ()
     images = disk.crops + (cut.images if cut else 0)
-    return Stage("rearrange", name, "", _videos(job, name, disk, job.splits[name]), outputs, needs, images)
+    return Stage("rearrange", name, "", _videos(job, disk, name, job.splits[name]), outputs, needs, images)
 
 
 def _audited(job: Job, listed: Stage) -> Stage:
-    made_from = {**listed.made_from, "frames": str(job.crops.frames)}
+    expected = digest([job.crops.frames, job.crops.size, job.datasets[listed.dataset].model_dump()])
+    made_from = {**listed.made_from, "what is expected": expected}
     return replace(listed, kind="audit", made_from=made_from, outputs=(job.out / "audit" / f"{listed.dataset}.json",))
 
 
@@ -152,7 +155,7 @@ def _trained(job: Job, name: str, disk: Mapping[str, OnDisk], listed: Mapping[st
     lacking = [f"{split} split of {dataset}" for split, dataset in pairs if not disk[dataset].count[split]]
     made_from = {"settings": digest({k: v for k, v in flatten(config.to_dict()).items() if role_of(k).trains})}
     for split, dataset in pairs:
-        made_from |= _videos(job, dataset, disk[dataset], [split])
+        made_from |= _videos(job, disk[dataset], dataset, [split])
     return Stage(
         "train", "", name, made_from, (job.out / name / "best.safetensors",),
         tuple(dict.fromkeys(listed[dataset].id for _, dataset in pairs if dataset in listed)),
@@ -167,7 +170,7 @@ def _tested(job: Job, name: str, trained: Stage | None, listed: Stage, disk: OnD
     detector, dataset, folder = job.detectors[name], listed.dataset, job.out / name
     weights = detector.weights.sha256 if detector.weights else trained.digest if trained else ""
     made_from = {"weights": weights, "settings": config_digest(detector.config)}
-    made_from |= _videos(job, dataset, disk, ["test"])
+    made_from |= _videos(job, disk, dataset, ["test"])
     outputs = (folder / "predictions" / f"{dataset}.parquet", folder / "metrics" / f"{dataset}.json")
     needs = (listed.id, trained.id) if trained else (listed.id,)
     images = disk.count["test"] * detector.config.frame_num.test

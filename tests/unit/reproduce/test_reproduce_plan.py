@@ -67,6 +67,21 @@ def test_changed_videos_are_done_again_with_all_that_depends_on_them_and_nothing
     assert {again[name] for name in of_uadfv} == {"changed: test of UADFV"}
 
 
+def test_other_words_about_a_dataset_audit_it_again_and_leave_the_rest():
+    job, disk = job_of(), dict.fromkeys(SETS, on_disk())
+    said = job.datasets["UADFV"].model_copy(update={"notes": ["one more"]})
+    job_after = replace(job, datasets={**job.datasets, "UADFV": said})
+    plan = plan_of(job_after, disk, recorded(plan_of(job, disk)))
+    assert [stage.id for stage in plan.stages if stage.state == "to do"] == ["audit UADFV"]
+
+
+def test_other_crops_begin_anew():
+    job, disk = job_of(), dict.fromkeys(SETS, on_disk())
+    records = recorded(plan_of(job, disk))
+    found = states(plan_of(replace(job, crops=replace(job.crops, scale=1.5)), disk, records))
+    assert set(found.values()) == {"to do"}
+
+
 def test_a_further_benchmark_leaves_training_and_finished_tests_as_they_are():
     disk = dict.fromkeys(SETS, on_disk())
     records = recorded(plan_of(job_of(["Celeb-DF-v2"]), disk))
