@@ -62,14 +62,17 @@ def calibrate_run(
     tested = read_run(run)
     sets = select_datasets(tested, datasets)
     folder = study_folder(run, out, "calibration")
-    weights = Path(weights or (Path(run) / "best.safetensors"))
+    named = Path(weights or (Path(run) / "best.safetensors"))
     if validation is None:
-        validation = _predict(weights, config, folder / "validation", device, progress)
+        if weights is None and not named.is_file():
+            raise LNCLIPError(f"no weights {named}; name the weights, or predictions of the validation set")
+        validation = _predict(named, config, folder / "validation", device, progress)
     validated = read_run(validation)
     of_test, of_validation = _weights_of(tested), _weights_of(validated)
     _check_weights(of_validation, of_test, "the validation set", tested.name)
     found = _fit(validated, fpr, bins) | {"weights_sha256": of_test or of_validation}
-    write_json((weights.parent if weights.is_file() else folder) / measures.FILE, found)
+    beside = named if named.is_dir() else named.parent
+    write_json((beside if named.exists() else folder) / measures.FILE, found)
     shown = {f"{name} (val)": scores for name, scores in validated.sets.items()} | sets
     rows, text = _tables(shown, found, bins)
     figure = _plot(shown, found["temperature"], bins)
@@ -95,8 +98,6 @@ def _predict(weights, config, out, device, progress):
     from lnclip_df.evaluation import predict
     from lnclip_df.weights import Checkpoint
 
-    if not weights.is_file():
-        raise LNCLIPError(f"no weights {weights}; name the weights, or predictions of the validation set")
     weights = Checkpoint.open(weights)
     config = config or weights.config_for()
     names = config.lnclip.val_dataset

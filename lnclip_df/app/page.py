@@ -21,7 +21,6 @@ from lnclip_df.media.kinds import SUFFIXES
 from lnclip_df.scoring.explanations import heat_of, most_suspicious
 from lnclip_df.scoring.heatmaps import gives_attention
 from lnclip_df.scoring.limited import LimitedFinder
-from lnclip_df.scoring.options import ScoreOptions
 from lnclip_df.scoring.scorer import Scorer
 
 MAX_FILES = 12  # at once
@@ -141,7 +140,7 @@ class PageHandlers:
             progress(0.2 + 0.6 * done / count, f"{done} of {count} faces scored")
 
         progress(0.0, "finding faces")
-        options = ScoreOptions(all_faces=all_faces, max_seconds=self.max_seconds, batch_size=BATCH)
+        options = self.scorer.options(all_faces=all_faces, max_seconds=self.max_seconds, batch_size=BATCH)
         (result,) = self.scorer.results([path], options, keep_crops=True, on_progress=on_progress, finder=self.finder)
         progress(0.8, "drawing heat maps")
         heat = partial(heat_of, self.scorer) if gives_attention(self.scorer.detector) else lambda frame: None

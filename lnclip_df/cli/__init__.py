@@ -15,7 +15,7 @@ from lnclip_df.cli.ending import end_on_signals, one_line_and_a_status
 from lnclip_df.core.errors import printable
 
 COMMANDS: dict[str, list[Callable[..., Any]]] = {
-    "Start": [demo.demo, reproduce.reproduce, train_test.configs],
+    "Start": [demo.demo, reproduce.reproduce, train_test.configs, train_test.models],
     "Data": [data.preprocess, data.rearrange, data.lmdb, data.audit, data.pairs, data.datasets],
     "Train and test": [train_test.train, train_test.test, train_test.export],
     "Your own videos and images": [own_files.predict, own_files.bank, own_files.app],

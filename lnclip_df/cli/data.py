@@ -96,10 +96,7 @@ def preprocess(
     ] = None,
     stride: Annotated[int | None, opt.data("With fixed_stride: distance between two frames. By default 10.")] = None,
     sequences: opt.Sequences = False,
-    detector: Annotated[
-        str | None,
-        opt.faces("Face detector: retinaface, dlib, or the path of an InsightFace .onnx. By default the recipe's."),
-    ] = None,
+    detector: opt.FaceDetector = None,
     score: Annotated[
         float | None,
         opt.faces("Smallest score of a face, 0 to 1. By default the recipe's, else 0.9 (retinaface) and 0.5 (.onnx)."),

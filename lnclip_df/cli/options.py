@@ -44,16 +44,12 @@ Set = Annotated[
         "--set", metavar="KEY=VALUE",
     ),
 ]  # fmt: skip
-Weights = Annotated[str, detector("Weights: a file, a run's folder, or a Hub repository (yermandy/GenD_CLIP_L_14).")]
-WeightsOfTest = Annotated[
-    str | None, detector("Weights: a file, a run's folder, or a Hub repository (yermandy/GenD_CLIP_L_14).")
-]
+WEIGHTS = "Weights: a file, a run's folder, a released model (see: lnclip-df models), or a Hub repository."
+Weights = Annotated[str, detector(WEIGHTS)]
+WeightsOfTest = Annotated[str | None, detector(WEIGHTS)]
 WeightsOrDefault = Annotated[
     str | None,
-    detector(
-        "Weights: a file, the folder of a run, or a Hub repository. By default $LNCLIP_WEIGHTS, else the authors' "
-        "yermandy/GenD_CLIP_L_14."
-    ),
+    detector(f"{WEIGHTS} By default $LNCLIP_WEIGHTS, else gend-clip."),
 ]
 Threshold = Annotated[
     float | None,
@@ -90,7 +86,10 @@ Sequences = Annotated[
 
 # --- faces ------------------------------------------------------------------------------------------------------------
 
-FaceDetector = Annotated[str, faces("Face detector: retinaface, dlib, or the path of an InsightFace .onnx file.")]
+FaceDetector = Annotated[
+    str | None,
+    faces("Face detector: retinaface, dlib, or the path of an InsightFace .onnx file. By default the recipe's."),
+]
 Predictor = Annotated[str | None, faces("Landmark predictor file of dlib, with 68 or 81 points. Needed with dlib.")]
 
 # --- runs and statistics ----------------------------------------------------------------------------------------------

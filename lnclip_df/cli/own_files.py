@@ -23,8 +23,14 @@ def predict(
     bank: Annotated[Path | None, opt.results("With --explain: feature bank, to name the nearest examples.")] = None,
     all_faces: Annotated[bool, opt.faces("Score every person; the highest score counts.", "--all-faces")] = False,
     aligned: Annotated[bool, opt.faces("The images are aligned face crops already.", "--aligned")] = False,
-    frames: opt.Frames = 32,
+    frames: Annotated[int | None, opt.data("Number of frames per video. By default 32.")] = None,
     sequences: opt.Sequences = False,
+    recipe: Annotated[
+        str | None,
+        opt.faces(
+            "Named recipe of crops: paper, gend or deepfakebench. By default a released model's own, else paper."
+        ),
+    ] = None,
     face: Annotated[
         Literal["largest", "track"],
         opt.faces("Face to score where there are several: the largest, or that of the person seen most."),
@@ -35,7 +41,7 @@ def predict(
     precision: Annotated[
         Literal["fp32", "bf16", "auto"], opt.running("Precision. auto takes the faster one.")
     ] = "auto",
-    detector: opt.FaceDetector = "retinaface",
+    detector: opt.FaceDetector = None,
     predictor: opt.Predictor = None,
     config: opt.ConfigOfWeights = None,
     overrides: opt.Set = opt.NONE,
@@ -51,15 +57,20 @@ def predict(
     The score of a file is the mean probability of fake over its frames. A file that has no face or cannot be read has
     no score, and the output says why; the exit status is then 1. A score is evidence, not proof.
     """
-    from lnclip_df.scoring import ScoreOptions, load
+    from lnclip_df.scoring import load
+    from lnclip_df.scoring.options import score_options
     from lnclip_df.scoring.score_files import score_files
+    from lnclip_df.scoring.scorer import default_weights
+    from lnclip_df.weights.zoo import find_model
 
     load_scorer = partial(
         load, weights, config=config, overrides=overrides, device=device, precision=precision, threshold=threshold
     )
-    options = ScoreOptions(
-        frames=frames, face="largest" if aligned else face, detector=detector, predictor=predictor,
-        all_faces=all_faces, aligned=aligned, max_seconds=max_seconds, batch_size=batch_size,
+    given = {"frames": frames, "detector": detector, "predictor": predictor}
+    options = score_options(
+        find_model(str(default_weights(weights))), recipe, face="largest" if aligned else face, all_faces=all_faces,
+        aligned=aligned, max_seconds=max_seconds, batch_size=batch_size,
+        **{key: value for key, value in given.items() if value is not None},
     )  # fmt: skip
     rows, text = score_files(
         load_scorer, paths, options, out=out, format=format, annotate_to=annotate, explain_to=explain, bank=bank,

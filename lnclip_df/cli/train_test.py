@@ -122,8 +122,25 @@ def configs():
         say(name)
 
 
+def models(
+    name: Annotated[str | None, typer.Argument(help="A released model, to show all that is known of it.")] = None,
+    format: Annotated[Literal["table", "md", "csv", "json"], opt.results("Output format.")] = "table",
+):
+    """List the released models that --weights takes by name, or show one of them.
+
+    Example: lnclip-df models
+
+    Example: lnclip-df models gend-clip --format json
+
+    They are downloaded once, at a known revision, and then taken from the cache. A file with another hash is refused.
+    """
+    from lnclip_df.weights.zoo import report
+
+    say(report(name, format), newline=format == "table")
+
+
 def export(
-    weights: Annotated[str, typer.Argument(help="A file, a folder, or a Hub repository (yermandy/GenD_CLIP_L_14).")],
+    weights: Annotated[str, typer.Argument(help=opt.WEIGHTS)],
     format: Annotated[Literal["delta", "full", "transformers", "onnx"], opt.results("Format to write.")],
     out: Annotated[Path, opt.results("File to write, .safetensors or .onnx. For transformers: a new folder.")],
     config: opt.ConfigOfWeights = None,
@@ -149,12 +166,16 @@ def export(
 
 
 def folder_of(weights: str) -> Path:
-    """The folder of weights, where their results go by default.
+    """The folder of weights, or ``runs/NAME`` of a released model, where their results go by default.
 
     Raises:
         LNCLIPError: the weights come from the Hub, which has no folder for results.
     """
+    from lnclip_df.weights.zoo import released_models
+
     path = Path(weights)
+    if not path.exists() and weights in released_models():
+        return Path("runs") / weights
     if not path.exists():
         raise LNCLIPError(f"{weights} is fetched from the Hub: name a folder for the results with --out")
     return path if path.is_dir() else path.parent

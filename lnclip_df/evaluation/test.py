@@ -27,6 +27,7 @@ from lnclip_df.evaluation.predict import (
     videos_digest,
     write_table,
 )
+from lnclip_df.faces.recipes import named_recipes
 from lnclip_df.media.recipe import departure
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ def test(
     common, results = _provenance(loaded), {}
     found = {name: crop_recipes(config, videos[name]) for name in names}
     _warn_of_other_crops(found, loaded.weights.facts)
+    _warn_of_another_recipe(found, loaded.weights)
     for name in names:
         crops, recipes = found[name]
         provenance = replace(
@@ -181,6 +183,22 @@ def _warn_of_other_crops(found, trained):
         logger.warning(
             "the crops differ from those of the training, so that figures are not comparable with others: %s", shown
         )
+
+
+def _warn_of_another_recipe(found, weights):
+    """Warn once of faces that were cropped otherwise than those that a released model was trained on."""
+    if weights.model is None:
+        return
+    its = named_recipes()[weights.model.recipe]
+    others = [
+        f"{name} ({', '.join(crops)})" for name, (crops, facts) in found.items()
+        if not all(its.made(facts.get(recipe, {})) for recipe in crops)
+    ]  # fmt: skip
+    if others:
+        logger.warning(
+            "%s was trained on crops of recipe %s, and figures on other crops are not comparable with its own: %s",
+            weights, weights.model.recipe, "; ".join(others),
+        )  # fmt: skip
 
 
 def _dataset_names(config, datasets):

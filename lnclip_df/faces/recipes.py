@@ -65,11 +65,11 @@ def crop_settings(recipe: str = "paper", **changes) -> CropSettings:
     return CropSettings(**{**chosen.settings, **changes, "name": recipe})
 
 
-def without_its_files(recipe: str) -> CropSettings:
-    """The settings of a named recipe for one frame's or video's faces, found by RetinaFace if it needs a file."""
+def without_its_files(recipe: str, **changes) -> CropSettings:
+    """As :func:`crop_settings`, but where a recipe needs files, RetinaFace finds the faces instead."""
     chosen = named_recipes().choose(recipe)
     missing = {"detector": "retinaface", "second_detection": False, "score": None} if chosen.needs else {}
-    return crop_settings(recipe, **missing)
+    return crop_settings(recipe, **missing, **changes)
 
 
 def changed(settings: CropSettings) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """The options of scoring, checked when they are made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.faces.recipes import crop_settings, without_its_files
 from lnclip_df.faces.settings import CropSettings, check_number
+from lnclip_df.weights.zoo import ReleasedModel
 
 FACES = ("largest", "track")  # the other choices need a manipulation mask
 
@@ -35,3 +37,25 @@ class ScoreOptions(CropSettings):
         if self.face not in FACES:
             raise LNCLIPError(f"face: {self.face!r} received; accepted are {' and '.join(FACES)}")
         super().__post_init__()
+
+
+def score_options(model: ReleasedModel | None = None, recipe: str | None = None, **given) -> ScoreOptions:
+    """The options of scoring whose crops begin with a named recipe.
+
+    Args:
+        model: whose recipe is taken where none is named. Where that needs a file that ``given`` does not name,
+            RetinaFace finds the faces.
+        recipe: see :func:`~lnclip_df.faces.recipes.crop_settings`; by default the model's, else ``paper``.
+        **given: fields of :class:`ScoreOptions`, which replace those of the recipe.
+
+    Raises:
+        LNCLIPError: an option is out of range, or the named recipe needs a file.
+    """
+    crops = {field.name for field in fields(CropSettings)}
+    changes = {"face": "largest"} | {key: value for key, value in given.items() if key in crops}
+    if recipe is None:
+        make = crop_settings if "detector" in changes else without_its_files
+        settings = make(model.recipe if model else "paper", **changes)
+    else:
+        settings = crop_settings(recipe, **changes)
+    return ScoreOptions(**settings.to_dict(), **{key: value for key, value in given.items() if key not in crops})

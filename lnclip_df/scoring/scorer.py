@@ -19,17 +19,18 @@ from lnclip_df.core.iteration import batched, prefetch
 from lnclip_df.evaluation import calibration
 from lnclip_df.evaluation.aggregation import mean
 from lnclip_df.faces.detectors import shared_detector
+from lnclip_df.faces.recipes import named_recipes
 from lnclip_df.media.recipe import departure
 from lnclip_df.models.input import model_input
 from lnclip_df.models.pixels import stack
 from lnclip_df.scoring.find_faces import FoundFaces, cut_largest_faces, find_faces, read_aligned_faces, read_image
 from lnclip_df.scoring.inputs import find_inputs
-from lnclip_df.scoring.options import ScoreOptions
+from lnclip_df.scoring.options import ScoreOptions, score_options
 from lnclip_df.scoring.results import FrameScore, Person, Result
 from lnclip_df.weights import Checkpoint, build_detector
 
 WEIGHTS = "LNCLIP_WEIGHTS"  # environment variable with the default weights
-RELEASED = "yermandy/GenD_CLIP_L_14"  # released on the Hub by the paper's authors
+RELEASED = "gend-clip"  # released by the paper's authors
 MINOR = 0.25  # a person in less than this share of the most frequent person's frames does not decide a video's score
 Finder = Callable[..., FoundFaces]  # of an input file, with the keyword ``options``
 
@@ -62,6 +63,10 @@ class Scorer:
         self.weights, self.threshold, self.temperature = weights, threshold, temperature
         self._warned: set[str] = set()
 
+    def options(self, **given) -> ScoreOptions:
+        """The options of scoring, by default with the recipe of a released model's crops; see :func:`score_options`."""
+        return score_options(self.weights.model, **given)
+
     def score(self, images, options: ScoreOptions | None = None, **fields) -> np.ndarray:
         """The probability of fake for the largest face of each image.
 
@@ -75,7 +80,7 @@ class Scorer:
         Raises:
             LNCLIPError: an image cannot be read, or an array has another shape or dtype.
         """
-        options = replace(options or ScoreOptions(), **fields)
+        options = replace(options, **fields) if options else self.options(**fields)
         images = [read_image(image) for image in images]
         if not options.aligned:
             images = cut_largest_faces(images, shared_detector(options.crops, usable_cores()), options)
@@ -112,6 +117,7 @@ class Scorer:
 
         Args:
             paths: files, folders or patterns, see :func:`lnclip_df.scoring.inputs.find_inputs`.
+            options: by default those of :meth:`options`.
             keep_crops: keep crops and features in the results.
             on_progress: called with the numbers of faces scored and faces found in all files so far.
             finder: finds the faces of a file, for example a :class:`~lnclip_df.scoring.limited.LimitedFinder`; by
@@ -124,7 +130,7 @@ class Scorer:
         Raises:
             LNCLIPError: a path does not exist, or an option is invalid.
         """
-        options = replace(options or ScoreOptions(), **fields)
+        options = replace(options, **fields) if options else self.options(**fields)
         find = self._face_finder(options) if finder is None else partial(finder, options=options)
         found = prefetch(map(find, find_inputs(paths)))
         return self._results(found, options.batch_size, keep_crops, on_progress or (lambda scored, found: None))
@@ -164,6 +170,7 @@ class Scorer:
         detector = shared_detector(options.crops, threads)
         recipe = options.crops.recipe(detector, "all" if options.all_faces else None)
         self._warn_of_other_crops(recipe)
+        self._say_how_faces_are_cut(recipe)
         return lambda file: find_faces(file, detector, recipe, options, threads)
 
     def _warn_of_other_crops(self, recipe):
@@ -174,6 +181,22 @@ class Scorer:
         if text and text not in self._warned:
             self._warned.add(text)
             logger.warning("faces are cut differently from training, and scores depend on it: %s", text)
+
+    def _say_how_faces_are_cut(self, recipe):
+        """Say once whether a released model gets the crops that it was trained on."""
+        model = self.weights.model
+        its = model and named_recipes()[model.recipe]
+        if its is None or recipe.fingerprint in self._warned:
+            return
+        self._warned.add(recipe.fingerprint)
+        if its.made(recipe.facts):
+            logger.info("faces are cut by recipe %s, that of %s", model.recipe, self.weights)
+        else:
+            needs = "".join(f"; that needs {key}: {what}" for key, what in its.needs.items())
+            logger.warning(
+                "%s finds the faces (size %s), and %s was trained on crops of recipe %s%s",
+                recipe.facts["detector"]["name"], recipe.facts["size"], self.weights, model.recipe, needs,
+            )  # fmt: skip
 
     def _result(self, file):
         by_person: dict[int, list[FrameScore]] = {}
@@ -197,7 +220,7 @@ def load(
 
     Args:
         weights: see ``lnclip_df.weights.Checkpoint.open``. By default the environment variable ``LNCLIP_WEIGHTS`` names
-            them; without it, the model that the paper's authors released on the Hub (``RELEASED``) is used.
+            them; without it, the model that the paper's authors released (``RELEASED``) is used.
         config: see ``lnclip_df.weights.Checkpoint.config_for``.
         overrides: ``key=value`` strings, see ``lnclip_df.load_config``.
         device: torch's name of a device; by default the GPU where there is one.
@@ -208,8 +231,7 @@ def load(
     Raises:
         LNCLIPError: the weights cannot be found or do not fit, or an argument is invalid.
     """
-    weights = weights or os.environ.get(WEIGHTS) or RELEASED
-    checkpoint = Checkpoint.open(weights)
+    checkpoint = Checkpoint.open(default_weights(weights))
     chosen = choose_device(device)
     settings = checkpoint.config_for(config, overrides)
     settings = settings.replace({"lnclip.precision": _precision(precision, chosen, settings.lnclip.precision)})
@@ -220,6 +242,11 @@ def load(
         detector.to(chosen), settings, device=chosen, weights=checkpoint, temperature=temperature,
         threshold=calibrated if threshold is None else threshold,
     )  # fmt: skip
+
+
+def default_weights(weights=None):
+    """The weights given, else those that ``LNCLIP_WEIGHTS`` names, else ``RELEASED``."""
+    return weights or os.environ.get(WEIGHTS) or RELEASED
 
 
 def predict(path, weights=None, options: ScoreOptions | None = None, **fields) -> float:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.weights.zoo import ReleasedModel, released_models
 
 # File names of a detector's weights in a folder or a repository; the first that exists is used.
 NAMES = ("best.safetensors", "model.safetensors", "model.ckpt", "pytorch_model.bin", "ckpt_best.pth")
@@ -42,7 +43,7 @@ def find_weights(path_or_hub_id) -> Path:
         return found[0]
     name = str(path_or_hub_id)
     if not HUB_ID.fullmatch(name) or ".." in name or path.suffix in SUFFIXES or path.parent.exists():
-        raise LNCLIPError(f"no weights file {path}")
+        raise LNCLIPError(f"no weights file {path}{_released_hint(name)}")
     if (cached := in_hub_cache(name, NAMES)) is not None:
         return cached
     if near := difflib.get_close_matches(path.parts[0], os.listdir(), n=1, cutoff=0.7):
@@ -51,13 +52,33 @@ def find_weights(path_or_hub_id) -> Path:
     return _download(name)
 
 
-def _download(repository):
+def _released_hint(name):
+    """The released models of nearly this name, and all of them where it can be no path."""
+    models = released_models()
+    if near := difflib.get_close_matches(name, models, n=3):
+        return f"; did you mean {' or '.join(near)}?"
+    return "" if Path(name).name != name or Path(name).suffix else f"; released models are {', '.join(models)}"
+
+
+def fetch_model(model: ReleasedModel) -> Path:
+    """Return the file of a released model, at its revision; it is downloaded once, and then taken from the cache.
+
+    Raises:
+        LNCLIPError: the Hub cannot be reached, or does not have the file.
+    """
+    if (cached := in_hub_cache(model.hub, [model.file], model.revision)) is not None:
+        return cached
+    logger.info("fetching %s of %s from the Hugging Face Hub", model.file, model.hub)
+    return _download(model.hub, (model.file,), model.revision)
+
+
+def _download(repository, names=NAMES, revision=None):
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     def fetch(name):
         try:
-            return Path(hf_hub_download(repository, name))
+            return Path(hf_hub_download(repository, name, revision=revision))
         except LocalEntryNotFoundError:  # an EntryNotFoundError: the Hub cannot be reached
             raise
         except EntryNotFoundError:
@@ -66,23 +87,24 @@ def _download(repository):
     try:
         require_hub()
         fetch("config.json")
-        found = next(filter(None, map(fetch, NAMES)), None)
+        found = next(filter(None, map(fetch, names)), None)
     except Exception as error:  # whatever a network, a proxy or a hub can raise
+        file = "model.safetensors" if names is NAMES else names[0]
         raise LNCLIPError(
             f"no file {repository}, and it cannot be fetched from the Hugging Face Hub ({one_line(error)[:200]}). On a "
-            "machine with a network, download its model.safetensors and config.json, put both into one folder here, "
-            "and name that folder"
+            f"machine with a network, download its {file} and config.json, put both into one folder here, and name "
+            "that folder"
         ) from error
     if found is None:
-        raise LNCLIPError(f"{repository} on the Hugging Face Hub has none of {', '.join(NAMES)}; name a file instead")
+        raise LNCLIPError(f"{repository} on the Hugging Face Hub has none of {', '.join(names)}; name a file instead")
     return found
 
 
-def in_hub_cache(repository: str, names) -> Path | None:
-    """Return the first of these files of a Hub repository that is in the cache, else None."""
+def in_hub_cache(repository: str, names, revision: str | None = None) -> Path | None:
+    """Return the first of these files of a Hub repository (at a revision, or the newest) in the cache, else None."""
     from huggingface_hub import try_to_load_from_cache
 
-    paths = (try_to_load_from_cache(repository, name) for name in names)
+    paths = (try_to_load_from_cache(repository, name, revision=revision) for name in names)
     return next((Path(path) for path in paths if isinstance(path, str)), None)
 
 

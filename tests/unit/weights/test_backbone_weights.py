@@ -122,7 +122,9 @@ def test_weights_of_the_hub_come_from_its_cache_or_say_which_file_to_put_where(b
     def unreachable():
         raise OSError("no network")
 
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda repository, name: asked.append(repository))
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache", lambda repository, name, **_: asked.append(repository)
+    )
     monkeypatch.setattr("lnclip_df.weights.pretrained.require_hub", unreachable)
     with pytest.raises(LNCLIPError, match=rf"cannot fetch .*no network.*download model.safetensors of {file} on the"):
         build_detector(small_config(backbone["name"], f"lnclip.backbone={json.dumps(backbone)}"))

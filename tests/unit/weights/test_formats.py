@@ -254,7 +254,8 @@ def test_a_hub_repository_is_fetched_with_its_config(tmp_path, monkeypatch):
     model, detector, asked = Released(), tiny_detector(), []
     save_released(tmp_path / "hub", model)
 
-    def download(repository, name):
+    def download(repository, name, revision):
+        assert revision is None
         asked.append(name)
         if not (tmp_path / "hub" / name).is_file():
             raise RemoteEntryNotFoundError("404", response=type("R", (), {"headers": {}, "request": None})())

@@ -117,7 +117,7 @@ def test_weights_that_cannot_be_fetched_say_which_file_to_put_where(monkeypatch,
         raise OSError("network is unreachable")
 
     monkeypatch.setattr(open_clip.pretrained, "download_pretrained", unreachable)
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: None)
     with pytest.raises(LNCLIPError) as caught:
         build_detector(load_config("lnclip.yaml"))
     for part in ("openai", "open_clip_model.safetensors", "vit_large_patch14_clip_224", "lnclip.backbone.pretrained"):
