@@ -5,8 +5,9 @@ from pathlib import PurePosixPath
 import pytest
 import trees
 
+from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets import scan_faces, scan_videos
-from lnclip_df.datasets.audit import AuditOptions, audit
+from lnclip_df.datasets.audit import AuditOptions, audit, audit_dataset
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.rearrange import rearrange
 from lnclip_df.datasets.schema import load_dataset
@@ -94,6 +95,20 @@ def test_only_the_split_asked_for_is_cut(tmp_path):
     summary = preprocess_dataset("Celeb-DF-v2", tmp_path, None, *options(frames=2), splits=["test"])
     wanted = [item.path for item in scan_videos("Celeb-DF-v2", tmp_path) if "test" in item.splits]
     assert [result.key for result in summary.results] == wanted
+
+    def problems(**chosen):
+        found = audit_dataset("Celeb-DF-v2", tmp_path, AuditOptions(frames=2, workers=1, progress=False), **chosen)
+        return {finding.name for finding in found.findings if finding.status == "problem"}
+
+    assert "faces" in problems() and "faces" not in problems(splits=["test"])
+
+
+def test_a_validation_set_without_some_of_its_parts_is_cut_if_that_is_allowed(tmp_path):
+    write_videos(tmp_path, trees.TREES["FFIW"])
+    with pytest.raises(LNCLIPError, match="part Celeb-DF-v2 is missing"):
+        preprocess_dataset("LNCLIP-val", tmp_path, None, *options(frames=2))
+    summary = preprocess_dataset("LNCLIP-val", tmp_path, None, *options(frames=2), allow_missing=True)
+    assert {result.key.split("/")[0] for result in summary.results} == {"FFIW10K-v1-release"}
 
 
 def test_faces_of_training_videos_alone_have_a_dataset_json(tmp_path):
