@@ -64,6 +64,8 @@ def new(
 
 def _method_and_folder(value: str) -> tuple[str, str]:
     method, separator, folder = value.partition("=")
+    if separator and not folder:
+        raise LNCLIPError(f"--fake {value}: expected METHOD=DIR, or a folder alone")
     return (method, folder) if separator and not Path(value).is_dir() else ("", value)
 
 

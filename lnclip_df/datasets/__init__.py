@@ -4,6 +4,7 @@ from lnclip_df.core.lazy import lazily
 
 _PUBLIC = {
     "Entry": "dataset_json",
+    "new_dataset": "new",
     "scan_faces": "scan",
     "scan_videos": "scan",
     "write_dataset_json": "dataset_json",

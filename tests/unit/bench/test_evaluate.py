@@ -1,5 +1,6 @@
 """Any detector of a DeepfakeBench checkout under our evaluator: its frames, our keys, nothing replaced in silence."""
 
+import json
 import os
 from pathlib import Path
 
@@ -114,6 +115,20 @@ def options(tmp_path, name="bright", **further):
 def brightness(path):
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB")).mean() / 255
+
+
+def test_labels_of_the_users_datasets_need_no_dictionary(checkout, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LNCLIP_DATASETS", raising=False)
+    file = checkout / "preprocessing" / "dataset_json" / "toy.json"
+    labels = list(read_json(file)["toy"])
+    for label in labels:
+        file.write_text(file.read_text().replace(f'"{label}"', f'"mine_{label}"'))
+    rules = [{"path": label, "label": f"mine_{label}", "fake": "fake" in label} for label in labels]
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "mine.yaml").write_text(json.dumps({"name": "mine", "folders": "mine", "videos": rules}))
+    assert bench_test(checkout, options(tmp_path)) == 0
+    assert read_json(tmp_path / "run" / "metrics" / "toy.json")["videos"] == 12
 
 
 def test_each_frame_has_its_own_probability_and_our_key(checkout, tmp_path):

@@ -315,6 +315,32 @@ def test_a_yaml_round_trip_leaves_labels_behind_and_names_them(checkout):
     assert CONFIGS[0] in note and f"{len(our_labels())} labels" in note and "CelebDFv3_fake" in note
 
 
+def write_dataset(folder, name, real, fake):
+    """The YAML of a user's dataset with two labels."""
+    rules = [
+        {"path": f"{kind}/.*", "label": label, "fake": label == fake} for kind, label in (("r", real), ("f", fake))
+    ]
+    folder.mkdir(parents=True)
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, "folders": name, "videos": rules}))
+
+
+def test_labels_of_the_users_datasets_here_and_in_the_checkout_come_and_go(checkout, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LNCLIP_DATASETS", raising=False)
+    write_dataset(tmp_path / "datasets", "here", "here_real", "yes: #1")
+    write_dataset(checkout / "datasets", "there", "there_real", "there_fake")
+    before = snapshot(checkout)
+    install(checkout)
+    own = {"here_real": 0, "yes: #1": 1, "there_real": 0, "there_fake": 1}
+    for name in CONFIGS:
+        assert (our_labels(checkout) | own).items() <= yaml.safe_load((checkout / name).read_text())[
+            "label_dict"
+        ].items()
+    assert install(checkout) == ""
+    uninstall(checkout)
+    assert snapshot(checkout) == before
+
+
 def test_marks_that_a_formatter_moved_are_still_marks(checkout):
     before = snapshot(checkout)
     install(checkout)

@@ -255,6 +255,31 @@ def test_a_label_is_real_or_fake_and_not_both():
         load_dataset("mine")
 
 
+def test_paired_training_sets_of_ones_own_dataset():
+    sorted_videos()
+    new_dataset("mine", "real", {"": "fake"}, shares="80,0,20")
+    faces_of("mine")
+    rearrange("mine", None, "json")
+    result = call("pairs", "json/mine.json")
+    assert result.exit_code == 0, result.stderr
+    paired = json.loads(Path("json/mine-paired.json").read_text())["mine-paired"]
+    reals, fakes = (set(paired[label]["train"]) for label in ("mine_real", "mine_fake"))
+    assert reals and {name[:3] for name in fakes} == reals
+
+
+def test_a_combination_of_ones_own_datasets_takes_each_ones_faces():
+    for name in ("a", "b"):
+        videos(*(f"{name}/{kind}/{n}.mp4" for n in REALS for kind in ("real", "fake")))
+        new_dataset(name, f"{name}/real", {"": f"{name}/fake"})
+        faces_of(name)
+    parts = [{"dataset": name, "splits": ["train"], "videos": 2} for name in ("a", "b")]
+    combined = {"name": "both", "combine": {"seed": 0, "splits": ["val"], "parts": parts}}
+    Path("datasets/both.yaml").write_text(yaml.safe_dump(combined))
+    items = scan_faces("both")
+    assert len(items) == 8 and {item.label for item in items} == {"a_real", "a_fake", "b_real", "b_fake"}
+    assert own_labels().keys() >= {"a_real", "b_fake"}
+
+
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
 
@@ -283,6 +308,7 @@ FOLDERS = ("--real", "real", "--fake", "fake")
         (("mine", *FOLDERS, "--fake", "real=copies"), "other than real"),
         (("mine", *FOLDERS, "--fake", "fake=copies"), "each needs a name of its own"),
         (("mine", *FOLDERS, "--fake", "../x=copies"), "method '../x'"),
+        (("mine", "--real", "real", "--fake", "swap="), "--fake swap=: expected METHOD=DIR"),
         (("mine", *FOLDERS, "--split", "70,15"), "split '70,15': expected the shares of train, val and test"),
         (("mine", *FOLDERS, "--split", "70,20,20"), "add up to 110; expected 100"),
         (("mine", *FOLDERS, "--split", "120,-10,-10"), "greater than or equal to 0"),
