@@ -53,7 +53,7 @@ setup(
     package_dir={"lnclip_df.bench_configs": "bench_configs"},
     package_data={
         "lnclip_df": ["py.typed"],
-        "lnclip_df.app": ["templates/*"],
+        "lnclip_df.app": ["templates/*", "examples/*"],
         "lnclip_df.bench": ["upstream/*"],
         "lnclip_df.bench_configs": ["*.yaml", "*/*.yaml"],
         "lnclip_df.leaderboard": ["templates/*"],

@@ -35,6 +35,15 @@ _ENVIRONMENT = Environment(
 _MACROS: Any = _ENVIRONMENT.get_template("cards.html").module
 
 
+def results_html(results: list[Result], cards: list[str]) -> str:
+    """The cards of some files; of several, first a table with a line per file, each a link to its card."""
+    if len(cards) < 2:
+        return "".join(cards)
+    return str(_MACROS.summary(results)) + "".join(
+        f'<div id="file-{number}">{card}</div>' for number, card in enumerate(cards, 1)
+    )
+
+
 def result_card(
     result: Result, faces: list[tuple[Person, list[tuple[FrameScore, np.ndarray | None]]]], facts: dict | None = None
 ) -> str:

@@ -13,7 +13,7 @@ import gradio as gr
 from pydantic import TypeAdapter, ValidationError
 
 from lnclip_df import __version__
-from lnclip_df.app.cards import message_card, result_card
+from lnclip_df.app.cards import message_card, result_card, results_html
 from lnclip_df.app.middleware import VISITOR
 from lnclip_df.app.uploads import Uploads
 from lnclip_df.core.errors import LNCLIPError
@@ -34,7 +34,12 @@ INTRODUCTION = (
     "Faces in a video or image are scored frame by frame, and the score is their mean. **A score is evidence, not "
     "proof:** the detector makes errors, above all on forgeries, compression and people unlike those it was trained on."
 )
-EMPTY = '<p class="soft">The result appears here.</p>'
+EXAMPLE = Path(__file__).with_name("examples") / "synthetic-face-swap.mp4"  # of the demo
+EMPTY = (
+    '<div class="empty"><p><b>Choose a video or images</b>, or press <b>Try an example</b>: a synthetic face swap.</p>'
+    "<p>The result has a score and its threshold, the scores over time, and for the faces of the highest scores a heat "
+    "map of where the detector sees signs of a fake.</p></div>"
+)
 FAILED = "Something went wrong here, and nothing was scored; the operator of this page finds the reason in its log."
 PATHS = "(files) => JSON.stringify((files ?? []).map((file) => file.path))"  # the files themselves are not sent again
 
@@ -57,7 +62,13 @@ def build(scorer: Scorer, uploads: Uploads, *, max_bytes: int, max_seconds: floa
             return None, "[]", "", message_card(_without_folders(str(error)))
         finally:
             uploads.release(session)
-        return None, "[]", ticket, EMPTY
+        return None, "[]", ticket, ""  # where the progress is shown
+
+    def start_example(request: gr.Request):
+        try:
+            return uploads.new_ticket(str(request.session_hash), [uploads.add_copy(EXAMPLE)]), ""
+        except LNCLIPError as error:
+            return "", message_card(str(error))
 
     def _own_paths(text, request):
         return uploads.owned(request.cookies.get(VISITOR), _parse_paths(text))
@@ -83,14 +94,17 @@ def build(scorer: Scorer, uploads: Uploads, *, max_bytes: int, max_seconds: floa
                 box = gr.File(label="Video or images", file_count="multiple", file_types=list(SUFFIXES), height=190)
                 all_faces = gr.Checkbox(label="Everybody in the picture, not only the largest face")
                 check = gr.Button("Check", variant="primary")
+                example = gr.Button("Try an example", variant="secondary")
                 gr.HTML("".join(f'<p class="soft">{note}</p>' for note in notes), elem_classes="lncl")
             with gr.Column(scale=5, min_width=320):
                 out = gr.HTML(EMPTY, elem_id="answer", elem_classes="lncl", min_height=150)
         paths, ticket = gr.Textbox("[]", visible=False), gr.Textbox(visible=False)
         box.change(None, box, paths, js=PATHS, **private).then(files_changed, paths, None, **private)
-        check.click(start, paths, [box, paths, ticket, out], **private).then(
-            score, [ticket, all_faces], out, api_visibility="private", concurrency_limit=1
-        )
+        for started in (
+            check.click(start, paths, [box, paths, ticket, out], **private),
+            example.click(start_example, None, [ticket, out], **private),
+        ):
+            started.then(score, [ticket, all_faces], out, api_visibility="private", concurrency_id="score")
         page.unload(leave)
     return page.queue(max_size=MAX_WAITING)
 
@@ -128,12 +142,14 @@ class PageHandlers:
         def step(share, text):
             progress((index + share) / len(paths), f"{path.name}: {text}")
 
-        cards = []
+        results, cards = [], []
         for index, path in enumerate(paths):  # noqa: B007
-            cards.append(self._card(ticket, path, all_faces, step))
-        return "".join(cards)
+            result, card = self._result(ticket, path, all_faces, step)
+            results.append(result)
+            cards.append(card)
+        return results_html(results, cards)
 
-    def _card(self, ticket, path, all_faces, progress):
+    def _result(self, ticket, path, all_faces, progress):
         def on_progress(done, count):
             if not self.uploads.files(ticket):
                 raise LNCLIPError("the visitor has left")
@@ -150,7 +166,7 @@ class PageHandlers:
         ]
         facts = {"weights": self.scorer.weights.sha256, "version": __version__}
         result = replace(result, path=path.name, reason=_without_folders(result.reason))
-        return result_card(result, faces, facts)
+        return result, result_card(result, faces, facts)
 
 
 def _parse_paths(text):

@@ -88,7 +88,8 @@ def make_app(
     from lnclip_df.app.page import build
 
     page = build(scorer, uploads, max_bytes=max_bytes, max_seconds=max_seconds)
-    theme = gradio.themes.Default(primary_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"])
+    theme = gradio.themes.Default(primary_hue="blue", font=FONTS, font_mono=["ui-monospace", "monospace"])
+    theme.set(button_primary_background_fill="*primary_600", button_primary_background_fill_hover="*primary_700")
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gradio.mount_gradio_app(
         app, page, path="/", max_file_size=max_bytes, theme=theme, css=STYLE.read_text(), footer_links=[],

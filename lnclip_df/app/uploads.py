@@ -1,6 +1,7 @@
 """The uploaded files: leases record which visitor still needs which file; files without a lease are deleted."""
 
 import secrets
+import shutil
 import tempfile
 import threading
 import time
@@ -78,6 +79,18 @@ class Uploads:
         ticket = secrets.token_urlsafe(16)
         self.lease(ticket, session, paths)
         return ticket
+
+    def add_copy(self, path: Path) -> Path:
+        """Put a copy of a file of this package among the uploads, in a folder of its own, and return its path.
+
+        Raises:
+            LNCLIPError: there is no room.
+        """
+        if not self.has_room(path.stat().st_size):
+            raise LNCLIPError("Too many files are waiting to be checked; please try again in a few minutes.")
+        copy = self.folder / secrets.token_urlsafe(16) / path.name
+        copy.parent.mkdir()
+        return Path(shutil.copyfile(path, copy))
 
     def files(self, key: str) -> list[Path]:
         """The files leased under a key, in order; none after its release."""

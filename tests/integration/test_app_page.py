@@ -170,7 +170,10 @@ class Visitor:
         return "".join(toast.get_attribute("textContent") for toast in self.find(".toast-body"))
 
     def check(self):
-        next(button for button in self.find("button") if button.text == "Check").click()
+        self.press("Check")
+
+    def press(self, name):
+        until(lambda: [button for button in self.find("button") if button.text == name])[0].click()
 
     def cards(self):
         """The answer's cards, once they are there."""
@@ -237,7 +240,7 @@ def save_screenshot(driver):
         from PIL import Image
 
         driver.save_screenshot(path)
-        Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+        Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)
 
 
 def test_the_json_that_is_downloaded_is_the_result(visitor, scorer, clips, tmp_path):
@@ -255,10 +258,37 @@ def test_every_image_and_a_video_without_a_face_have_cards_of_their_own(visitor,
     visitor.choose(clips / "still.jpg", clips / "none.mp4")
     visitor.check()
     still, none = visitor.cards()
+    table = visitor.find("table.summary tbody tr")  # of several files, first a table
+    score = f"{visitor.json()[0]['score']:.3f}"
+    assert [row.text for row in table] == [f"still.jpg Signs of manipulation {score}", "none.mp4 No face found –"]
+    assert visitor.find("table.summary, article.card")[0].tag_name == "table"
+    assert [link.get_attribute("hash") for link in visitor.find("table.summary a")] == ["#file-1", "#file-2"]
     assert still.text.splitlines()[:2] == ["still.jpg", "Signs of manipulation"]
     assert none.text.splitlines()[:2] == ["none.mp4", "No face found"]
     assert [row["decision"] for row in visitor.json()] == ["fake", None]
     assert "real" not in none.get_attribute("class") and visitor.find("img.timeline") == []
+
+
+def test_an_example_can_be_pressed_and_is_deleted_like_an_upload(visitor, served):
+    visitor.press("Try an example")
+    (card,) = visitor.cards()
+    assert card.text.startswith("synthetic-face-swap.mp4") and "P(fake)" in card.text
+    assert until(lambda: visitor.shown(".faces img")) == 8 and served.files() == []
+    assert not visitor.find("table.summary")
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_no_part_of_the_page_is_wider_than_the_screen(visitor, clips, width):
+    visitor.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    )
+    try:
+        visitor.choose(clips / "one.mp4", clips / "none.mp4")
+        visitor.check()
+        visitor.cards()
+        assert visitor.driver.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        visitor.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
