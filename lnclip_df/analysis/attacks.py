@@ -1,7 +1,7 @@
 """Attacks of the Adversarial Robustness Toolbox on the pixels that the detector gets."""
 
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,10 +85,12 @@ def make_attack(name: str, epsilon: float, model: FromPixels, size: int, device:
     require_toolbox()
     from art.estimators.classification import PyTorchClassifier
 
-    classifier = PyTorchClassifier(
-        model, nn.CrossEntropyLoss(), (3, size, size), 2, clip_values=(0.0, 1.0),
-        device_type="gpu" if device.type == "cuda" else "cpu",
-    )  # fmt: skip
+    gpu = device.type == "cuda"
+    with torch.cuda.device(device) if gpu else nullcontext():  # the toolbox computes on the current GPU
+        classifier = PyTorchClassifier(
+            model, nn.CrossEntropyLoss(), (3, size, size), 2, clip_values=(0.0, 1.0),
+            device_type="gpu" if gpu else "cpu",
+        )  # fmt: skip
     return attack.make(classifier, epsilon, batch_size)
 
 

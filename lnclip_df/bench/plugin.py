@@ -3,10 +3,12 @@
 import logging
 from collections import deque
 
+import torch
 from torch import distributed, nn
 
 from lnclip_df.bench.dataset_json import steps_per_epoch
 from lnclip_df.config.schema import Config, role_of
+from lnclip_df.core.devices import settled_precision
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.evaluation.metrics import frame_metrics, video_metrics
 from lnclip_df.models.backbones.base import Backbone
@@ -38,7 +40,15 @@ class BenchDetector(LNCLIPDetector):
     """
 
     def __init__(self, config: dict):
-        super().__init__(_detector_config(config), self.build_backbone(config))
+        settings = _detector_config(config)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        precision = settled_precision(settings.lnclip.precision, device)
+        if precision == "fp16" and config.get("mode") != "test":
+            raise LNCLIPError(
+                "lnclip.precision: fp16 needs a gradient scaler, which DeepfakeBench's training does not have; set "
+                "bf16 or fp32, or train with lnclip-df train"
+            )
+        super().__init__(settings.replace({"lnclip.precision": precision}), self.build_backbone(config))
         self._forget_predictions()
         self._frozen = None  # the hash that a delta records
         schedule = _EpochSchedule(config, self.settings.schedule)

@@ -39,7 +39,7 @@ def predict(
     max_seconds: Annotated[float | None, opt.data("Refuse videos longer than this many seconds.")] = None,
     batch_size: Annotated[int, opt.running("Number of faces per batch of the detector, across files.", min=1)] = 32,
     precision: Annotated[
-        Literal["fp32", "bf16", "auto"], opt.running("Precision. auto takes the faster one.")
+        Literal["fp32", "tf32", "bf16", "fp16", "auto"], opt.running("Precision. auto takes the faster one.")
     ] = "auto",
     detector: opt.FaceDetector = None,
     predictor: opt.Predictor = None,

@@ -147,7 +147,7 @@ class Settings(Section):
     loss: Annotated[Loss, LOSS] = Loss()
     slerp: Annotated[Slerp, LOSS] = Slerp()
     schedule: Annotated[Schedule, OPTIMISATION] = Schedule()
-    precision: Annotated[Literal["fp32", "bf16"], PRECISION] = "bf16"
+    precision: Annotated[Literal["fp32", "tf32", "bf16", "fp16"], PRECISION] = "bf16"
     activation_checkpointing: Annotated[bool, SPEED] = False
     compile: Annotated[bool | None, SPEED] = None  # null: on a GPU alone
     save_delta: Annotated[bool, SPEED] = False

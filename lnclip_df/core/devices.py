@@ -1,14 +1,22 @@
 """Choose the device and the precision, and count the cores. Torch is imported only where it is needed."""
 
+import logging
 import os
+import re
 import timeit
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lnclip_df.core.errors import LNCLIPError, one_line
 
 if TYPE_CHECKING:
     import torch
+
+
+NVIDIA = Path("/proc/driver/nvidia/version")  # there where an NVIDIA driver is loaded
+
+logger = logging.getLogger(__name__)
 
 
 def core_ids() -> set[int]:
@@ -26,10 +34,12 @@ def usable_cores() -> int:
 def choose_device(name: str | None = None) -> "torch.device":
     """The device with this torch name; by default the GPU, or the CPU if there is none.
 
-    :class:`LNCLIPError` if the name is wrong or the machine has no such device.
+    :class:`LNCLIPError` if the name is wrong, or the machine has no such device, or a GPU that PyTorch cannot use.
     """
     import torch
 
+    if not name or name.startswith("cuda"):
+        require_usable_gpu()
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.zeros(1, device=device).item()
@@ -48,3 +58,51 @@ def cpu_is_faster_in_bf16() -> bool:
         return min(timeit.repeat(lambda: torch.nn.functional.linear(x, weight), repeat=3, number=1))
 
     return seconds(torch.bfloat16) < seconds(torch.float32)
+
+
+def require_usable_gpu():
+    """Raise LNCLIPError where there is an NVIDIA GPU that this PyTorch cannot use: the CPU would take its place.
+
+    A GPU hidden by ``CUDA_VISIBLE_DEVICES`` is not asked for.
+    """
+    import torch
+
+    if torch.cuda.is_available() or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not NVIDIA.is_file():
+        return
+    driver = re.search(r"\b\d+\.\d+(\.\d+)?\b", NVIDIA.read_text(encoding="utf-8", errors="replace"))
+    built = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "without CUDA"
+    raise LNCLIPError(
+        f"PyTorch {torch.__version__}, {built}, cannot use the NVIDIA GPU (driver {driver[0] if driver else '?'}): "
+        "install a PyTorch for this driver, or a newer driver (docs/install.md has a table); to compute on the CPU, "
+        "name it (device or accelerator: cpu)"
+    )
+
+
+def device_name(device: "torch.device") -> str:
+    """The device for people: its torch name, and a GPU's own name."""
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def settled_precision(wanted: str, device: "torch.device") -> str:
+    """The precision to compute in on a device, where a configuration wants ``wanted`` (``lnclip.precision``).
+
+    A CPU takes bf16 only where it is faster than fp32, and never fp16 or TF32: it takes fp32 instead, and a line of the
+    log says so. ``tf32`` switches TF32 on for all float32 products of the process.
+
+    Raises:
+        LNCLIPError: the GPU has no bf16.
+    """
+    import torch
+
+    if device.type == "cpu" and wanted != "fp32" and not (wanted == "bf16" and cpu_is_faster_in_bf16()):
+        logger.info("lnclip.precision: %s is not faster on this CPU: computing in fp32", wanted)
+        return "fp32"
+    if device.type == "cuda" and wanted == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise LNCLIPError(
+            f"lnclip.precision: {device_name(device)} does not compute in bf16; set lnclip.precision: fp16 or fp32"
+        )
+    if wanted == "tf32":
+        torch.set_float32_matmul_precision("high")
+    return wanted

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lnclip_df.config.schema import Config
-from lnclip_df.core.devices import choose_device
+from lnclip_df.core.devices import choose_device, settled_precision
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.provenance import Provenance, WeightsRecord, digest
 from lnclip_df.datasets.dataset_json import Video
@@ -43,12 +43,15 @@ class LoadedDetector:
 def load_detector(config: Config, weights, device: str | None = None) -> LoadedDetector:
     """Build a detector with its weights on a device, by default the GPU where there is one.
 
+    The configuration gets the precision that the device computes in.
+
     Raises:
         LNCLIPError: the weights do not fit, or there is no such device.
     """
     checkpoint = Checkpoint.open(weights)
-    detector = build_detector(config, checkpoint)
     chosen = choose_device(device)
+    config = config.replace({"lnclip.precision": settled_precision(config.lnclip.precision, chosen)})
+    detector = build_detector(config, checkpoint)
     return LoadedDetector(detector.to(chosen), config, chosen, checkpoint)
 
 

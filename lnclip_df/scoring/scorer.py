@@ -13,7 +13,7 @@ import torch
 
 from lnclip_df.config.schema import Config
 from lnclip_df.core import enough
-from lnclip_df.core.devices import choose_device, cpu_is_faster_in_bf16, usable_cores
+from lnclip_df.core.devices import choose_device, device_name, settled_precision, usable_cores
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.iteration import batched, prefetch
 from lnclip_df.evaluation import calibration
@@ -224,7 +224,8 @@ def load(
         config: see ``lnclip_df.weights.Checkpoint.config_for``.
         overrides: ``key=value`` strings, see ``lnclip_df.load_config``.
         device: torch's name of a device; by default the GPU where there is one.
-        precision: ``fp32``, ``bf16``, or ``auto``: as trained on a GPU, and on a CPU bf16 where it is faster.
+        precision: ``fp32``, ``tf32``, ``bf16``, ``fp16``, or ``auto``: as trained on a GPU, and on a CPU bf16 where it
+            is faster.
         threshold: a video is fake if its score is above it. The default is that of ``calibration.json`` beside the
             weights, without one 0.5.
 
@@ -237,7 +238,7 @@ def load(
     settings = settings.replace({"lnclip.precision": _precision(precision, chosen, settings.lnclip.precision)})
     detector = build_detector(settings, checkpoint)
     temperature, calibrated = _calibration(checkpoint, threshold)
-    logger.info("computing on %s in %s", chosen, settings.lnclip.precision)
+    logger.info("computing on %s in %s", device_name(chosen), settings.lnclip.precision)
     return Scorer(
         detector.to(chosen), settings, device=chosen, weights=checkpoint, temperature=temperature,
         threshold=calibrated if threshold is None else threshold,
@@ -284,13 +285,11 @@ def _cut(facts):
 
 
 def _precision(requested, device, trained):
-    if requested not in ("auto", "fp32", "bf16"):
-        raise LNCLIPError(f"precision: {requested!r} received; accepted are auto, fp32, bf16")
-    if requested != "auto":
+    if requested not in ("auto", "fp32", "tf32", "bf16", "fp16"):
+        raise LNCLIPError(f"precision: {requested!r} received; accepted are auto, fp32, tf32, bf16, fp16")
+    if requested != "auto" and device.type == "cpu":
         return requested
-    if device.type == "cpu":
-        return "bf16" if trained == "bf16" and cpu_is_faster_in_bf16() else "fp32"
-    return trained
+    return settled_precision(trained if requested == "auto" else requested, device)
 
 
 def _calibration(checkpoint, threshold):

@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from lnclip_df.config.schema import Config
 from lnclip_df.core import enough
+from lnclip_df.core.devices import choose_device, device_name, settled_precision
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import read_json, write_json
 from lnclip_df.datasets.dataset_json import read_videos
@@ -68,6 +69,8 @@ def train(
         KeyboardInterrupt: the user stopped it; ``resume`` continues.
     """
     started, out = time.monotonic(), Path(out)
+    device = _device(accelerator)
+    config = config.replace({"lnclip.precision": settled_precision(config.lnclip.precision, device)})
     if config.start_epoch > config.nEpochs:
         raise LNCLIPError(f"start_epoch {config.start_epoch} is above nEpochs {config.nEpochs}: nothing to train")
     train_videos = _videos(config, config.train_dataset, "train", "train_dataset")
@@ -112,6 +115,12 @@ def train(
             if trainer.is_global_zero:
                 outputs.write_results(module)
         if epoch <= config.nEpochs:
+            if trainer.is_global_zero:
+                device, count = trainer.strategy.root_device, trainer.world_size
+                logger.info(
+                    "training on %s%s in %s",
+                    device_name(device), f", {count} processes" if count > 1 else "", config.lnclip.precision,
+                )  # fmt: skip
             _fit(trainer, module, epoch, outputs)
 
     history = read_json(out / "history.json")["epochs"]
@@ -123,6 +132,13 @@ def train(
             len(history), best["epoch"], best["val"]["auroc"], out / "best.safetensors",
         )  # fmt: skip
     return result
+
+
+def _device(accelerator):
+    """The kind of device that Lightning takes for ``accelerator``."""
+    if accelerator in ("auto", "gpu", "cuda"):
+        return choose_device("cuda" if accelerator == "cuda" else None)
+    return torch.device("cpu")
 
 
 def _fit(trainer, module, epoch, outputs):
@@ -152,7 +168,7 @@ def _trainer(config, outputs, progress, switches):
     try:
         return Trainer(
             **switches,
-            precision="32-true",
+            precision="16-mixed" if config.lnclip.precision == "fp16" else "32-true",  # a scaler of the gradients
             max_epochs=config.nEpochs + 1,
             callbacks=[outputs, _Bar()] if progress else [outputs],
             logger=TensorBoardLogger(outputs.out, name="", version="tensorboard", default_hp_metric=False),

@@ -1,5 +1,6 @@
 """Training and testing on a tiny dataset: what they write, and that an interruption changes nothing."""
 
+import logging
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from tiny import configured, make_toy, train_toy, write_dataset
 from waits import WaitCounter
 
 from lnclip_df.config.loading import load_config
+from lnclip_df.core import devices
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json
 from lnclip_df.evaluation import test as testing
@@ -207,6 +209,14 @@ def test_a_step_reads_from_the_device_only_where_it_records(toy, tmp_path, monke
     assert len(reads) == 12
     assert all((count > 0) == (number % rec_iter == 0) for number, count in enumerate(reads))
     assert len(scalars(tmp_path / "run")["train/overall"]) == len(range(0, 12, rec_iter))
+
+
+def test_training_says_its_device_and_takes_fp32_on_a_cpu_without_bf16_units(toy, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(devices, "cpu_is_faster_in_bf16", lambda: False)
+    with caplog.at_level(logging.INFO, "lnclip_df"):
+        train_toy(toy, tmp_path / "run", "lnclip.precision=bf16", "nEpochs=0")
+    assert "training on cpu in fp32" in caplog.text
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["lnclip"]["precision"] == "fp32"
 
 
 def test_resuming_where_nothing_is_starts(toy, tmp_path):

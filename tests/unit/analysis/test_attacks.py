@@ -1,10 +1,13 @@
 """The attacks keep their bound, raise the loss, and leave the detector and the random generators as they were."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
 from tiny import toy_with_weights
 
+from lnclip_df.analysis import attacks
 from lnclip_df.analysis.attacks import FromPixels, attacked_score, make_attack
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset
@@ -76,3 +79,22 @@ def test_attacked_scores_repeat_themselves_and_leave_everything_as_it_was(toy, r
     np.testing.assert_array_equal(np.random.get_state()[1], before)
     assert [p.requires_grad for p in detector.parameters()] == wanted
     assert detector.training
+
+
+def test_attacks_compute_on_the_gpu_that_is_named(monkeypatch):
+    """The toolbox takes the current GPU, so that must be the one of the detector."""
+    estimators = pytest.importorskip("art.estimators.classification")
+    current, made = ["cuda:0"], []
+
+    @contextmanager
+    def device(chosen):
+        current.append(str(chosen))
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", device)
+    monkeypatch.setattr(estimators, "PyTorchClassifier", lambda *given, **named: made.append((current[-1], named)))
+    monkeypatch.setitem(attacks.ATTACKS, "fgsm", attacks.Attack("FGSM", lambda *given: None))
+    make_attack("fgsm", 0.01, torch.nn.Identity(), 32, torch.device("cuda:1"), 4)
+    make_attack("fgsm", 0.01, torch.nn.Identity(), 32, torch.device("cpu"), 4)
+    assert [(where, named["device_type"]) for where, named in made] == [("cuda:1", "gpu"), ("cuda:0", "cpu")]

@@ -10,9 +10,11 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from lnclip_df.bench import plugin
 from lnclip_df.bench.plugin import BenchDetector
 from lnclip_df.config.loading import load_config
 from lnclip_df.config.schema import Config
+from lnclip_df.core import devices
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.models.pillow_resize import pillow_bicubic
 from lnclip_df.models.schedule import cyclic_lr
@@ -325,3 +327,19 @@ def test_deepfakebenchs_merged_config_is_accepted(config):
     config["lnclip"]["tune"] = "everything"
     with pytest.raises(LNCLIPError, match=r"lnclip\.tune"):
         BenchDetector(config)
+
+
+def test_a_cpu_that_is_slower_in_bf16_takes_fp32_and_says_so(config, monkeypatch, caplog):
+    monkeypatch.setattr(devices, "cpu_is_faster_in_bf16", lambda: False)
+    config["lnclip"]["precision"] = "bf16"
+    with caplog.at_level(logging.INFO, "lnclip_df"):
+        assert BenchDetector(config).settings.precision == "fp32"
+    assert "computing in fp32" in caplog.text
+
+
+def test_training_in_fp16_is_refused_because_its_loop_has_no_scaler(config, monkeypatch):
+    monkeypatch.setattr(plugin, "settled_precision", lambda wanted, device: wanted)
+    config["lnclip"]["precision"] = "fp16"
+    with pytest.raises(LNCLIPError, match="gradient scaler"):
+        BenchDetector(config)
+    assert BenchDetector({**config, "mode": "test"}).settings.precision == "fp16"

@@ -214,6 +214,13 @@ def test_blocks_are_compiled_as_configured_once_at_the_first_batch(monkeypatch, 
     assert compiled == list(model.backbone.transformer.resblocks)[:blocks]
 
 
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 3e-2), ("fp16", 4e-3), ("tf32", 0.0)])
+def test_features_in_16_bits_are_close_to_those_in_32(precision, tolerance):
+    expected, found = (detector(f"lnclip.precision={each}").eval()(batch()) for each in ("fp32", precision))
+    assert (found["feat"] - expected["feat"]).abs().max() <= tolerance
+    assert found["feat"].dtype == torch.float32 and torch.equal(found["feat"], expected["feat"]) == (not tolerance)
+
+
 # ---- bad input
 
 

@@ -248,7 +248,7 @@ def test_precision_is_fp32_on_a_cpu_unless_bf16_is_faster_here(weights):
     expected = "bf16" if cpu_is_faster_in_bf16() else "fp32"
     assert trained_in_bf16.config.lnclip.precision == expected
     assert lnclip_df.load(weights, device="cpu", precision="bf16").detector.settings.precision == "bf16"
-    with pytest.raises(LNCLIPError, match="precision: 'fp8' received; accepted are auto, fp32, bf16"):
+    with pytest.raises(LNCLIPError, match="precision: 'fp8' received; accepted are auto, fp32, tf32, bf16, fp16"):
         lnclip_df.load(weights, precision="fp8")
 
 

@@ -1,0 +1,71 @@
+"""Which device and precision are taken, and what is said where a GPU cannot be used."""
+
+import logging
+
+import pytest
+import torch
+
+from lnclip_df.core import devices
+from lnclip_df.core.errors import LNCLIPError
+
+DRIVER = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.57.02  Tue Jul 13 16:14:05 UTC 2021\nGCC version: 9.4\n"
+
+
+@pytest.fixture
+def unusable(tmp_path, monkeypatch):
+    """A machine with an NVIDIA driver whose GPU this PyTorch cannot use."""
+    (tmp_path / "version").write_text(DRIVER)
+    monkeypatch.setattr(devices, "NVIDIA", tmp_path / "version")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.mark.parametrize("name", [None, "cuda", "cuda:1"])
+def test_a_gpu_that_pytorch_cannot_use_is_no_silent_run_on_the_cpu(unusable, name):
+    with pytest.raises(LNCLIPError, match=rf"PyTorch {torch.__version__[:3]}.*driver 470\.57\.02.*install.*cpu"):
+        devices.choose_device(name)
+
+
+def test_the_cpu_is_taken_where_it_is_named_or_the_gpu_is_hidden(unusable, monkeypatch):
+    assert devices.choose_device("cpu").type == "cpu"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert devices.choose_device().type == "cpu"
+
+
+def test_without_a_driver_the_cpu_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "NVIDIA", tmp_path / "absent")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert devices.choose_device().type == "cpu"
+
+
+@pytest.mark.parametrize("faster", [True, False])
+@pytest.mark.parametrize(
+    ("wanted", "settled"), [("fp32", "fp32"), ("bf16", "fp32 or bf16"), ("fp16", "fp32"), ("tf32", "fp32")]
+)
+def test_a_cpu_takes_bf16_only_where_it_is_faster_and_says_so(monkeypatch, caplog, wanted, settled, faster):
+    monkeypatch.setattr(devices, "cpu_is_faster_in_bf16", lambda: faster)
+    with caplog.at_level(logging.INFO, "lnclip_df"):
+        found = devices.settled_precision(wanted, torch.device("cpu"))
+    assert found == ("bf16" if faster and wanted == "bf16" else "fp32") and found in settled
+    assert (f"{wanted} is not faster on this CPU: computing in fp32" in caplog.text) == (found != wanted)
+
+
+def test_a_gpu_without_bf16_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
+    with pytest.raises(LNCLIPError, match=r"cuda:0 \(Tesla V100\) does not compute in bf16; set .*fp16 or fp32"):
+        devices.settled_precision("bf16", torch.device("cuda:0"))
+    assert devices.settled_precision("fp16", torch.device("cuda:0")) == "fp16"
+
+
+def test_tf32_is_switched_on_for_a_gpu():
+    before = torch.get_float32_matmul_precision()
+    try:
+        assert devices.settled_precision("tf32", torch.device("cuda:0")) == "tf32"
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_usable_cores_are_no_more_than_the_affinity_allows():
+    assert 1 <= devices.usable_cores() <= len(devices.core_ids())
