@@ -14,12 +14,20 @@ from lnclip_df.cli import compare, data, deepfakebench, demo, own_files, reprodu
 from lnclip_df.cli.ending import end_on_signals, one_line_and_a_status
 from lnclip_df.core.errors import printable
 
+PREPARE, ANALYSE = "Prepare data, your own or a benchmark's", "Compare and analyse"
 COMMANDS: dict[str, list[Callable[..., Any]]] = {
-    "Start": [demo.demo, reproduce.reproduce, train_test.configs, train_test.models],
-    "Data": [data.preprocess, data.rearrange, data.lmdb, data.audit, data.pairs, data.datasets],
-    "Train and test": [train_test.train, train_test.test, train_test.export],
-    "Your own videos and images": [own_files.predict, own_files.bank, own_files.app],
-    "Compare and analyse": [
+    "Try it": [demo.demo],
+    "Score files": [own_files.predict, own_files.app, own_files.bank],
+    PREPARE: [
+        data.datasets,
+        data.preprocess,
+        data.rearrange,
+        data.audit,
+        data.pairs,
+        data.lmdb,
+    ],
+    "Train and evaluate": [reproduce.reproduce, train_test.train, train_test.test, train_test.configs],
+    ANALYSE: [
         compare.leaderboard,
         compare.compare,
         compare.calibrate,
@@ -32,8 +40,16 @@ COMMANDS: dict[str, list[Callable[..., Any]]] = {
         deepfakebench.install,
         deepfakebench.uninstall,
         deepfakebench.doctor,
+        deepfakebench.bench_run,
+        deepfakebench.bench_test,
         deepfakebench.export_plugin,
     ],
+    "Weights": [train_test.models, train_test.export],
+}
+SETTINGS: dict[Callable[..., Any], dict[str, Any]] = {
+    deepfakebench.bench_run: {"ignore_unknown_options": True},
+    # Options are spelt as in DeepfakeBench or as here: --weights_path, --weights-path.
+    deepfakebench.bench_test: {"token_normalize_func": lambda name: name.replace("-", "_")},
 }
 
 
@@ -64,7 +80,6 @@ class _AboveBars(logging.Handler):
 app = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -77,20 +92,19 @@ def _help(of: Any) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in (inspect.getdoc(of) or "").split("\n\n"))
 
 
-def _add(group: typer.Typer, function: Callable[..., Any], panel: str | None = None, **settings: Any):
-    group.command(help=_help(function), rich_help_panel=panel, context_settings=settings or None)(function)
+def _add(group: typer.Typer, function: Callable[..., Any], panel: str | None = None):
+    settings = SETTINGS.get(function)
+    group.command(help=_help(function), rich_help_panel=panel, context_settings=settings)(function)
 
 
 for _panel, _functions in COMMANDS.items():
     for _function in _functions:
         _add(app, _function, _panel)
-_add(app, deepfakebench.bench_run, "DeepfakeBench", ignore_unknown_options=True)
-_add(app, deepfakebench.bench_test, "DeepfakeBench")
 for _function in (studies.ablation, studies.pairing, studies.training_set, studies.continual):
     _add(study, _function)
 _add(dataset, data.new)
-app.add_typer(dataset, name="dataset", help="Make a data set of your own.", rich_help_panel="Data")
-app.add_typer(study, name="study", help=_help(studies), rich_help_panel="Compare and analyse")
+app.add_typer(dataset, name="dataset", help="Make a data set of your own.", rich_help_panel=PREPARE)
+app.add_typer(study, name="study", help=_help(studies), rich_help_panel=ANALYSE)
 
 
 def main():

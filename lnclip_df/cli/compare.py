@@ -97,7 +97,7 @@ def calibrate(
 def coverage(
     run: opt.Run,
     found: Annotated[
-        Path | None, opt.data("CSV file: dataset,video,label,frames_asked,frames_found, with failures.")
+        Path | None, opt.data("CSV file of dataset, video, label, frames_asked and frames_found, with failures.")
     ] = None,
     manifest: Annotated[
         list[str],

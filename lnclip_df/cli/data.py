@@ -92,8 +92,10 @@ def preprocess(
     sampling: Annotated[
         Literal["fixed_num_frames", "fixed_stride", "at_least", "from_middle"] | None,
         opt.data(
-            "How frames are chosen: evenly spaced, every --stride frames, evenly spaced and then more until enough "
-            "faces are found, or the same from the middle frame on. By default the recipe's."
+            "How frames are chosen: fixed_num_frames (evenly spaced), fixed_stride (every --stride frames), at_least "
+            "(evenly spaced, then more until enough faces are found), from_middle (the same from the middle frame on). "
+            "By default the recipe's.",
+            metavar="MODE",
         ),
     ] = None,
     stride: Annotated[int | None, opt.data("With fixed_stride: distance between two frames. By default 10.")] = None,
@@ -104,15 +106,14 @@ def preprocess(
         opt.faces("Smallest score of a face, 0 to 1. By default the recipe's, else 0.9 (retinaface) and 0.5 (.onnx)."),
     ] = None,
     predictor: opt.Predictor = None,
-    second_detection: Annotated[
-        bool | None, opt.faces("With dlib: drop crops in which a second detection finds no face.")
-    ] = None,
+    second_detection: Annotated[bool | None, opt.dlib("Drop crops in which a second detection finds no face.")] = None,
     face: Annotated[
         Literal["largest", "track", "mask", "mask_only"] | None,
         opt.faces(
-            "Face to cut where there are several: the largest, that of the person seen most (extra track), the one "
-            "under the manipulation mask, or the same without the frames whose mask is empty. By default the recipe's, "
-            "else the data set's choice, else largest."
+            "Face to cut where there are several: largest, track (the person seen most), mask (the one under the "
+            "manipulation mask), mask_only (the same without the frames whose mask is empty). By default the recipe's, "
+            "else the data set's choice, else largest.",
+            metavar="FACE",
         ),
     ] = None,
     alignment: Annotated[

@@ -64,15 +64,12 @@ def bench_run(
 
 def bench_test(
     checkout: opt.Checkout,
-    detector: Annotated[
-        str, opt.detector("YAML of any detector, in the checkout or elsewhere.", "--detector_path", "--detector-path")
-    ],
+    detector: Annotated[str, opt.detector("YAML of any detector, in the checkout or elsewhere.", "--detector_path")],
     weights: Annotated[
         str | None,
         opt.detector(
             "Weights of the detector. Without them it is tested as its YAML builds it.",
             "--weights_path",
-            "--weights-path",
         ),
     ] = None,
     datasets: Annotated[list[str], opt.names("Data sets to test on. By default test_dataset of the YAML.")] = opt.NONE,

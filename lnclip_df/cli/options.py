@@ -21,7 +21,7 @@ def _panel(title: str) -> Callable[..., Any]:
     return option
 
 
-detector, data, faces = _panel("Detector"), _panel("Data"), _panel("Faces")
+detector, data, faces, dlib = _panel("Detector"), _panel("Data"), _panel("Faces"), _panel("Faces, with dlib")
 results, running = _panel("Results"), _panel("Running")
 
 
@@ -90,7 +90,7 @@ FaceDetector = Annotated[
     str | None,
     faces("Face detector: retinaface, dlib, or the path of an InsightFace .onnx file. By default the recipe's."),
 ]
-Predictor = Annotated[str | None, faces("Landmark predictor file of dlib, with 68 or 81 points. Needed with dlib.")]
+Predictor = Annotated[str | None, dlib("Landmark predictor file of dlib, with 68 or 81 points. Needed with dlib.")]
 
 # --- runs and statistics ----------------------------------------------------------------------------------------------
 

@@ -65,6 +65,15 @@ def _is_safetensors(path):
     return start[6:] == b"\0\0{"
 
 
+def _is_onnx(path):
+    """Whether a file is ONNX, by its name, or by its start: the version, then the producer's name (or the graph)."""
+    if Path(path).suffix.lower() == ".onnx":
+        return True
+    with open(path, "rb") as file:
+        start = file.read(3)
+    return len(start) == 3 and start[0] == 0x08 and start[2] in (0x12, 0x3A)
+
+
 def read_metadata(path) -> dict[str, str]:
     """Return a safetensors file's metadata, empty for other files; LNCLIPError if it is damaged."""
     try:
@@ -83,6 +92,10 @@ def _damaged(path, error):
 def _read(path):
     if _is_safetensors(path):
         return load_file(path)
+    if _is_onnx(path):
+        raise LNCLIPError(
+            f"{path} is an ONNX file, which is an export for other programs; use the weights that it was made from"
+        )
     _refuse_compressed(path)
     if is_torchscript(path):
         return read_torchscript(path)

@@ -1,8 +1,10 @@
 """The command line: what it teaches, what it passes on, and its one-line errors."""
 
 import os
+import re
 import subprocess
 import sys
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import typer
@@ -62,8 +64,19 @@ def test_every_commands_help_shows_an_example(command):
     assert f"Example: lnclip-df {command}" in call(command, "--help").stdout
 
 
-def test_h_is_help():
-    assert call("train", "-h").stdout == call("train", "--help").stdout
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["study"], ["study", "ablation"], ["dataset", "new"], ["bench-test"]]
+)
+def test_h_is_help(command):
+    shown = call(*command, "-h")
+    assert shown.exit_code == 0 and shown.stdout == call(*command, "--help").stdout
+
+
+def test_the_shell_completes_commands():
+    environment = {"_LNCLIP_DF_COMPLETE": "complete_bash", "COMP_WORDS": "lnclip-df pre", "COMP_CWORD": "1"}
+    code = "from lnclip_df import cli; cli.app(prog_name='lnclip-df')"
+    result = subprocess.run([sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True)
+    assert result.stdout.split() == ["predict", "preprocess"] and not result.stderr
 
 
 def all_commands(group=None, name=""):
@@ -81,6 +94,52 @@ def test_every_help_text_is_a_full_phrase(name, command):
         text = parameter.help
         assert text[0].isupper() and text.endswith((".", "…")), f"{name}: {text}"
         assert not text.startswith(("Of ", "As for ", "Its ")), f"{name}: {text}"
+
+
+def choices_of(*hints):
+    """The values of all Literals within type hints."""
+    found = {value for hint in hints if get_origin(hint) is Literal for value in get_args(hint)}
+    return found | {value for hint in hints if get_origin(hint) is not Literal for value in choices_of(*get_args(hint))}
+
+
+@pytest.mark.parametrize(("name", "command"), list(all_commands()))
+def test_help_shows_every_option_and_choice_whole_at_80_columns(monkeypatch, name, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    shown = call(*name.split(), "--help").stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    wanted = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
+    wanted = {flag for flag in wanted if flag.startswith("-")} | choices_of(*get_type_hints(command.callback).values())
+    wanted |= {parameter.metavar for parameter in command.params if parameter.metavar}
+    assert not [text for text in wanted if not re.search(rf"{re.escape(text)}(?![\w…-])", shown)]
+    cut = [line for line in shown.splitlines() if re.search(r"\w…", line)]
+    assert not cut
+
+
+def test_the_options_of_bench_test_are_spelt_in_both_ways(tmp_path):
+    for spelling in ("--detector_path", "--detector-path"):
+        assert "not a DeepfakeBench checkout" in call("bench-test", tmp_path, spelling, "x.yaml").stderr
+
+
+@pytest.mark.parametrize("name", ["detector.onnx", "best.ckpt"])
+@pytest.mark.parametrize("command", ["test", "predict", "export", "train"])
+def test_an_onnx_file_is_said_to_be_an_export(tmp_path, monkeypatch, command, name):
+    onnx = pytest.importorskip("onnx")
+    monkeypatch.chdir(tmp_path)
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", [value], [result])), name)
+    config = tmp_path / "toy.yaml"
+    config.write_text(yaml.safe_dump(configured(make_toy(tmp_path)).to_dict()))
+    (tmp_path / "a.png").write_bytes(b"")
+    arguments = {
+        "test": ["--weights", name, "--datasets", "toy", "--config", config],
+        "predict": ["a.png", "--weights", name],
+        "export": [name, "--format", "full", "--out", "o.safetensors"],
+        "train": ["--config", config, "--from", name, "--accelerator", "cpu", "--quiet"],
+    }[command]
+    assert "is an ONNX file, which is an export for other programs" in call(command, *arguments).stderr
 
 
 def test_a_value_that_is_not_among_the_choices_is_a_usage_error_that_lists_them():
