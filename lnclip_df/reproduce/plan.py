@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from lnclip_df.config.schema import role_of
 from lnclip_df.core.devices import usable_cores
@@ -22,7 +21,24 @@ CROP_BYTES = 100_000  # of a PNG with 256 × 256 pixels, about
 # bf16. A GPU was not measured.
 CORE_SECONDS = {"preprocess": 0.125, "train": 0.76, "test": 0.29}
 
-Records = Mapping[str, Mapping[str, Any]]  # by stage: what it was made from, gave, and took
+
+@dataclass(frozen=True)
+class Record:
+    """What ``stages.json`` says of a stage that was begun.
+
+    Attributes:
+        made_from: see :class:`Stage`.
+        gave: the digest of its output; None until it is finished.
+        seconds: for its last part, where it was interrupted.
+        images: how many it worked on in that time; 0 where that is not known.
+        note: for the report.
+    """
+
+    made_from: dict[str, str]
+    gave: str | None = None
+    seconds: float = 0.0
+    images: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +90,7 @@ class Plan:
 
 
 def make_plan(
-    job: Job, disk: Mapping[str, OnDisk], records: Records, kinds: Iterable[str] = KINDS,
+    job: Job, disk: Mapping[str, OnDisk], records: Mapping[str, Record], kinds: Iterable[str] = KINDS,
     given: Callable[[Stage], str | None] | None = None,
 ) -> Plan:  # fmt: skip
     """Say what is to be done; nothing is changed.
@@ -82,7 +98,7 @@ def make_plan(
     Args:
         job: what is to be reproduced.
         disk: what is on disk of each dataset.
-        records: of earlier runs, by stage: ``made_from``, and ``gave`` where it was finished.
+        records: of earlier runs, by the stage's id.
         kinds: the kinds of stages to carry out.
         given: the digest of what a stage has written, None where that is not there; by default it is read from disk.
 
@@ -113,13 +129,13 @@ def digest_of_output(stage: Stage, disk: Mapping[str, OnDisk]) -> str | None:
     return digest([sha256(path) for path in stage.outputs]) if all(path.is_file() for path in stage.outputs) else None
 
 
-def seconds_for(kind: str, images: int, records: Records, measured: bool) -> float | None:
+def seconds_for(kind: str, images: int, records: Mapping[str, Record], measured: bool) -> float | None:
     """How long a kind of stage will take, by the rate of this run's earlier stages, else by ``CORE_SECONDS``.
 
     None where no rate is known. ``measured`` says whether training and testing are what was measured: ViT-L/14 on CPUs.
     """
-    if done := [record for name, record in records.items() if name.split()[0] == kind and record.get("images")]:
-        return images * sum(record["seconds"] for record in done) / sum(record["images"] for record in done)
+    if done := [record for name, record in records.items() if name.split()[0] == kind and record.images]:
+        return images * sum(record.seconds for record in done) / sum(record.images for record in done)
     known = kind in CORE_SECONDS and (kind == "preprocess" or measured)
     return images * CORE_SECONDS[kind] / usable_cores() if known else None
 
@@ -186,14 +202,14 @@ def _board(job: Job, tested: list[Stage]) -> Stage:
     return Stage("leaderboard", "", "", made_from, outputs, state=state, why=why)
 
 
-def _with_state(stage: Stage, records: Records, kinds: list[str], given) -> Stage:
+def _with_state(stage: Stage, records: Mapping[str, Record], kinds: list[str], given) -> Stage:
     """The stage as its record and its output say."""
-    record = records.get(stage.id, {})
-    before = record.get("made_from", stage.made_from)
+    record = records.get(stage.id, Record(stage.made_from))
+    before = record.made_from
     changed = sorted(name for name in {*before, *stage.made_from} if before.get(name) != stage.made_from.get(name))
     if stage.state == BLOCKED:
         return stage
-    if not changed and record.get("gave") is not None and record["gave"] == given(stage):
+    if not changed and record.gave is not None and record.gave == given(stage):
         return replace(stage, state=FINISHED)
     if stage.kind not in kinds:
         return replace(stage, state=NOT_CHOSEN)

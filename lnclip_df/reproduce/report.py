@@ -15,10 +15,12 @@ from lnclip_df.core.tables import MISSING, aligned_markdown, percent, show
 from lnclip_df.evaluation.reference import column_of, reference
 from lnclip_df.leaderboard import compare
 from lnclip_df.reproduce.job import Job
-from lnclip_df.reproduce.plan import BLOCKED, CROP_BYTES, FINISHED, KINDS, Plan, Records, seconds_for
+from lnclip_df.reproduce.plan import BLOCKED, CROP_BYTES, FINISHED, KINDS, Plan, Record, seconds_for
+
+NOTED = ("preprocess", "audit")  # the kinds of stages that leave notes
 
 
-def make_report(job: Job, plan: Plan, records: Records, failures: Mapping[str, str]) -> dict:
+def make_report(job: Job, plan: Plan, records: Mapping[str, Record], failures: Mapping[str, str]) -> dict:
     """The report of a plan.
 
     Args:
@@ -72,8 +74,7 @@ def _dataset(job, plan, records, name):
         "faces": facts.faces,
         "crops": facts.crops,
         "test": facts.count["test"],
-        "preprocess": records.get(f"preprocess {name}", {}).get("note", ""),
-        "audit": records.get(f"audit {name}", {}).get("note"),
+        **{kind: records[f"{kind} {name}"].note if f"{kind} {name}" in records else "" for kind in NOTED},
         "auroc": {
             stage.detector: read_json(stage.outputs[1])["video"]["auroc"]
             for stage in plan.stages
@@ -87,13 +88,13 @@ def _stages(job, plan, records, kind):
     of_kind, to_do = [stage for stage in plan.stages if stage.kind == kind], plan.to_do(kind)
     backbones = [made.config.lnclip.backbone.name for made in job.detectors.values()]
     measured = choose_device().type == "cpu" and all("ViT-L-14" in name for name in backbones)
-    images, done = sum(stage.images for stage in to_do), [records.get(stage.id, {}) for stage in of_kind]
+    images, done = sum(stage.images for stage in to_do), [records[stage.id] for stage in of_kind if stage.id in records]
     return {
         "finished": sum(stage.state == FINISHED for stage in of_kind),
         "to_do": len(to_do),
         "again": {stage.id: stage.why for stage in to_do if stage.why},
         "images": images,
-        "seconds": round(sum(record.get("seconds", 0) for record in done), 1),
+        "seconds": round(sum(record.seconds for record in done), 1),
         "seconds_to_do": seconds_for(kind, images, records, measured) if to_do else 0,
     }
 
@@ -113,7 +114,7 @@ def write_report(job: Job, report: dict):
 def text(report: dict) -> str:
     """A report as Markdown that a terminal can show too."""
     sets, failed = report["datasets"], report["failures"]
-    notes = [f"{name}, {kind}: {of[kind]}" for name, of in sets.items() for kind in ("preprocess", "audit") if of[kind]]
+    notes = [f"{name}, {kind}: {of[kind]}" for name, of in sets.items() for kind in NOTED if of[kind]]
     again = [f"{name} again, {why}" for kind in report["stages"].values() for name, why in kind["again"].items()]
     missing = [_missing(name, facts) for name, facts in report["missing"].items()]
     blocks = [

@@ -4,7 +4,10 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable, read_json, write_json
@@ -16,7 +19,7 @@ from lnclip_df.evaluation.test import test
 from lnclip_df.leaderboard import leaderboard
 from lnclip_df.preprocess import RunOptions, preprocess_dataset
 from lnclip_df.reproduce.job import Job, look
-from lnclip_df.reproduce.plan import KINDS, Plan, digest_of_output, make_plan
+from lnclip_df.reproduce.plan import KINDS, Plan, Record, digest_of_output, make_plan
 from lnclip_df.reproduce.report import make_report, write_report
 
 logger = logging.getLogger(__name__)
@@ -67,10 +70,19 @@ def plan_of(job: Job, kinds: Iterable[str] = KINDS) -> Plan:
     return make_plan(job, {name: look(job, name) for name in job.datasets}, read_records(job), kinds)
 
 
-def read_records(job: Job) -> dict[str, dict]:
-    """The records of finished and begun stages, by id; none where nothing was begun."""
+def read_records(job: Job) -> dict[str, Record]:
+    """The records of finished and begun stages, by id; none where nothing was begun.
+
+    Raises:
+        LNCLIPError: the file is damaged.
+    """
     path = job.out / "stages.json"
-    return read_json(path) if path.is_file() else {}
+    try:
+        return TypeAdapter(dict[str, Record]).validate_python(read_json(path)) if path.is_file() else {}
+    except ValidationError as error:
+        raise LNCLIPError(
+            f"{path} has no records of stages; remove it: what is finished is then checked anew"
+        ) from error
 
 
 class _Work:
@@ -101,29 +113,28 @@ class _Work:
 
     def _begin(self, stage):
         """Record what a stage is made from. Predictions of other videos are removed, a training on others refused."""
-        before = self.records.get(stage.id, {}).get("made_from", stage.made_from)
+        before = self.records.get(stage.id, Record(stage.made_from)).made_from
         other = sorted(name for name in before if name != "settings" and before[name] != stage.made_from.get(name))
-        if stage.kind == "train" and other:
+        folder = self.job.out / stage.detector
+        if stage.kind == "train" and other and folder.exists():
             raise LNCLIPError(
-                f"{self.job.out / stage.detector} was trained on other videos of {', '.join(other)}; "
-                "give another out, or remove that folder"
+                f"{folder} was trained on other videos of {', '.join(other)}; give another out, or remove that folder"
             )
         if stage.kind == "test" and before != stage.made_from:
             for path in stage.outputs:
                 path.unlink(missing_ok=True)
-        self._record(stage, {"made_from": stage.made_from})
+        self._record(stage, Record(stage.made_from))
 
     def _finish(self, stage, seconds, images, note):
         if self.run.shard:  # the other shards are not finished
             return
         disk = {stage.dataset: look(self.job, stage.dataset)} if stage.kind == "preprocess" else {}
-        facts = {"gave": digest_of_output(stage, disk), "seconds": round(seconds, 3), "images": images, "note": note}
         made_from = {name: of for name, of in stage.made_from.items() if name not in self.failures}  # tests, of a board
-        self._record(stage, {"made_from": made_from, **facts})
+        self._record(stage, Record(made_from, digest_of_output(stage, disk), round(seconds, 3), images, note))
 
     def _record(self, stage, record):
         self.records[stage.id] = record
-        write_json(self.job.out / "stages.json", self.records)
+        write_json(self.job.out / "stages.json", {name: asdict(record) for name, record in self.records.items()})
 
     # Each returns the number of images that it worked on, and a note for the report.
 

@@ -94,7 +94,7 @@ def test_a_run_that_is_ended_at_every_stage_gives_what_an_uninterrupted_one_give
             patch.setattr(module, name, ended_after(getattr(module, name)))
             carry_out(job_of(root, ended))
         records = json.loads((ended / "stages.json").read_text())
-        assert [stage.split()[0] for stage, record in records.items() if "gave" not in record] == [kind]
+        assert [stage.split()[0] for stage, record in records.items() if record["gave"] is None] == [kind]
     assert carry_out(job_of(root, ended))["failures"] == {}
     assert scores(ended) == scores(whole) and set(scores(whole)) == {"FaceForensics++", "UADFV"}
     for name in ("FaceForensics++", "UADFV"):
@@ -125,6 +125,8 @@ def test_changed_videos_are_tested_again_and_a_training_on_others_is_refused(roo
     failures = carry_out(job_of(videos, out))["failures"]
     assert "was trained on other videos of train of FaceForensics++" in failures["train trained"]
     assert failures["test trained FaceForensics++"] == "train trained failed"
+    shutil.rmtree(out / "trained")
+    assert carry_out(job_of(videos, out))["failures"] == {}
 
 
 @pytest.fixture
@@ -149,6 +151,13 @@ def test_weights_are_tested_on_faces_that_are_there(with_faces):
     assert report["datasets"]["UADFV"]["auroc"].keys() == {"mine"} and report["stages"]["train"]["finished"] == 0
     assert "mine" in (with_faces / "run" / "leaderboard" / "leaderboard.md").read_text()
     assert "KoDF, not on disk" in result.stdout and "kodf@deepbrainai.io" in result.stdout
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"audit UADFV": {}}', '{"audit UADFV": {"made_from": 1}}'])
+def test_damaged_records_are_one_line(with_faces, text):
+    (with_faces / "run").mkdir()
+    (with_faces / "run" / "stages.json").write_text(text)
+    assert "stages.json" in error_of(call(*arguments(with_faces)))
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(with_faces):

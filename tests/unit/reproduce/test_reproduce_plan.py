@@ -8,7 +8,7 @@ import pytest
 
 from lnclip_df import LNCLIPError, load_config
 from lnclip_df.reproduce.job import Detector, OnDisk, make_job
-from lnclip_df.reproduce.plan import KINDS, make_plan, seconds_for
+from lnclip_df.reproduce.plan import KINDS, Record, make_plan, seconds_for
 
 SETS = ("FaceForensics++", "Celeb-DF-v2", "UADFV")
 ROOT = Path(__file__).parent
@@ -32,7 +32,7 @@ def plan_of(job, disk, records=(), **how):
 
 
 def recorded(plan):
-    return {stage.id: {"made_from": stage.made_from, "gave": "its files"} for stage in plan.stages}
+    return {stage.id: Record(stage.made_from, "its files") for stage in plan.stages}
 
 
 def states(plan):
@@ -54,7 +54,7 @@ def test_what_is_recorded_and_on_disk_is_finished():
     assert set(states(plan_of(job, disk, records)).values()) == {"finished"}
     gone = make_plan(job, disk, records, given=lambda stage: None if stage.id == "audit UADFV" else "its files")
     assert [stage.id for stage in gone.stages if stage.state != "finished"] == ["audit UADFV"]
-    begun = {**records, "train trained": {"made_from": records["train trained"]["made_from"]}}
+    begun = {**records, "train trained": Record(records["train trained"].made_from)}
     assert states(plan_of(job, disk, begun))["train trained"] == "to do"
 
 
@@ -132,7 +132,7 @@ def test_only_the_splits_that_are_needed_are_asked_for():
 
 
 def test_time_is_estimated_by_the_rate_of_this_run_else_of_the_benchmarks():
-    records = {"test a UADFV": {"seconds": 10, "images": 100}, "test a DFDC": {"seconds": 20, "images": 200}}
+    records = {name: Record({}, seconds=n / 10, images=n) for name, n in (("test a UADFV", 100), ("test a DFDC", 200))}
     assert seconds_for("test", 1000, records, measured=True) == pytest.approx(100)
     assert seconds_for("preprocess", 1000, {}, measured=False) > 0
     assert seconds_for("test", 1000, {}, measured=False) is None
