@@ -32,6 +32,9 @@ FAMILIES = {
     "dino": "a DINO vision transformer",
 }
 UNKNOWN = "not recorded in the weights"
+SHOWN = (  # of the keys under ``lnclip``
+    "backbone", "tune", "loss", "slerp", "schedule", "precision", "train_frames", "drop_last", "augmentation", "resize"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,7 @@ def _recipe(facts, trained):
     yield "epoch, from 0", _plain(facts.epoch)
     yield "chosen by", _plain(facts.selection)
     yield "seed", _plain(facts.seed)
-    for key in ("backbone", "tune", "loss", "slerp", "schedule", "precision", "augmentation", "resize"):
+    for key in SHOWN:
         yield f"`lnclip.{key}`", _code(_setting(config["lnclip"][key]))
     yield "`resolution`", _code(trained.resolution)
     yield "`train_batchSize`", _code(trained.train_batchSize)
