@@ -219,7 +219,7 @@ def _listing(key, folder) -> Listing:
         listing = Listing()
         listing.walk(folder, key, crops=crops)
         for reason, paths in listing.skipped.items():
-            raise LNCLIPError(f"{key}: {len(paths)} names are invalid, first {min(paths)!r}: {reason}")
+            raise LNCLIPError(f"{key}: {len(paths)} files or folders cannot be used, first {min(paths)!r}: {reason}")
         if not crops:
             listing.faces.clear()
         if listing.videos or listing.faces:

@@ -151,7 +151,7 @@ def _with_shares(dataset, location, listing, level, items, undecided) -> list[It
     """
     if not undecided:
         return items
-    paths = {*listing.videos, *listing.faces}
+    paths = {*getattr(listing, location.kind)}
     other: Kind = "faces" if location.kind == "videos" else "videos"
     with suppress(NotOnDisk):
         paths |= {*getattr(_list(dataset, replace(location, kind=other).of(dataset)), other)}

@@ -8,6 +8,8 @@ import pytest
 import trees
 import yaml
 from commands import call, error_of
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tiny import configured
 
 from lnclip_df.core.errors import LNCLIPError
@@ -104,6 +106,22 @@ def test_a_video_without_a_face_moves_no_other_one():
         (Path("datasets/rgb") / lost).rmdir()
     found = {item.path: item.splits for item in scan_faces("mine")}
     assert len(found) == 16 and found.items() <= before.items()
+
+
+def test_crops_below_the_folder_of_the_videos_are_no_videos_of_their_own():
+    videos(*(f"{name}.mp4" for name in REALS), *(f"fakes/{name}.mp4" for name in FAKES))
+    Path("fakes").rename("../fakes")
+    before = {item.path: item.splits for item in new_dataset("mine", ".", {"": "../fakes"}).items}
+    faces_of("mine")
+    assert {item.path: item.splits for item in scan_videos("mine")} == before
+    assert {item.path: item.splits for item in scan_faces("mine")} == before
+
+
+def test_folders_below_a_folder_videos_are_read():
+    names = [f"{day}/{name}" for day in "ab" for name in REALS]
+    videos(*(f"real/videos/{name}.mp4" for name in names), *(f"fake/{name}.mp4" for name in FAKES))
+    made = new_dataset("mine", "real", {"": "fake"})
+    assert sorted(item.name for item in made.items if not item.fake) == names
 
 
 def test_persons_named_by_a_pattern_are_in_one_split():
@@ -376,12 +394,37 @@ def test_a_csv_with_another_suffix_or_with_a_pattern_beside_identities():
     assert "leave out one of the two" in make("mine", "--csv", table, "--by", "x")
 
 
+PATHS = [*(f"{name}.mp4" for name in "abcdef"), "./a.mp4", "../b.mp4", "nowhere.mp4", "", '"', "=1"]
+CELLS = st.tuples(
+    st.sampled_from(PATHS), st.sampled_from(["real", "fake", "1", "0", "x"]),
+    st.sampled_from(["", "", "train", "test", "none", "y"]), st.sampled_from(["", "", "a.mp4", "b", "z"]),
+    st.sampled_from(["", "p", "p;q", ";"]),
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(CELLS, min_size=1, max_size=8))
+def test_any_csv_gives_a_dataset_or_one_line(rows):
+    videos(*(f"{name}.mp4" for name in "abcdef"))
+    header = "path,label,split,pair,identity"
+    table = listed(*map(",".join, rows), header=f"{header}\n")
+    try:
+        made = new_dataset("mine", table=table, shares="50,0,50")
+    except LNCLIPError as error:
+        assert "\n" not in str(error)
+        assert not own_datasets()
+    else:
+        assert {item.fake for item in made.items} == {False, True}
+        made.path.unlink()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="names of any bytes")
 def test_a_name_that_cannot_be_written_is_named():
     sorted_videos()
     Path(os.fsdecode(b"real/\xff.mp4")).write_bytes(b"x")
     line = make("mine", *FOLDERS)
-    assert "real: 1 names are invalid" in line and "not UTF-8" in line
+    assert "real: 1 files or folders cannot be used" in line and "not UTF-8" in line
 
 
 def test_a_folder_in_place_of_a_dataset_says_how_to_make_one():
