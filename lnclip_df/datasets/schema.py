@@ -384,7 +384,7 @@ def dataset_names() -> list[str]:
 def own_folders(root=".") -> list[Path]:
     """The folders of a user's dataset YAMLs, in the order in which they are searched: that of the environment first."""
     named = os.environ.get(OWN_FOLDER)
-    folders = [*([Path(named).expanduser()] if named else []), Path(root, "datasets")]
+    folders = [*([Path(os.path.expanduser(named))] if named else []), Path(root, "datasets")]
     return [folder for folder in folders if folder.resolve() != (bench_configs() / "datasets").resolve()]
 
 
@@ -437,10 +437,8 @@ def load_dataset(name) -> Dataset:
         real = Path(name, "frames" if Path(name, "frames").is_dir() else "") / "real"
         fix = f"make one of it with: lnclip-df dataset new NAME --real {real} --fake {real.with_name('fake')}"
         raise LNCLIPError(f"{name} is a folder, not a dataset; {fix}")
-    known = ", ".join([*own, *dataset_names()])
-    raise LNCLIPError(
-        f"no dataset {name} in {' or '.join(map(str, own_folders()))}; give a YAML file or one of: {known}"
-    )
+    known, folders = ", ".join([*own, *dataset_names()]), " or ".join(map(str, own_folders()))
+    raise LNCLIPError(f"no dataset {name} (no {name}.yaml in {folders}); give a YAML file or one of: {known}")
 
 
 @lru_cache
@@ -471,7 +469,7 @@ def located(dataset: Dataset, start: Path) -> Dataset:
     """A dataset whose relative paths start from ``start``, with paths from the working folder."""
 
     def moved(path):
-        return None if path is None else os.path.normpath(start / Path(path).expanduser())
+        return None if path is None else os.path.normpath(start / os.path.expanduser(path))
 
     folders = [folder.model_copy(update={"path": moved(folder.path)}) for folder in dataset.folders]
     return dataset.model_copy(update={"folders": folders, "faces": moved(dataset.faces)})
