@@ -17,6 +17,7 @@ from lnclip_df.config.loading import load_config
 from lnclip_df.datasets.lmdb import write_lmdb
 from lnclip_df.evaluation.predictions import read_predictions
 from lnclip_df.evaluation.test import test as lnclip_test
+from tests.support.backbones import small_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not REAL, reason="LNCLIP_DEEPFAKEBENCH names no checkout")]
 
@@ -150,6 +151,23 @@ def test_the_deltas_of_two_processes_score_alike(ours, trained, capfd, tmp_path)
     assert checkpoint.stat().st_size < best_of(trained).stat().st_size / 5
     expected = test_py(ours, checkpoint, capfd)
     assert_alike(scored_by_lnclip_df(ours, checkpoint, tmp_path), expected, 1e-6)
+
+
+# ---- other backbones than CLIP
+
+
+@pytest.mark.parametrize("name", ["pe:small", "dino:dinov3-tiny"])
+def test_other_backbones_train_and_score_alike(name, capfd, tmp_path):
+    """Of images of 32 pixels, with positions for 48: train.py, a delta of it in test.py, and lnclip-df test."""
+    small = small_config(name).to_dict()
+    backbone, normalisation = small["lnclip"]["backbone"], {key: small[key] for key in ("mean", "std")}
+    root = clone(tmp_path / "DeepfakeBench")
+    change_yaml(root, **KEYS, **normalisation, lnclip={"backbone": backbone, "save_delta": True})
+    make_data(root)
+    assert bench_run(root, ["training/train.py", "--detector_path", "lnclip.yaml"]) == 0
+    (folder,) = runs_of(root)
+    expected = test_py(root, best_of(folder), capfd)
+    assert_alike(scored_by_lnclip_df(root, best_of(folder), tmp_path / "out"), expected, 1e-6)
 
 
 # ---- the exported plugin, in a checkout and an interpreter without lnclip-df

@@ -1,5 +1,6 @@
 """Training and testing on a tiny dataset: what they write, and that an interruption changes nothing."""
 
+import json
 import logging
 import os
 import shutil
@@ -10,6 +11,7 @@ import sys
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 from tiny import configured, make_toy, train_toy, write_dataset
 from waits import WaitCounter
 
@@ -22,7 +24,8 @@ from lnclip_df.evaluation.predictions import read_predictions
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.models.schedule import cyclic_lr
 from lnclip_df.training.module import LNCLIPModule, best_epoch
-from lnclip_df.weights import load_weights
+from lnclip_df.weights import build_detector, load_weights
+from tests.support.backbones import small_config
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,6 +58,24 @@ def test_training_learns(trained):
     first, *_, last = result["history"]
     assert last["train"]["ce"] < first["train"]["ce"]
     assert result["best"]["val"]["auroc"] > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["pe:small", "dino:dinov3-tiny"])
+def test_other_backbones_train_their_layer_norms_and_the_delta_tests(toy, tmp_path, name):
+    small = small_config(name).to_dict()
+    backbone = [f"lnclip.backbone={json.dumps(small['lnclip']['backbone'])}"]
+    own = [*backbone, *(f"{key}={json.dumps(small[key])}" for key in ("mean", "std")), "resolution=48", "nEpochs=1"]
+    result = train_toy(toy, tmp_path / "run", *own)
+    assert result["history"][-1]["train"]["ce"] < result["history"][0]["train"]["ce"]
+    begun = build_detector(configured(toy, *own))
+    delta = load_file(tmp_path / "run" / "best.safetensors")
+    changed = {n for n, p in begun.named_parameters() if n in delta and not torch.equal(p, delta[n])}
+    norms = {id(p) for norm in begun.backbone.layer_norms() for p in norm.parameters()}
+    assert {id(p) for n, p in begun.backbone.named_parameters() if f"backbone.{n}" in changed} == norms
+    weights = tmp_path / "run" / "best.safetensors"
+    metrics = testing.test(configured(toy, *own), weights, tmp_path / "out", device="cpu", progress=False)
+    assert metrics["toy"]["video"]["auroc"] > 0.9
 
 
 def test_epochs_are_counted_as_deepfakebench_does(toy, tmp_path, trained):

@@ -43,6 +43,10 @@ class Backbone(nn.Module):
     width: int
     processor: Processor
 
+    def __init__(self):
+        super().__init__()
+        self._constants: list[tuple[nn.Module, str]] = []
+
     @property
     def image_size(self) -> int:
         """S, height and width of an image in pixels."""
@@ -106,10 +110,6 @@ class Backbone(nn.Module):
                 setattr(module, name, buffer.detach())
                 self._constants.append((module, name))
         return self
-
-    def __init__(self):
-        super().__init__()
-        self._constants: list[tuple[nn.Module, str]] = []
 
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)

@@ -9,7 +9,7 @@ from lnclip_df.config.schema import Settings
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.models.backbones.base import Backbone, Processor, require
 
-TIMM = "1.0.20"  # the oldest that the tests pass with, and the authors' own
+TIMM = "1.0.21"  # the first that builds a model without allocating it
 _NAME = re.compile(r"vit_pe_core_[a-z]+_patch(?P<patch>\d+)_(?P<size>\d+)")
 
 
