@@ -124,6 +124,10 @@ class DINO(Backbone):
             x = checkpoint(layer, x, use_reentrant=False, **positions) if recompute else layer(x, **positions)
         return self.norm(x[:, 0])
 
+    def compile_blocks(self):
+        for layer in self.layer:
+            layer.compile()
+
     def requires_grad_(self, requires_grad: bool = True):
         """As ``Module.requires_grad_``, but for the mask token, which only pretraining uses."""
         super().requires_grad_(requires_grad)

@@ -58,6 +58,10 @@ class PerceptionEncoder(Backbone):
         """Return pooled features B×D, not normalised, of images B×3×S×S of any floating dtype."""
         return self.trunk(image.to(self.trunk.norm.weight.dtype))
 
+    def compile_blocks(self):
+        for block in self.trunk.blocks:
+            block.compile()
+
     def identity(self):
         block = self.trunk.blocks[0]
         return {

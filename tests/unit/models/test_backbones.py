@@ -14,7 +14,7 @@ from lnclip_df.models.backbones import build_backbone
 from lnclip_df.models.backbones.base import require
 from lnclip_df.models.input import model_input
 from lnclip_df.models.pixels import normalize
-from tests.support.backbones import IMAGE, NAMES, STATS, Library, our_name, small_config, small_detector
+from tests.support.backbones import IMAGE, LAYERS, NAMES, STATS, Library, our_name, small_config, small_detector
 
 UNFROZEN = {"pe": ["norm_pre", "norm1", "norm2", "norm"], "dino": ["norm1", "norm2", "norm"]}  # the authors'
 
@@ -257,6 +257,13 @@ def test_bf16_stays_close_to_float32(name):
     with torch.no_grad():
         a, b = (detector({"image": images()}, inference=True)["feat"] for detector in (precise, half))
     assert torch.cosine_similarity(a, b).min() > 0.99
+
+
+def test_blocks_are_compiled_one_by_one(name, monkeypatch):
+    compiled, detector = [], small_detector(name)
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))
+    detector.backbone.compile_blocks()
+    assert len(compiled) == LAYERS and all(hasattr(block, "norm1") for block in compiled)
 
 
 @pytest.mark.slow
