@@ -25,7 +25,8 @@ def reproduce(
     crops: Annotated[
         str | None,
         opt.faces(
-            "Recipe of the crops: paper, gend or deepfakebench. By default gend with the recipe gend, else paper."
+            "Recipe of the crops: paper, gend or deepfakebench. By default a released model's own, gend with the "
+            "recipe gend, else paper."
         ),
     ] = None,
     detector: Annotated[str | None, opt.faces("Face detector, which the crops of gend need: det_10g.onnx.")] = None,
@@ -68,15 +69,16 @@ def reproduce(
     from lnclip_df.reproduce.run import plan_of, read_records, reproduce
     from lnclip_df.weights import Checkpoint
 
-    yaml = RECIPES.get(recipe, recipe)
+    yaml, cut = RECIPES.get(recipe, recipe), "gend" if recipe == "gend" else "paper"
     if weights is None:
         row, made = "trained", Detector(load_config(yaml, overrides))
     else:
         checkpoint = Checkpoint.open(weights)
         row, made = _row(Path(weights)), Detector(checkpoint.config_for(None, overrides), checkpoint)
+        cut = checkpoint.model.recipe if checkpoint.model else cut
     frames = {"frames": max(made.config.frame_num.train, made.config.frame_num.test)}
     files = {key: value for key, value in (("detector", detector), ("predictor", predictor)) if value is not None}
-    settings = crop_settings(crops or ("gend" if recipe == "gend" else "paper"), **frames, **files)
+    settings = crop_settings(crops or cut, **frames, **files)
     job = make_job(
         {row: made}, root, out, datasets=datasets, faces=faces, crops=settings, folders=opt.folders(folder),
         against=against or row_of(yaml),

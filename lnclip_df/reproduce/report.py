@@ -61,7 +61,8 @@ def _existing(path):
 
 def _weights(job, name):
     weights, config = job.detectors[name].weights, job.detectors[name].config
-    trained_on = config.train_dataset if weights is None else weights.facts.config.get("train_dataset")
+    of_training = weights is None or weights.model is not None
+    trained_on = config.train_dataset if of_training else weights.facts.config.get("train_dataset")
     source = {} if weights is None else {"weights": str(weights), "sha256": weights.sha256}
     return {"trained_on": trained_on, "backbone": config.lnclip.backbone.name, **source}
 

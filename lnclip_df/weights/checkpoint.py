@@ -94,8 +94,8 @@ class Checkpoint:
     def config_for(self, config=None, overrides=()) -> Config:
         """Return the configuration of the weights.
 
-        By default it is ``config.yaml`` beside the weights, else the one saved with them, else ``lnclip.yaml`` with
-        the settings of a released model. For arguments and errors see ``lnclip_df.load_config``.
+        By default it is ``config.yaml`` beside the weights, else the one saved with them, else that of a
+        released model, else ``lnclip.yaml``. For arguments and errors see ``lnclip_df.load_config``.
         """
         if config is None and self._beside.is_file():
             config = self._beside
@@ -107,7 +107,7 @@ class Checkpoint:
                 "%s: %s, lnclip.resize %s, crops of recipe %s, trained on %s",
                 self, model.backbone, model.resize, model.recipe, shown,
             )  # fmt: skip
-            return load_config("lnclip.yaml", model.settings).replace(overrides)
+            return model.config(overrides)
         return load_config(config or "lnclip.yaml", overrides)
 
     @property

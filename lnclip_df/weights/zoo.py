@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from lnclip_df.config.loading import bench_configs, read_yaml
+from lnclip_df.config.loading import bench_configs, load_config, read_yaml
+from lnclip_df.config.schema import Config
 from lnclip_df.config.validation import validate
 from lnclip_df.core.registry import Registry
 from lnclip_df.core.tables import aligned_lines, csv_text, markdown_table
@@ -35,7 +36,7 @@ class ReleasedModel(_Section):
         hub, file, revision: its file in a repository of the Hugging Face Hub.
         sha256, bytes: of the file.
         recipe: of the crops that it was trained on, see ``lnclip_df.faces.recipes``.
-        settings: keys of a detector YAML that belong to it.
+        yaml: the packaged detector YAML that it is tested with.
         licence: of the weights.
         paper: where it was published.
         source: where these facts are from.
@@ -49,7 +50,7 @@ class ReleasedModel(_Section):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
     bytes: PositiveInt | None
     recipe: str
-    settings: dict[str, Any]
+    yaml: str
     licence: str | None
     paper: str
     source: str
@@ -58,17 +59,21 @@ class ReleasedModel(_Section):
     @property
     def backbone(self) -> str:
         """The name of its backbone."""
-        return self.settings["lnclip.backbone.name"]
+        return self.config().lnclip.backbone.name
 
     @property
     def resize(self) -> str:
         """How its crops are resized."""
-        return self.settings["lnclip.resize"]
+        return self.config().lnclip.resize
 
     @property
     def trained_on(self) -> list[str]:
         """Its training sets."""
-        return self.settings["train_dataset"]
+        return self.config().train_dataset
+
+    def config(self, overrides=()) -> Config:
+        """The configuration that it is tested with; for ``overrides`` see ``lnclip_df.load_config``."""
+        return load_config(bench_configs() / self.yaml, overrides)
 
 
 def read_models(path) -> Registry[ReleasedModel]:
@@ -92,8 +97,8 @@ def find_model(name: str) -> ReleasedModel | None:
 
 
 FIELDS = (
-    "about", "hub", "file", "revision", "sha256", "bytes", "backbone", "recipe", "resize", "trained_on", "licence",
-    "paper", "source", "figures",
+    "about", "hub", "file", "revision", "sha256", "bytes", "yaml", "backbone", "recipe", "resize", "trained_on",
+    "licence", "paper", "source", "figures",
 )  # fmt: skip
 COLUMNS = ("name", "backbone", "recipe", "resize", "trained on", "Hub", "revision", "SHA-256", "licence", "figures")
 

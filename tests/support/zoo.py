@@ -10,16 +10,10 @@ from safetensors.torch import save_file
 from lnclip_df.weights import zoo
 
 NAME, HUB, REVISION = "tiny-gend", "someone/Tiny_GenD", "ab" * 20
-SETTINGS = {
-    "lnclip.backbone.name": "tiny",
-    "lnclip.backbone.pretrained": "none",
-    "lnclip.backbone.vision": {
-        "image_size": IMAGE, "patch_size": PATCH, "width": WIDTH, "layers": LAYERS, "head_width": WIDTH // HEADS,
-    },
-    "lnclip.resize": "backbone",
-    "lnclip.precision": "fp32",
-    "resolution": IMAGE,
-    "train_dataset": ["FaceForensics++"],
+SHAPE = {"image_size": IMAGE, "patch_size": PATCH, "width": WIDTH, "layers": LAYERS, "head_width": WIDTH // HEADS}
+YAML = {
+    "extends": "lnclip.yaml", "resolution": IMAGE,
+    "lnclip": {"backbone": {"name": "tiny", "pretrained": "none", "vision": SHAPE}, "precision": "fp32"},
 }  # fmt: skip
 
 
@@ -35,9 +29,10 @@ def make_zoo(folder, monkeypatch, *, cached=True, **facts):
     known = {
         "about": "a small one", "hub": HUB, "file": "model.safetensors", "revision": REVISION,
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest() if cached else None, "bytes": None, "recipe": "gend",
-        "settings": SETTINGS, "licence": None, "paper": "none", "source": "this test", "figures": None,
+        "yaml": "tiny.yaml", "licence": None, "paper": "none", "source": "this test", "figures": None,
     }  # fmt: skip
     (folder / "configs").mkdir()
+    (folder / "configs" / "tiny.yaml").write_text(yaml.safe_dump(YAML))
     (folder / "configs" / "models.yaml").write_text(yaml.safe_dump({NAME: known | facts}))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder / "hub"))
     monkeypatch.setattr(zoo, "bench_configs", lambda: folder / "configs")

@@ -15,7 +15,7 @@ from tiny import make_toy
 from zoo import HUB, NAME, REVISION, make_zoo
 
 from lnclip_df import LNCLIPDetector, LNCLIPError, build_detector
-from lnclip_df.config.loading import load_config
+from lnclip_df.config.loading import detector_yamls, load_config
 from lnclip_df.faces.align import ALIGNMENTS
 from lnclip_df.faces.recipes import crop_settings, named_recipes
 from lnclip_df.media.recipe import Recipe, add_recipe
@@ -59,12 +59,11 @@ def test_the_released_models_are_the_authors():
 @pytest.mark.parametrize("name", ["gend-clip", "gend-pe", "gend-dinov3", "unlocking-clip"])
 def test_each_models_settings_are_those_of_its_backbone(name):
     model = released_models()[name]
-    config = load_config("lnclip.yaml", model.settings)
+    config = model.config()
     own = processor_of(config.lnclip.backbone)
-    assert (config.resolution, config.mean, config.std) == (own.size, own.mean, own.std) and own.size == 224
+    assert (config.mean, config.std, own.size) == (own.mean, own.std, 224)
     assert config.lnclip.resize == "backbone" and model.trained_on == config.train_dataset == ["FaceForensics++"]
-    assert model.recipe in named_recipes() and model.file in NAMES
-    assert load_config("gend/clip.yaml").lnclip.backbone == load_config("lnclip.yaml").lnclip.backbone
+    assert model.recipe in named_recipes() and model.file in NAMES and model.yaml in detector_yamls()
 
 
 # ---- by name
@@ -247,3 +246,5 @@ def test_every_command_takes_the_name(zoo, tmp_path):
     assert metrics["train_dataset"] == ["FaceForensics++"]
     assert (tmp_path / "work" / "runs" / NAME / "studies" / "calibration" / "calibration.json").is_file()
     assert Checkpoint.open("full.safetensors").config_for().resolution == IMAGE
+    planned = ["reproduce", "--root", tmp_path / "toy", "--out", "table", "--weights", NAME, "--dry-run"]
+    assert "error: recipe gend: detector is missing; give the path of InsightFace's" in call(*planned).stderr
