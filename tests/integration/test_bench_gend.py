@@ -1,4 +1,4 @@
-"""The recipe of the later release in a clone of the checkout that ``LNCLIP_DEEPFAKEBENCH`` names, scripts untouched."""
+"""The later release's recipes in a clone of the checkout that ``LNCLIP_DEEPFAKEBENCH`` names, scripts untouched."""
 
 import re
 
@@ -8,16 +8,16 @@ from references import later_release_rates
 
 from lnclip_df.bench.run_script import bench_run
 
-YAML = "training/config/detector/lnclip_gend_clip.yaml"
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not REAL, reason="LNCLIP_DEEPFAKEBENCH names no checkout")]
 
 
-def test_it_trains_with_the_authors_rates_and_names_what_the_host_decides(tmp_path):
-    checkout = clone(tmp_path / "DeepfakeBench")
+@pytest.mark.parametrize(("recipe", "name"), [("clip", "tiny"), ("pe", "pe:tiny"), ("dinov3", "dino:dinov3-tiny")])
+def test_it_trains_with_the_authors_rates_and_names_what_the_host_decides(tmp_path, recipe, name):
+    checkout, path = clone(tmp_path / "DeepfakeBench"), f"training/config/detector/lnclip_gend_{recipe}.yaml"
     small = {"resolution": 64, "train_batchSize": 8, "test_batchSize": 8, "workers": 2, "nEpochs": 1}
-    ours = {"backbone": TINY["backbone"], "precision": "fp32"}
-    change_yaml(checkout, YAML, **small, frame_num={"train": 6, "test": 6}, test_dataset=["LNCLIP-val"], lnclip=ours)
-    assert bench_run(checkout, ["training/train.py", "--detector_path", YAML]) == 0
+    ours = {"backbone": TINY["backbone"] | {"name": name}, "precision": "fp32"}
+    change_yaml(checkout, path, **small, frame_num={"train": 6, "test": 6}, test_dataset=["LNCLIP-val"], lnclip=ours)
+    assert bench_run(checkout, ["training/train.py", "--detector_path", path]) == 0
     (log,) = checkout.glob("logs/training/lnclip*/training.log")
     rates = [float(rate) for rate in re.findall(r"lnclip step \d+ epoch [\d.]+ lr (\S+)", log.read_text())]
     assert rates == pytest.approx(later_release_rates(STEPS, epochs=2), rel=0.01)
