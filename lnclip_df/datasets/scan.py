@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import unicodedata
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -59,7 +60,7 @@ def scan_faces(dataset, root=None, *, faces=None, folders=None, level=None, allo
 
 
 @contextmanager
-def silent():
+def silent() -> Iterator[None]:
     """Leave out what scans log of the files that they pass over."""
     package = logging.getLogger("lnclip_df.datasets")
     level = package.level

@@ -443,3 +443,13 @@ def test_a_folder_that_was_moved_is_named():
     assert len(scan_videos("mine", folders={"mine-real": "genuine"})) == 18
     with pytest.raises(LNCLIPError, match=r"no folder mine-real or mine-fake below .*rgb; preprocess the dataset"):
         scan_faces("mine")
+
+
+def test_a_yaml_that_names_no_place_for_faces_needs_one():
+    sorted_videos()
+    path = new_dataset("mine", "real", {"": "fake"}).path
+    path.write_text(path.read_text().replace("faces: rgb\n", ""))
+    assert "mine: out is missing: name the folder for its faces" in error_of(call("preprocess", "--dataset", "mine"))
+    assert "mine: root is missing" not in error_of(call("rearrange", "mine", "--out", "json"))
+    path.write_text(path.read_text().replace("  path: ../real\n", ""))
+    assert "mine: root is missing: name the folder that contains mine-real" in error_of(call("audit", "mine"))
