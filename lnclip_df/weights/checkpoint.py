@@ -102,12 +102,12 @@ class Checkpoint:
         if config is None and self.facts.config:
             return make_config(self.facts.config, overrides, f"the configuration saved in {self.path}")
         if config is None and self.model is not None:
-            model, shown = self.model, ", ".join(self.model.trained_on)
+            found = self.model.config(overrides)
             logger.info(
-                "%s: %s, lnclip.resize %s, crops of recipe %s, trained on %s",
-                self, model.backbone, model.resize, model.recipe, shown,
+                "%s: the configuration is %s (%s, lnclip.resize %s), and its crops are of recipe %s", self,
+                self.model.yaml, found.lnclip.backbone.name, found.lnclip.resize, self.model.recipe,
             )  # fmt: skip
-            return model.config(overrides)
+            return found
         return load_config(config or "lnclip.yaml", overrides)
 
     @property

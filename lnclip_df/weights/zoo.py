@@ -56,21 +56,6 @@ class ReleasedModel(_Section):
     source: str
     figures: tuple[PublishedFigure, ...] | None
 
-    @property
-    def backbone(self) -> str:
-        """The name of its backbone."""
-        return self.config().lnclip.backbone.name
-
-    @property
-    def resize(self) -> str:
-        """How its crops are resized."""
-        return self.config().lnclip.resize
-
-    @property
-    def trained_on(self) -> list[str]:
-        """Its training sets."""
-        return self.config().train_dataset
-
     def config(self, overrides=()) -> Config:
         """The configuration that it is tested with; for ``overrides`` see ``lnclip_df.load_config``."""
         return load_config(bench_configs() / self.yaml, overrides)
@@ -96,18 +81,17 @@ def find_model(name: str) -> ReleasedModel | None:
     return models.get(name) or next((model for model in models.values() if model.hub == name), None)
 
 
-FIELDS = (
-    "about", "hub", "file", "revision", "sha256", "bytes", "yaml", "backbone", "recipe", "resize", "trained_on",
-    "licence", "paper", "source", "figures",
-)  # fmt: skip
 COLUMNS = ("name", "backbone", "recipe", "resize", "trained on", "Hub", "revision", "SHA-256", "licence", "figures")
 
 
 def facts_of(name: str) -> dict[str, Any]:
     """All that is known of a released model, as JSON values; LNCLIPError where there is no such model."""
     model = released_models().choose(name)
-    figures = None if model.figures is None else [figure.model_dump() for figure in model.figures]
-    return {"name": name, **{key: getattr(model, key) for key in FIELDS}, "figures": figures}
+    config = model.config()
+    used = {
+        "backbone": config.lnclip.backbone.name, "resize": config.lnclip.resize, "trained_on": config.train_dataset,
+    }  # fmt: skip
+    return {"name": name, **model.model_dump(mode="json"), **used}
 
 
 def report(name: str | None = None, format: str = "table") -> str:
