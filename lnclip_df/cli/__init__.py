@@ -127,8 +127,8 @@ def _set_up(
     """Deepfake detection with LNCLIP-DF (arXiv 2508.06248), alone or inside DeepfakeBench.
 
     The usual order: preprocess videos into face crops, rearrange these into dataset JSONs, audit them, train, test, and
-    compare runs in a leaderboard. lnclip-df demo shows all of it on a CPU. For a DeepfakeBench checkout: install,
-    doctor, bench-run, bench-test.
+    compare runs in a leaderboard. lnclip-df reproduce does all of it, for whatever data sets are on disk;
+    lnclip-df demo shows it on a CPU. For a DeepfakeBench checkout: install, doctor, bench-run, bench-test.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads of torch would spin on the loader's cores
     logger = logging.getLogger("lnclip_df")
