@@ -31,6 +31,7 @@ class FrameDataset(Dataset):
             Images that are no tensors are not stacked into a batch, and may differ in size.
         random_frames: draw the frames of each video at random, by ``seed``, instead of evenly spaced ones.
         seed: an item's seed follows from this one, the epoch and the index; worker and process do not matter.
+        keep: bytes of decoded frames that each process keeps in memory, for the next epoch.
     """
 
     def __init__(
@@ -42,22 +43,21 @@ class FrameDataset(Dataset):
         transform: Callable[[np.ndarray, int], torch.Tensor] | None = None,
         random_frames: bool = False,
         seed: int = 0,
+        keep: int = 0,
     ):
         self.config = config
         self.videos = videos
         self.transform = transform
-        self.frames_per_video, self.random_frames = frames_per_video, random_frames
-        self.set_seed(seed)
-
-    def set_seed(self, seed: int):
-        """Set the seed of the items, and draw random frames anew; their number stays."""
         self.seed = seed
-        self.items = [(index, frame) for index, video in enumerate(self.videos) for frame in self._chosen(video)]
+        self.room = keep
+        self.kept: dict[int, np.ndarray] = {}
 
-    def _chosen(self, video):
-        if self.random_frames:
-            return randomly_drawn(video.frames, self.frames_per_video, self.seed, video.key)
-        return evenly_spaced_round(video.frames, self.frames_per_video)
+        def chosen(video):
+            if random_frames:
+                return randomly_drawn(video.frames, frames_per_video, seed, video.key)
+            return evenly_spaced_round(video.frames, frames_per_video)
+
+        self.items = [(index, frame) for index, video in enumerate(videos) for frame in chosen(video)]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -72,7 +72,7 @@ class FrameDataset(Dataset):
         video_index, frame = self.items[index]
         video = self.videos[video_index]
         try:
-            image = self.read(video, frame)
+            image = self._kept_or_read(index, video, frame)
         except LNCLIPError:
             if self.config.lnclip.missing_frames == "error":
                 raise
@@ -83,6 +83,16 @@ class FrameDataset(Dataset):
             seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1, np.uint64)[0]
             tensor = self.transform(image, int(seed))
         return {"image": tensor, "label": video.label, "video": video_index, "frame": frame, "index": index}
+
+    def _kept_or_read(self, index, video, frame):
+        image = self.kept.get(index)
+        if image is None:
+            image = self.read(video, frame)
+            if image.nbytes <= self.room:
+                image.flags.writeable = False
+                self.room -= image.nbytes
+                self.kept[index] = image
+        return image
 
     def read(self, video: Video, frame: str) -> np.ndarray:
         """Read a frame of a video; see ``lnclip_df.datasets.frames.read_frame``."""

@@ -37,9 +37,20 @@ def _forge(real, portrait, mask, mouth, scene, rng, coarse):
         layers = place(np.dstack([speak(portrait, mouth[index]), mask]), pose, size)
         weight = layers[..., 3:]
         made = _coarsen(layers[..., :3] * scene.shade * np.float32(scene.light[index]), coarse)
-        made = _pale(_match_colours(made, frame, weight, strength), weight, contrast, saturation)
-        fakes.append(pixels(frame + weight * (made - frame)))
+        box, total = _box(weight), weight.sum() + 1e-6  # outside the box the frame stays as it is
+        fake, made, weight = frame.copy(), made[box], weight[box]
+        made = _pale(_match_colours(made, frame[box], weight, total, strength), weight, total, contrast, saturation)
+        fake[box] = pixels(frame[box] + weight * (made - frame[box]))
+        fakes.append(fake)
     return np.stack(fakes)
+
+
+def _box(weight):
+    """The rows and columns from the first to the last weight above 0."""
+    rows, columns = (np.flatnonzero(weight.any(axis=(axis, 2))) for axis in (1, 0))
+    if not len(rows):
+        return slice(0), slice(0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _coarsen(image, factor):
@@ -51,9 +62,11 @@ def _coarsen(image, factor):
     return cv2.resize(small, size, interpolation=cv2.INTER_CUBIC)
 
 
-def _match_colours(made, frame, weight, share):
-    """Move mean and spread of each channel under ``weight`` towards the frame's by ``share`` (Reinhard et al. 2001)."""
-    total = weight.sum() + 1e-6
+def _match_colours(made, frame, weight, total, share):
+    """Move mean and spread of each channel under ``weight`` towards the frame's by ``share`` (Reinhard et al. 2001).
+
+    ``total`` is the sum of the weights.
+    """
     means = [(weight * image).sum((0, 1)) / total for image in (made, frame)]
     spreads = [
         np.sqrt((weight * (image - mean) ** 2).sum((0, 1)) / total) + 1e-6
@@ -63,9 +76,9 @@ def _match_colours(made, frame, weight, share):
     return made + share * (matched - made)
 
 
-def _pale(image, weight, contrast, saturation):
+def _pale(image, weight, total, contrast, saturation):
     """Move pixels towards their mean and towards grey: generators often give pale colours."""
-    mean = (weight * image).sum((0, 1)) / (weight.sum() + 1e-6)
+    mean = (weight * image).sum((0, 1)) / total
     image = mean + contrast * (image - mean)
     grey = image.mean(axis=-1, keepdims=True)
     return grey + saturation * (image - grey)

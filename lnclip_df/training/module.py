@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -29,7 +30,8 @@ class LNCLIPModule(LightningModule):
 
     Args:
         detector: the model; its parameters that require a gradient are trained.
-        seed: of the data's order and augmentation, and of slerp; every process uses that of the main one.
+        make_train_frames: makes the training frames of a seed.
+        seed: of the data's choice, order and augmentation, and of slerp; every process uses that of the main one.
         progress: show a progress bar during validation.
 
     Attributes:
@@ -39,13 +41,13 @@ class LNCLIPModule(LightningModule):
     """
 
     def __init__(
-        self, detector, config: Config, train_frames: FrameDataset, val_frames: FrameDataset, *, seed: int,
-        progress: bool,
+        self, detector, config: Config, make_train_frames: Callable[[int], FrameDataset], val_frames: FrameDataset, *,
+        seed: int, progress: bool,
     ):  # fmt: skip
         super().__init__()
         self.detector = detector
         self.config = config
-        self.train_frames, self.val_frames = train_frames, val_frames
+        self.make_train_frames, self.val_frames = make_train_frames, val_frames
         self.seed = seed
         self.progress = progress
         self.history: list[dict] = []
@@ -57,8 +59,9 @@ class LNCLIPModule(LightningModule):
 
     def setup(self, stage):
         self.seed = self.trainer.strategy.broadcast(self.seed)
-        self.train_frames.set_seed(self.seed)
-        self.ranks = sharing(gathered((platform.node(), core_ids())))[self.global_rank]
+        self.train_frames = self.make_train_frames(self.seed)
+        mine = platform.node(), core_ids()
+        self.ranks = sharing(mine, gathered(mine))
         self.val_loader = self._loader(self.val_frames, self.config.test_batchSize, shuffle=False)
 
     def train_dataloader(self):
@@ -217,13 +220,14 @@ def derived_seed(seed: int, epoch: int, rank: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def sharing(cores: list[tuple[str, set[int]]]) -> list[int]:
-    """Return for each process, of which host and cores are given, how many processes share its cores.
+def sharing(mine: tuple[str, set[int]], every: list[tuple[str, set[int]]]) -> int:
+    """Return how many processes, of which host and cores are given, use the same cores as one of them.
 
-    >>> sharing([("a", {0, 1}), ("a", {0, 1}), ("a", {2, 3}), ("b", {0, 1})])
-    [2, 2, 1, 1]
+    >>> sharing(("a", {0, 1}), [("a", {0, 1}), ("a", {1}), ("a", {2, 3}), ("b", {0, 1})])
+    2
     """
-    return [sum(node == host and bool(mine & others) for node, others in cores) for host, mine in cores]
+    host, cores = mine
+    return sum(node == host and bool(cores & others) for node, others in every)
 
 
 def gathered(item) -> list:

@@ -6,6 +6,7 @@ import signal
 import time
 import warnings
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -27,6 +28,8 @@ from lnclip_df.training.module import LNCLIPModule, best_epoch
 from lnclip_df.training.outputs import Outputs, check_folder, read_last
 from lnclip_df.weights import build_detector
 from lnclip_df.weights.load import load_start
+
+KEPT = 256 << 20  # bytes of decoded frames that each process that reads them keeps for the next epoch
 
 logger = logging.getLogger(__name__)
 
@@ -81,10 +84,10 @@ def train(
     else:
         epoch = config.start_epoch
         seed = random.SystemRandom().randrange(2**32) if config.manualSeed is None else config.manualSeed
-    train_videos = _unseen(train_videos + _replayed(config, seed), val_videos)
+    make_train_frames = cache(partial(_train_frames, config, train_videos, val_videos))
 
     with _quiet_lightning(), one_line_errors():
-        outputs = Outputs(out, config, *crop_recipes(config, train_videos))
+        outputs = Outputs(out, config, *crop_recipes(config, make_train_frames(seed).videos))
         switches = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "strategy": strategy}
         trainer = _trainer(config, outputs, progress, switches)
         if trainer.is_global_zero:
@@ -97,19 +100,15 @@ def train(
                 logger.info("resuming %s with epoch %d", out, epoch)
             elif resume:
                 logger.info("nothing to resume in %s: no epoch is finished there; starting with the first", out)
-        frames_per_video, transform = config.frame_num, TrainTransform(config)
-        train_frames = FrameDataset(
-            config, train_videos, frames_per_video=frames_per_video.train, transform=transform,
-            random_frames=config.lnclip.train_frames == "random", seed=seed,
-        )  # fmt: skip
-        val_frames = FrameDataset(config, val_videos, frames_per_video=frames_per_video.val or frames_per_video.test)
+        count = config.frame_num.val or config.frame_num.test
+        val_frames = FrameDataset(config, val_videos, frames_per_video=count, keep=KEPT)
         torch.manual_seed(seed)
         detector = build_detector(config)
         if state is None and config.lnclip.start_from:
             origin = _origin(load_start(detector))
             if trainer.is_global_zero:
                 write_json(out / "start.json", origin)
-        module = LNCLIPModule(detector, config, train_frames, val_frames, seed=seed, progress=progress)
+        module = LNCLIPModule(detector, config, make_train_frames, val_frames, seed=seed, progress=progress)
         if state is not None:
             module.restore(state)
             if trainer.is_global_zero:
@@ -200,6 +199,14 @@ def _videos(config, names, split, key):
             f"{key}: the {split} split of {', '.join(names)} contains only {only} videos ({labels}); add {absent} ones"
         )
     return videos
+
+
+def _train_frames(config, videos, val_videos, seed):
+    """The training frames, whose replayed share, random frames and augmentation follow from ``seed``."""
+    return FrameDataset(
+        config, _unseen(videos + _replayed(config, seed), val_videos), frames_per_video=config.frame_num.train,
+        transform=TrainTransform(config), random_frames=config.lnclip.train_frames == "random", seed=seed, keep=KEPT,
+    )  # fmt: skip
 
 
 def _replayed(config, seed):

@@ -260,7 +260,8 @@ def test_two_processes_share_an_epoch_and_its_validation(toy, tmp_path):
     command = [sys.executable, "-m", "lnclip_df", "train", "--config", config, "--out", tmp_path / "run", *switches]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert len(result.stderr.splitlines()) == 3, result.stderr  # few validation videos, the epoch, the best
+    assert len(result.stderr.splitlines()) == 4, result.stderr  # few validation videos, device, the epoch, the best
+    assert "training on cpu, 2 processes in fp32" in result.stderr
     assert len(scalars(tmp_path / "run")["lr"]) == 6
 
 
