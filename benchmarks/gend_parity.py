@@ -175,7 +175,7 @@ def compare(kind, small, folder):
     return {
         "backbone": f"{kind}, {'small' if small else 'L'}",
         "tuned parameters": f"{sum(p.numel() for p in tuned.values()):,}",
-        **{what: f"{value:.0e}" for what, value in apart.items()},
+        **{what: f"{value:.0e}" if value else "0" for what, value in apart.items()},
         "files loaded": " and ".join(files),
     }
 

@@ -41,6 +41,13 @@ def test_a_card_shows_the_faces_of_some_people_and_the_scores_of_all():
     assert (data["path"], data["key"], len(data["persons"])) == ("x.mp4", 7, 3)
 
 
+def test_a_face_without_a_heat_map_is_shown_alone():
+    person = Person(1, [FrameScore(0, 0.5, None, 0.9, portrait()[:32, :32])])
+    result = Result("x.mp4", "scored", score=0.9, frames=1, decoded=25, persons=[person], seconds=1.0)
+    card = result_card(result, [(person, [(person.frames[0], None)])])
+    assert card.count('src="data:image/jpeg;base64,') == 1 and "Heat map" not in card
+
+
 def test_a_card_says_who_is_seen_too_briefly_and_what_weakens_the_score():
     frames = [FrameScore(at, at / 25, None, 0.3, portrait()[:32, :32], level=20.0) for at in range(4)]
     brief = Person(2, [FrameScore(0, 0.0, None, 0.9, portrait()[:32, :32])], brief=True)

@@ -1,10 +1,12 @@
 """The heat map equals a naive float64 rollout over transformers' CLIP, peaks where it must, and leaves no trace."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from released import images, tiny_config, tiny_detector
 from torch import nn
 from torch.nn import functional as F
@@ -14,7 +16,10 @@ from towers import images as images_of
 from lnclip_df.bench.plugin import BenchDetector
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.scoring.heatmaps import OPACITY, overlay, rollout
+from lnclip_df.scoring.options import ScoreOptions
+from lnclip_df.scoring.score_files import score_files
 from lnclip_df.weights.tensor_names import to_transformers
+from tests.support.backbones import small_detector
 
 transformers = pytest.importorskip("transformers")
 
@@ -222,6 +227,19 @@ def test_damaged_weights_and_invalid_images_are_errors():
 
 def crop(size=64):
     return np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", ["pe:small", "dino:dinov3-tiny"])
+def test_a_backbone_without_attention_is_refused_by_name(name):
+    with pytest.raises(LNCLIPError, match=f"heat maps need the attention of a CLIP backbone; {name} does not give it"):
+        rollout(small_detector(name), images())
+
+
+def test_such_a_backbone_is_refused_before_a_file_is_scored(tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    scorer = SimpleNamespace(detector=small_detector("pe:small"))  # which scores nothing
+    with pytest.raises(LNCLIPError, match="pe:small does not give it"):
+        score_files(lambda: scorer, [tmp_path / "a.png"], ScoreOptions(), explain_to=tmp_path / "e")
 
 
 def test_overlay_is_a_bilinear_map_in_matplotlibs_viridis():
