@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from datetime import timedelta
 
+from lnclip_df.core import enough
 from lnclip_df.core.devices import choose_device, usable_cores
 from lnclip_df.core.errors import printable
 from lnclip_df.core.files import read_json, write_json, write_text
@@ -70,17 +71,19 @@ def _weights(job, name):
 def _dataset(job, plan, records, name):
     facts = plan.disk[name]
     published = reference().row(job.against).figure(column_of(name))
+    tests = {
+        stage.detector: read_json(stage.outputs[1])
+        for stage in plan.stages
+        if stage.kind == "test" and stage.dataset == name and stage.state == FINISHED
+    }
     return {
         "videos": facts.videos,
         "faces": facts.faces,
         "crops": facts.crops,
         "test": facts.count["test"],
         **{kind: records[f"{kind} {name}"].note if f"{kind} {name}" in records else "" for kind in NOTED},
-        "auroc": {
-            stage.detector: read_json(stage.outputs[1])["video"]["auroc"]
-            for stage in plan.stages
-            if stage.kind == "test" and stage.dataset == name and stage.state == FINISHED
-        },
+        "auroc": {detector: result["video"]["auroc"] for detector, result in tests.items()},
+        "few": any(enough.are_few(result.get("reals"), result.get("fakes")) for result in tests.values()),
         "published": published and published.value / 100,
     }
 
@@ -154,11 +157,13 @@ def _dataset_table(report):
     detectors = list(report["detectors"])
     rows = [["data set", "videos", "with faces", "of test", *(f"{name}, AUROC" for name in detectors), "published"]]
     for name, facts in report["datasets"].items():
-        figures = [percent(facts["auroc"].get(detector)) for detector in detectors]
+        values = map(facts["auroc"].get, detectors)
+        figures = [percent(value) + enough.FEW * (facts["few"] and value is not None) for value in values]
         counts = [str(facts[key]) for key in ("videos", "faces", "test")]
         rows.append([name, *counts, *figures, percent(facts["published"])])
     rows += [[name, *[MISSING] * (len(rows[0]) - 1)] for name in report["missing"]]
-    return aligned_markdown(rows)
+    table = aligned_markdown(rows)
+    return table + enough.note(table)
 
 
 def _stage_table(report):

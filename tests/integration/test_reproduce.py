@@ -87,6 +87,7 @@ def test_a_run_that_is_ended_at_every_stage_gives_what_an_uninterrupted_one_give
     assert not report["missing"]["PolyGlotFake"]["absent"] and "not JSON" in report["missing"]["PolyGlotFake"]["why"]
     assert "UADFV" in (whole / "leaderboard" / "leaderboard.md").read_text()
     text = (whole / "report.md").read_text()
+    assert "(few)" in text and "fewer than 20 videos of a class" in text
     assert all(words in text for words in ("KoDF, not on disk", "PolyGlotFake, it cannot be used", "LNCLIP-DF"))
 
     for kind, (module, name) in WORK.items():
