@@ -194,6 +194,6 @@ class _Work:
         runs = [self.job.out / name for name in self.job.detectors]
         leaderboard(
             [run for run in runs if any(run.glob("predictions/*.parquet"))], stage.outputs[0].parent,
-            against=self.job.against,
+            against=self.job.against, crops=self.job.data_root,
         )  # fmt: skip
         return 0, ""
