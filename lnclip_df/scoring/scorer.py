@@ -170,7 +170,7 @@ class Scorer:
         detector = shared_detector(options.crops, threads)
         recipe = options.crops.recipe(detector, "all" if options.all_faces else None)
         self._warn_of_other_crops(recipe)
-        self._say_how_faces_are_cut(recipe)
+        self._say_how_faces_are_cut(recipe, options.name)
         return lambda file: find_faces(file, detector, recipe, options, threads)
 
     def _warn_of_other_crops(self, recipe):
@@ -182,7 +182,7 @@ class Scorer:
             self._warned.add(text)
             logger.warning("faces are cut differently from training, and scores depend on it: %s", text)
 
-    def _say_how_faces_are_cut(self, recipe):
+    def _say_how_faces_are_cut(self, recipe, name):
         """Say once whether a released model gets the crops that it was trained on."""
         model = self.weights.model
         its = model and named_recipes()[model.recipe]
@@ -192,10 +192,10 @@ class Scorer:
         if its.made(recipe.facts):
             logger.info("faces are cut by recipe %s, that of %s", model.recipe, self.weights)
         else:
-            needs = "".join(f"; that needs {key}: {what}" for key, what in its.needs.items())
+            needs = "".join(f", which needs {key}: {what}" for key, what in its.needs.items())
             logger.warning(
-                "%s finds the faces (size %s), and %s was trained on crops of recipe %s%s",
-                recipe.facts["detector"]["name"], recipe.facts["size"], self.weights, model.recipe, needs,
+                "faces are cut by recipe %s and found by %s; %s was trained on crops of recipe %s%s",
+                name, recipe.facts["detector"]["name"], self.weights, model.recipe, needs,
             )  # fmt: skip
 
     def _result(self, file):
