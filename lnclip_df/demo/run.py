@@ -77,9 +77,10 @@ def make_data(out: Path, seed: int, workers: int | None, progress: bool, stages=
         raise LNCLIPError(f"{out} contains the demo of seed {found}, not {seed}. Give another folder.")
     options, trainer = RunOptions(workers, progress=progress), {"accelerator": "cpu", "devices": 1}
     report = reproduce(demo_job(out, seed), stages, options, trainer)
-    faceless = report["datasets"][DATASET]["preprocess"]
-    for stage, why in {**report["failures"], **({"preprocess": faceless} if faceless else {})}.items():
-        raise LNCLIPError(f"the demo's stage {stage} failed: {why}")
+    missing = [facts["why"] for facts in report["missing"].values()]
+    faceless = [facts["preprocess"] for facts in report["datasets"].values() if facts["preprocess"]]
+    for why in (*missing, *faceless, *report["failures"].values()):  # none of which the demo may have
+        raise LNCLIPError(f"the demo in {out} failed: {why}")
     return report
 
 

@@ -39,3 +39,6 @@ def test_the_demo_goes_from_videos_to_a_leaderboard_and_goes_on_where_it_stopped
 
     with pytest.raises(LNCLIPError, match="seed 3"):
         run.run_demo(tmp_path, seed=4, progress=False)
+    (tmp_path / "videos" / "videos.json").write_text('{"seed": 3}')
+    with pytest.raises(LNCLIPError, match=r"failed: .*no key videos"):
+        run.run_demo(tmp_path, seed=3, progress=False)
