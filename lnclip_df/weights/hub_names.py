@@ -24,7 +24,7 @@ def backbone_of(name, image_size=AUTHORS_SIZE) -> Backbone | None:
         return None
     if name.lower() in CLIP:
         return Backbone(name=CLIP[name.lower()])
-    if name.startswith("vit_pe_core_") and isinstance(image_size, int):
+    if name.startswith("vit_pe_core_") and isinstance(image_size, int) and image_size > 0:
         return Backbone(name=f"pe:{name}", image_size=image_size)
     return next((Backbone(name=f"dino:{ours}") for ours, hub in dino.HUB.items() if hub == name), None)
 

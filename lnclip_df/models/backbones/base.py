@@ -123,6 +123,13 @@ def bilinear(image: torch.Tensor, size: int) -> torch.Tensor:
     return nn.functional.interpolate(image.float(), (size, size), mode="bilinear", antialias=True)
 
 
+def whole_patches(size: int, patch: int) -> int:
+    """Return ``lnclip.backbone.image_size``; LNCLIPError unless its patches, of ``patch`` pixels, cover it."""
+    if size % patch:
+        raise LNCLIPError(f"lnclip.backbone.image_size: {size} is not a multiple of the patches' {patch} pixels")
+    return size
+
+
 def require(package: str, since: str, what: str):
     """Raise LNCLIPError unless a package is installed, in the version ``since`` or a newer one; ``what`` needs it."""
     try:

@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from lnclip_df.config.schema import Backbone as BackboneSettings
 from lnclip_df.config.schema import Settings, Vision
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.models.backbones.base import Backbone, Processor, require
+from lnclip_df.models.backbones.base import Backbone, Processor, require, whole_patches
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 SIZE = 224  # pixels, of the input that every published processor makes
@@ -81,11 +81,7 @@ def processor(backbone: BackboneSettings) -> Processor:
     """
     version = _version(backbone)
     shape = backbone.vision or SHAPES[short_name(backbone)]
-    size = backbone.image_size or (shape.image_size if backbone.vision else SIZE)
-    if size % shape.patch_size:
-        raise LNCLIPError(
-            f"lnclip.backbone.image_size: {size} is not a multiple of the patches' {shape.patch_size} pixels"
-        )
+    size = whole_patches(backbone.image_size or (shape.image_size if backbone.vision else SIZE), shape.patch_size)
     return Processor(size, MEAN, STD, version.resample, size * version.resized // 7)
 
 

@@ -7,10 +7,10 @@ import torch
 from lnclip_df.config.schema import Backbone as BackboneSettings
 from lnclip_df.config.schema import Settings
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.models.backbones.base import Backbone, Processor, require
+from lnclip_df.models.backbones.base import Backbone, Processor, require, whole_patches
 
 TIMM = "1.0.21"  # the first that builds a model without allocating it
-_NAME = re.compile(r"vit_pe_core_[a-z]+_patch(?P<patch>\d+)_(?P<size>\d+)")
+_NAME = re.compile(r"vit_pe_core_[a-z]+_patch(?P<patch>[1-9]\d?)_(?P<size>[1-9]\d\d)")
 
 
 def processor(backbone: BackboneSettings) -> Processor:
@@ -30,9 +30,7 @@ def processor(backbone: BackboneSettings) -> Processor:
             f"lnclip.backbone.name: {backbone.name} is no Perception Encoder; accepted are timm's names, for example "
             "pe:vit_pe_core_base_patch16_224, pe:vit_pe_core_large_patch14_336, pe:vit_pe_core_gigantic_patch14_448"
         )
-    size = backbone.image_size or size
-    if size % patch:
-        raise LNCLIPError(f"lnclip.backbone.image_size: {size} is not a multiple of the patches' {patch} pixels")
+    size = whole_patches(backbone.image_size or size, patch)
     return Processor(size, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 

@@ -177,6 +177,30 @@ def test_a_released_name_says_the_shape(name, tmp_path):
         load_weights(small_detector(name), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"backbone": "vit_pe_core_large_patch0_336"}, "is no Perception Encoder"),
+        ({"backbone": "vit_pe_core_large_patch14_" + "9" * 9999}, "is no Perception Encoder"),
+        ({"backbone": "vit_pe_core_mine_patch14_336"}, "has no vit_pe_core_mine_patch14_336"),
+        ({"backbone": AUTHORS["pe:small"], "backbone_args": {"img_size": 225}}, "225 is not a multiple"),
+        ({"backbone": AUTHORS["pe:small"], "backbone_args": [1]}, "backbone_args is not a mapping"),
+        ({"backbone": "x", "backbone_args": {"img_size": -1}}, None),
+        ({"backbone": AUTHORS["pe:small"], "backbone_args": {"img_size": "x"}}, None),
+        ({"backbone": ["x"]}, None),
+    ],
+)
+def test_odd_claims_are_one_line_or_none(tmp_path, said, message):
+    save_file(Released("pe:small").state(), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    if message is None:
+        assert load_weights(small_detector("pe:small"), tmp_path).loaded
+        return
+    with pytest.raises(LNCLIPError, match=message) as caught:
+        load_weights(small_detector("pe:small"), tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", AUTHORS)
 def test_a_detector_on_another_family_is_refused_with_the_name_to_set(name, tmp_path):
     save_file(Released(name).state(), tmp_path / "model.safetensors")
