@@ -91,6 +91,19 @@ def test_a_browser_fetches_nothing_from_elsewhere(site):
     assert len(pages) > len(TEXTS)
 
 
+def test_the_search_works_in_pages_opened_from_disk(site):
+    index = (site / "search" / "search_index.js").read_text(encoding="utf-8")
+    assert index.startswith("var __index = ") and '"location":"studies.html#robustness"' in index
+    for page in ("index.html", "extend/index.html"):  # a worker of a page on disk needs this
+        (script,) = re.findall(r'<script src="([^"]*iframe-worker\.js)"', (site / page).read_text(encoding="utf-8"))
+        assert (site / page).parent.joinpath(script).is_file()
+
+
+def test_pictures_are_small():
+    pictures = [path for path in (ROOT / "docs" / "images").rglob("*") if path.is_file()]
+    assert len(pictures) > 10 and all(path.stat().st_size <= 100_000 for path in pictures)
+
+
 def test_source_files_that_a_page_links_to_are_pages_of_the_site(site):
     assert 'href="lnclip_df/models/sphere.py.html"' in (site / "paper.html").read_text(encoding="utf-8")
     assert "slerp_augment" in (site / "lnclip_df" / "models" / "sphere.py.html").read_text(encoding="utf-8")
