@@ -49,7 +49,7 @@ def named_recipes() -> Registry[NamedRecipe]:
 
 
 def crop_settings(recipe: str = "paper", **changes) -> CropSettings:
-    """The settings of a named recipe, with some of them replaced.
+    """The settings of a named recipe, with some of them replaced; another detector than dlib has no second detection.
 
     Args:
         recipe: a name in :func:`named_recipes`.
@@ -62,18 +62,19 @@ def crop_settings(recipe: str = "paper", **changes) -> CropSettings:
     for key, what in chosen.needs.items():
         if changes.get(key) is None and "detector" not in changes:
             raise LNCLIPError(f"recipe {recipe}: {key} is missing; give {what}")
-    return CropSettings(**{**chosen.settings, **changes, "name": recipe})
+    no_second = {} if changes.get("detector", "dlib") == "dlib" else {"second_detection": False}
+    return CropSettings(**chosen.settings | no_second | changes | {"name": recipe})
 
 
 def without_its_files(recipe: str, **changes) -> CropSettings:
     """As :func:`crop_settings`, but where a recipe needs files, RetinaFace finds the faces instead."""
     chosen = named_recipes().choose(recipe)
-    missing = {"detector": "retinaface", "second_detection": False, "score": None} if chosen.needs else {}
-    return crop_settings(recipe, **missing, **changes)
+    missing = {"detector": "retinaface", "score": None} if chosen.needs else {}
+    return crop_settings(recipe, **missing | changes)
 
 
 def changed(settings: CropSettings) -> dict[str, Any]:
     """The settings that differ from those of the recipe that they are named by, besides its files."""
     recipe = named_recipes().choose(settings.name)
-    whole = crop_settings(settings.name, **{key: getattr(settings, key) for key in recipe.needs}).to_dict()
-    return {key: value for key, value in settings.to_dict().items() if value != whole[key]}
+    whole = CropSettings(**recipe.settings, name=settings.name).to_dict()
+    return {key: value for key, value in settings.to_dict().items() if value != whole[key] and key not in recipe.needs}

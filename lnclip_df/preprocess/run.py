@@ -149,6 +149,7 @@ def preprocess_sources(
         check_writable(folder, folder=True)
     cores = usable_cores()
     recipe = settings.recipe(shared_detector(settings, cores))
+    facts: dict = {"settings": settings.to_dict(), "changed": changed(settings), "recipe": recipe.to_dict()}
     results = {key: Record(key, UNREADABLE, reason) for key, reason in invalid_names(sources, out).items()}
     folders = {source.key: source.folder_of(out, "frames") for source in sources if source.key not in results}
     mine = [source for source in sources[run.part()] if source.key in folders]
@@ -163,7 +164,6 @@ def preprocess_sources(
     results |= _results(jobs, workers, run, len(mine) - len(todo))
     summary = Summary(out, recipe, [results[source.key] for source in sources[run.part()]], folders=folders)
     rows = [results.get(source.key) or read_record(source, out) or Record(source.key, WAITING) for source in sources]
-    facts: dict = {"settings": settings.to_dict(), "changed": changed(settings), "recipe": recipe.to_dict()}
     if found is not None:
         facts |= {"skipped": found.skipped, "image_sequences": found.sequences, "numbered_images": found.numbered}
         summary.notes = found.notes()

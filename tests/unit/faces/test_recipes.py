@@ -1,5 +1,7 @@
 """The named recipes of crops: what they set, what they need, what is changed, and which crops are theirs."""
 
+from dataclasses import replace
+
 import pytest
 
 from lnclip_df.core.errors import LNCLIPError
@@ -69,6 +71,10 @@ def test_each_key_can_be_replaced_and_is_recorded():
     assert (settings.sampling, settings.alignment, settings.name) == ("from_middle", "gend", "gend")
     assert changed(settings) == {"frames": 8, "size": 256, "score": 0.1}
     assert changed(crop_settings("deepfakebench", predictor="81.dat", frames=4)) == {"frames": 4}
+    other = crop_settings("deepfakebench", detector="retinaface", score=0.8)
+    assert changed(other) == {"detector": "retinaface", "second_detection": False, "score": 0.8}
+    with pytest.raises(LNCLIPError, match="no recipe 'mine'"):
+        changed(CropSettings(name="mine"))
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, "high", float("nan")])
@@ -98,5 +104,6 @@ def test_without_its_files_a_recipe_finds_faces_by_retinaface():
     assert without_its_files("paper") == CropSettings()
     gend = without_its_files("gend")
     assert (gend.detector, gend.score, gend.alignment, gend.size) == ("retinaface", None, "gend", "native")
+    assert without_its_files("gend", score=0.7, frames=3) == replace(gend, score=0.7, frames=3)
     bench = without_its_files("deepfakebench")
     assert (bench.detector, bench.second_detection, bench.alignment) == ("retinaface", False, "deepfakebench")
