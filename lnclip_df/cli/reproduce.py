@@ -25,8 +25,8 @@ def reproduce(
     crops: Annotated[
         str | None,
         opt.faces(
-            "Recipe of the crops: paper, gend or deepfakebench. By default a released model's own, gend with the "
-            "recipe gend, else paper."
+            "Recipe of the crops: paper, gend or deepfakebench. By default a released model's own, gend with a "
+            "recipe of gend, else paper."
         ),
     ] = None,
     detector: Annotated[str | None, opt.faces("Face detector, which the crops of gend need: det_10g.onnx.")] = None,
@@ -69,7 +69,7 @@ def reproduce(
     from lnclip_df.reproduce.run import plan_of, read_records, reproduce
     from lnclip_df.weights import Checkpoint
 
-    yaml, cut = RECIPES.get(recipe, recipe), "gend" if recipe == "gend" else "paper"
+    yaml, cut = RECIPES.get(recipe, recipe), "gend" if recipe.startswith("gend") else "paper"
     if weights is None:
         row, made = "trained", Detector(load_config(yaml, overrides))
     else:
