@@ -238,3 +238,9 @@ def test_copies_of_inference_serve_training():
     expected = torch.autograd.grad(half(tower, x)[0].square().sum(), norms)
     for ours, theirs in zip(gradients, expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_a_tower_made_in_inference_mode_computes_too():
+    tower, x = random_tower(SHAPES["patch 8"]).requires_grad_(False), images(SHAPES["patch 8"])
+    with torch.inference_mode():
+        assert torch.equal(half(copy.deepcopy(tower), x)[0], half(tower, x)[0])
