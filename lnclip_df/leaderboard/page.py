@@ -15,11 +15,11 @@ from lnclip_df.evaluation.runs import columns_of
 from lnclip_df.leaderboard.board import Board
 from lnclip_df.leaderboard.charts import HEIGHT, SIDE, histogram_paths, roc_path
 from lnclip_df.leaderboard.figures import CROSS_DATASET, IN_DATASET, ordered, published, published_mean
+from lnclip_df.leaderboard.plots import MAX_DRAWN
 from lnclip_df.leaderboard.record import OF_DATASET, summary
 from lnclip_df.leaderboard.text import comparison_note, frame_note, frame_rows, metric_notes, notes, published_rows
 from lnclip_df.leaderboard.thumbnails import thumbnails
 
-MAX_DRAWN = len(LIGHT.series)  # runs in a chart: as many as there are colours
 MAX_OPEN = 40  # rows of a table that is shown without being opened
 WORST = 5  # videos of each class and run
 WORDS = {  # columns that sort as text

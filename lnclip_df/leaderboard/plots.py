@@ -7,7 +7,7 @@ from sklearn.metrics import auc, roc_curve
 from lnclip_df.core.plots import LIGHT, legend_outside, legend_text, new_panels, save_figure, series_style
 from lnclip_df.evaluation.runs import Scores
 
-MAX_DRAWN = len(LIGHT.series)  # runs in colour in a panel; further ones are gray
+MAX_DRAWN = len(LIGHT.series)  # runs in colour in a panel: as many as there are colours; further ones are gray
 MAX_NAME = 34  # characters in a legend
 
 

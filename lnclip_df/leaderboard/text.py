@@ -199,13 +199,13 @@ def _further(board: Board) -> Iterator[str]:
             table.append([row.run.name, column_of(dataset), percent(cell.auroc.value) + cell.few,
                           *map(cell.metric, board.metrics)])  # fmt: skip
     yield f"## Further metrics, in %\n\n{markdown_table(table)}"
-    yield from metric_notes(board)
+    yield from (f"{note}\n" for note in metric_notes(board))
 
 
 def metric_notes(board: Board) -> Iterator[str]:
     """How many real videos the metrics need that need a certain number."""
     for metric in (METRICS[name] for name in board.metrics if METRICS[name].reals):
-        yield f"{metric.title} needs {metric.reals} real videos.\n"
+        yield f"{metric.title} needs {metric.reals} real videos."
 
 
 def frame_rows(board: Board) -> list[list[str]]:
