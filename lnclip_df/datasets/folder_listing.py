@@ -49,7 +49,7 @@ class Listing:
             return
         entries = self._entries(folder)
         if crops and any(FRAME.fullmatch(entry.name) for entry in entries):
-            self._add("faces", prefix, Path(folder))
+            self._add("faces", without_suffix(prefix), Path(folder))
             return
         for entry in entries:
             if entry.is_file():

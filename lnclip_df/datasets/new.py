@@ -222,6 +222,10 @@ def _listing(key, folder) -> Listing:
             raise LNCLIPError(f"{key}: {len(paths)} files or folders cannot be used, first {min(paths)!r}: {reason}")
         if not crops:
             listing.faces.clear()
+        if key in listing.faces:
+            raise LNCLIPError(
+                f"{key}: {listing.faces[key]} contains images itself; put those of each video into a folder"
+            )
         if listing.videos or listing.faces:
             return listing
     raise LNCLIPError(f"{key}: {folder} contains neither {KINDS}")

@@ -208,8 +208,8 @@ def test_a_csv_with_every_split_needs_no_shares():
 
 
 def test_a_csv_of_crops():
-    crops(*(f"faces/frames/{name}" for name in "abcdef"))
-    rows = [f"faces/frames/{name}/,{'fake' if name > 'c' else 'real'}" for name in "abcdef"]
+    crops(*(f"faces/frames/{name}.mp4" for name in "abcdef"))
+    rows = [f"faces/frames/{name}.mp4/,{'fake' if name > 'c' else 'real'}" for name in "abcdef"]
     new_dataset("mine", table=listed(*rows, header="path;label\n".replace(";", ",")))
     assert [item.name for item in scan_faces("mine")] == [f"faces/{name}" for name in "abcdef"]
 
@@ -317,6 +317,7 @@ FOLDERS = ("--real", "real", "--fake", "fake")
         (("mine", "--real", "nowhere", "--fake", "fake"), "real: no folder nowhere"),
         (("mine", "--real", "empty", "--fake", "fake"), "real: empty contains neither a video"),
         (("mine", "--real", "crops", "--fake", "fake"), "has videos and crops has face crops"),
+        (("mine", "--real", "crops/a", "--fake", "crops"), "real: crops/a contains images itself; put each video's"),
         (("mine", "--real", "real", "--fake", "real"), "are the same, once real and once fake; take one of them out"),
         (
             ("mine", "--real", "real", "--fake", "copies"),
