@@ -90,6 +90,7 @@ def far(found, expected):
 
 
 def require(condition, message):
+    """Raise AssertionError with a message unless a condition holds."""
     if not condition:
         raise AssertionError(message)
 
