@@ -317,7 +317,7 @@ FOLDERS = ("--real", "real", "--fake", "fake")
         (("mine", "--real", "nowhere", "--fake", "fake"), "real: no folder nowhere"),
         (("mine", "--real", "empty", "--fake", "fake"), "real: empty contains neither a video"),
         (("mine", "--real", "crops", "--fake", "fake"), "has videos and crops has face crops"),
-        (("mine", "--real", "crops/a", "--fake", "crops"), "real: crops/a contains images itself; put each video's"),
+        (("mine", "--real", "crops/a", "--fake", "crops"), "real: crops/a contains images itself; put those of each"),
         (("mine", "--real", "real", "--fake", "real"), "are the same, once real and once fake; take one of them out"),
         (
             ("mine", "--real", "real", "--fake", "copies"),
