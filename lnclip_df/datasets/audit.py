@@ -364,13 +364,12 @@ def _nothing_shared(items) -> Finding:
     """Splits share nothing that is known; of videos without a known source that says little."""
     if len({split for item in items for split in item.splits}) < 2:
         return Finding("leakage", "ok", "there is one split, which shares nothing with another")
-    known = sum(bool(item.ids) for item in items)
+    known, paired = sum(bool(item.ids) for item in items), any(item.pair for item in items)
+    shared = f"splits share no {' or '.join(['video', *['pair'] * paired, *['source'] * bool(known)])}"
     if not known:
-        found = "splits share no video; whether they share people is not known, for no source of a video is"
+        found = f"{shared}; whether they share people is not known, for no source of a video is"
         return Finding("leakage", "warning", found, "name the sources in the dataset's YAML")
-    pair = ", pair" * any(item.pair for item in items)
-    text = f"splits share no video{pair} or source; {known} of {len(items)} videos have known sources"
-    return Finding("leakage", "ok", text, count=known)
+    return Finding("leakage", "ok", f"{shared}; {known} of {len(items)} videos have known sources", count=known)
 
 
 def _parted_pairs(items, a, b) -> list[str]:
