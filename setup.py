@@ -39,6 +39,7 @@ TEST = [
     "pytest-xdist>=3",
     "ruff>=0.5",
     "selenium>=4.11",
+    "transformers>=5.18",  # the names of DINOv2's parameters
 ]
 
 setup(
