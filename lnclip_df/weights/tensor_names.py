@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import torch
 
+from lnclip_df.core.registry import Registry
+
 _OUTSIDE = {
     "embeddings.class_embedding": "class_embedding",
     "embeddings.patch_embedding.weight": "conv1.weight",
@@ -92,26 +94,22 @@ _DINOV2 = {  # ours, and transformers' of version 4, with which DINOv2 was publi
 
 def from_dino(state: dict) -> dict:
     """Rename a DINO's tensors from transformers' names, of version 4 or 5, to ours, which are DINOv3's of version 4."""
-
-    def ours(name):
-        for own, theirs in _DINOV2.items():
-            name = re.sub(rf"(^|(?<=\.)){re.escape(theirs)}", own, name)
-        return name.removeprefix("model.")
-
-    return {ours(name): tensor for name, tensor in state.items()}
+    ours = _renamed(state, {theirs: own for own, theirs in _DINOV2.items()})
+    return {name.removeprefix("model."): tensor for name, tensor in ours.items()}
 
 
 def to_dino(state: dict) -> dict:
     """Rename our DINO's tensors to transformers' names of version 4."""
-    if "embeddings.position_embeddings" not in state:  # DINOv3
-        return dict(state)
+    is_dinov2 = "embeddings.position_embeddings" in state
+    return _renamed(state, _DINOV2 if is_dinov2 else {})
 
-    def theirs(name):
-        for own, theirs in _DINOV2.items():
-            name = re.sub(rf"(^|(?<=\.)){re.escape(own)}", theirs, name)
-        return name
 
-    return {theirs(name): tensor for name, tensor in state.items()}
+def _renamed(state, parts):
+    """The tensors, with each part of a name that begins as a key of ``parts`` replaced."""
+    names = {name: name for name in state}
+    for old, new in parts.items():
+        names = {name: re.sub(rf"(^|(?<=\.)){re.escape(old)}", new, made) for name, made in names.items()}
+    return {names[name]: tensor for name, tensor in state.items()}
 
 
 class Layout(NamedTuple):
@@ -128,8 +126,11 @@ class Layout(NamedTuple):
     to_published: Callable[[dict], dict]
 
 
-LAYOUTS = {
-    "clip": Layout("vision_model.", "", from_transformers, to_transformers),
-    "pe": Layout("backbone.", "blocks.", from_timm, to_timm),
-    "dino": Layout("backbone.", "embeddings.", from_dino, to_dino),
-}
+LAYOUTS = Registry(
+    "backbone family in the authors' code",
+    {
+        "clip": Layout("vision_model.", "", from_transformers, to_transformers),
+        "pe": Layout("backbone.", "blocks.", from_timm, to_timm),
+        "dino": Layout("backbone.", "embeddings.", from_dino, to_dino),
+    },
+)

@@ -35,7 +35,7 @@ def export_transformers(detector, out, facts: dict, card: str):
     Raises:
         LNCLIPError: the folder is not empty or cannot be written, or the authors' code has no such backbone.
     """
-    backbone, layout = detector.settings.backbone, LAYOUTS[family_of(detector.settings.backbone)]
+    backbone, layout = detector.settings.backbone, LAYOUTS.choose(family_of(detector.settings.backbone))
     if isinstance(detector.backbone, VisionTower) and (
         detector.backbone.spec.layer_scale or not detector.backbone.spec.ln_pre
     ):

@@ -10,7 +10,9 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lnclip_df import LNCLIPDetector, LNCLIPError, build_detector
+from lnclip_df import LNCLIPDetector, LNCLIPError, build_detector, load_config
+from lnclip_df.models.backbones import BACKBONES, Family
+from lnclip_df.models.backbones.base import Backbone, Processor
 from lnclip_df.models.backbones.dino import HUB
 from lnclip_df.weights import load_weights, save_weights
 from lnclip_df.weights.export import export
@@ -261,6 +263,24 @@ def test_the_transformers_folder_fits_the_authors_modules(name, trained, tmp_pat
     torch.testing.assert_close(model(images()), logits_of(trained), atol=1e-5, rtol=1e-5)
     said = json.loads((tmp_path / "folder" / "config.json").read_text())
     assert said["model_type"] == "GenD" and said["head"] == "LinearNorm" and "vision_config" not in said
+
+
+def test_a_family_that_the_authors_code_does_not_have_is_named(tmp_path, monkeypatch):
+    class Mean(Backbone):
+        width, processor = 3, Processor(8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+        def forward(self, image):
+            return image.mean(dim=(2, 3))
+
+        def identity(self):
+            return {"family": "mean"}
+
+    monkeypatch.setitem(BACKBONES, "mean", Family(lambda settings: Mean(), lambda backbone: Mean.processor))
+    backbone = {"name": "mean:8", "pretrained": "none"}
+    config = load_config("lnclip.yaml", {"lnclip.backbone": backbone, "mean": [0.5] * 3, "std": [0.5] * 3})
+    save_weights(LNCLIPDetector(config), tmp_path / "mean.safetensors")
+    with pytest.raises(LNCLIPError, match=r"no backbone family in the authors' code 'mean'.*accepted: clip, pe, dino"):
+        export(tmp_path / "mean.safetensors", tmp_path / "folder", "transformers", config)
 
 
 @pytest.mark.slow
