@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 import lnclip_df
 from lnclip_df import __version__, cli
 from lnclip_df.core.provenance import WeightsRecord
+from lnclip_df.scoring.options import ScoreOptions
 from lnclip_df.scoring.output import as_json
 from lnclip_df.scoring.results import Result
 
@@ -135,6 +136,7 @@ class Broken:
     """A scorer that fails as no scorer should."""
 
     weights = WeightsRecord(sha256="0" * 64)
+    options = ScoreOptions
 
     def results(self, paths, *options, **more):
         raise RuntimeError(f"cannot score {paths}")
