@@ -29,7 +29,7 @@ def test_the_default_is_the_papers():
     assert ours["slerp"] == {"enabled": True, "batch_size": 1024, "t_range": [0.0, 1.0]}
     cycle = {"warmup_epochs": 1.0, "decay_epochs": 9.0, "repeat_warmup": True}
     assert ours["schedule"] == {**cycle, "lr_min": 1e-5, "lr_max": 3e-4}
-    assert (ours["train_frames"], ours["drop_last"]) == ("even", False)
+    assert (ours["train_frames"], ours["drop_last"]) == ("even", True)
 
 
 @pytest.mark.parametrize("name", PACKAGED[1:])
