@@ -99,7 +99,8 @@ def build(scorer: Scorer, uploads: Uploads, *, max_bytes: int, max_seconds: floa
             with gr.Column(scale=5, min_width=320):
                 out = gr.HTML(EMPTY, elem_id="answer", elem_classes="lncl", min_height=150)
         paths, ticket = gr.Textbox("[]", visible=False), gr.Textbox(visible=False)
-        box.change(None, box, paths, js=PATHS, **private).then(files_changed, paths, None, **private)
+        latest = private | {"trigger_mode": "always_last"}  # a step of a chain drops changes meanwhile without it
+        box.change(None, box, paths, js=PATHS, **latest).then(files_changed, paths, None, **latest)
         for started in (
             check.click(start, paths, [box, paths, ticket, out], **private),
             example.click(start_example, None, [ticket, out], **private),
