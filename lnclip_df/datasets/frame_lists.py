@@ -54,6 +54,8 @@ def read_frame_lists(dataset: Dataset, lists: Iterable, root, level: str | None 
 def _files(lists):
     files = []
     for path in map(Path, lists):
+        if not path.exists():
+            raise LNCLIPError(f"no list {path}: no such file or folder")
         within = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
         if not within:
             raise LNCLIPError(f"{path} contains no list (*.txt)")

@@ -102,6 +102,10 @@ def test_the_command_takes_lists_and_says_where_there_are_none(tmp_path):
     assert "contains no list (*.txt)" in error_of(
         call("rearrange", "Celeb-DF-v2", *arguments, "--lists", tmp_path / "empty")
     )
+    absent = tmp_path / "test" / "absent"
+    assert f"no list {absent}: no such file" in error_of(
+        call("rearrange", "Celeb-DF-v2", *arguments, "--lists", absent)
+    )
 
 
 def test_lists_need_the_folder_that_their_paths_start_from(tmp_path):
