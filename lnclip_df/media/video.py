@@ -170,7 +170,7 @@ def to_rgb(frame, pixel_aspect: Fraction = SQUARE, *, as_shown: bool = True) -> 
     alpha = as_shown and any(component.is_alpha for component in frame.format.components)
     format = "rgba" if alpha else "rgb24"
     size = {} if (width, height) == (frame.width, frame.height) else {"width": width, "height": height}
-    rgb = frame.to_ndarray(format=format, **size)
+    rgb = frame.to_ndarray(format=format, threads=1, **size)  # by default one for each core, as long as frames live
     if alpha:
         rgb = np.rint(rgb[..., :3] * (rgb[..., 3:] / np.float32(255))).astype(np.uint8)
     turned = mirror(rgb, frame) if as_shown and is_mirrored(frame) else np.rot90(rgb, quarters(frame))

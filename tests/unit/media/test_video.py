@@ -97,6 +97,13 @@ def test_usual_videos_are_never_decoded_twice(made, name):
         list(open_frames(made(name)).read(indices))  # Miscounted is not raised
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted as Linux lists them")
+def test_reading_starts_no_threads_beside_the_decoders(made):
+    before = len(os.listdir("/proc/self/task"))
+    for _, _ in open_frames(made("closed.mp4"), threads=1).read(range(8)):
+        assert len(os.listdir("/proc/self/task")) <= before
+
+
 def test_irregular_times_change_nothing(tmp_path):
     times = np.cumsum(np.random.default_rng(2).integers(1, 40, len(FRAMES))).tolist()
     for name in ("variable.mp4", "variable.mkv"):
