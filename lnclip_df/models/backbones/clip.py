@@ -125,9 +125,9 @@ class Casts:
     def __call__(self, name: str, parameter: torch.Tensor) -> torch.Tensor:
         """Return ``parameter`` as the products inside autocast take it; ``name`` tells it from the module's others."""
         device = parameter.device
-        if parameter.requires_grad or parameter.is_inference():  # the latter has no count of its changes
+        if torch.compiler.is_compiling() or parameter.requires_grad or not torch.is_autocast_enabled(device.type):
             return parameter
-        if torch.compiler.is_compiling() or not torch.is_autocast_enabled(device.type):
+        if parameter.is_inference():  # it has no count of its changes
             return parameter
         state = (parameter.data_ptr(), parameter._version, device, torch.get_autocast_dtype(device.type))
         if name not in self.copies or self.copies[name][0] != state:
