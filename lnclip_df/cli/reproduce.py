@@ -25,8 +25,8 @@ def reproduce(
     crops: Annotated[
         str | None,
         opt.faces(
-            "Recipe of the crops: paper, gend or deepfakebench. By default a released model's own, gend with a "
-            "recipe of gend, else paper."
+            "Recipe of the crops: paper, gend or deepfakebench. By default a released model's own, gend where the YAML "
+            "has lnclip.augmentation: gend, else paper."
         ),
     ] = None,
     detector: Annotated[str | None, opt.faces("Face detector, which the crops of gend need: det_10g.onnx.")] = None,
@@ -37,7 +37,11 @@ def reproduce(
         list[str], opt.names("Stages: preprocess, rearrange, audit, train, test, leaderboard.", opt.running)
     ] = opt.NONE,
     against: Annotated[
-        str | None, opt.results("Published row to compare with. By default that of the recipe, else LNCLIP-DF.")
+        str | None,
+        opt.results(
+            "Published row to compare with. By default that of the recipe or released model, else LNCLIP-DF. The later "
+            "release (gend) has no published row here."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, opt.running("Show the plan, with its time and disk space, and stop.", "--dry-run")
@@ -69,13 +73,15 @@ def reproduce(
     from lnclip_df.reproduce.run import plan_of, read_records, reproduce
     from lnclip_df.weights import Checkpoint
 
-    yaml, cut = RECIPES.get(recipe, recipe), "gend" if recipe.startswith("gend") else "paper"
+    yaml, cut = RECIPES.get(recipe, recipe), None
     if weights is None:
         row, made = "trained", Detector(load_config(yaml, overrides))
     else:
         checkpoint = Checkpoint.open(weights)
         row, made = _row(Path(weights)), Detector(checkpoint.config_for(None, overrides), checkpoint)
-        cut = checkpoint.model.recipe if checkpoint.model else cut
+        if checkpoint.model:
+            yaml, cut = checkpoint.model.yaml, checkpoint.model.recipe
+    cut = cut or ("gend" if made.config.lnclip.augmentation == "gend" else "paper")
     frames = {"frames": max(made.config.frame_num.train, made.config.frame_num.test)}
     files = {key: value for key, value in (("detector", detector), ("predictor", predictor)) if value is not None}
     settings = crop_settings(crops or cut, **frames, **files)

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.files import sha256
 from lnclip_df.core.provenance import digest
 from lnclip_df.datasets.dataset_json import SPLITS
 from lnclip_df.datasets.scan import NotOnDisk, scan_faces, scan_videos, silent
@@ -33,7 +35,7 @@ class Job:
     Attributes:
         root: folder that contains the datasets' folders, with videos, lists, or both.
         out: folder of the run.
-        faces: folder that contains the datasets' folders with faces.
+        faces: folder that contains the datasets' folders with faces; None: each YAML's ``faces``, else ``root``.
         detectors: by the name of their folder below ``out``, which is their row of the leaderboard.
         datasets: every dataset that is needed, by name.
         splits: by dataset, the splits that are needed.
@@ -44,7 +46,7 @@ class Job:
 
     root: Path
     out: Path
-    faces: Path
+    faces: Path | None
     detectors: dict[str, Detector]
     datasets: dict[str, Dataset]
     splits: dict[str, tuple[str, ...]]
@@ -60,13 +62,35 @@ class Job:
     @property
     def data_root(self) -> Path:
         """The folder that paths in the dataset JSONs start from."""
-        return self.out if self.faces.is_relative_to(self.out) else self.faces
+        faces = self.faces or self.root
+        return self.out if faces.is_relative_to(self.out) else faces
+
+    @cached_property
+    def cutting(self) -> dict[str, Any]:
+        """The settings of the crops that are not the default; a file's value is the digest of its content."""
+        default = CropSettings(name=self.crops.name).to_dict()
+        changed = {key: value for key, value in self.crops.to_dict().items() if value != default[key]}
+        files = {key for key in ("detector", "predictor") if key in changed and Path(changed[key]).is_file()}
+        return {key: sha256(value) if key in files else value for key, value in changed.items()}
+
+    def paths(self, name: str) -> Literal["relative", "absolute"]:
+        """The form of the paths in a dataset's JSON: absolute where its YAML or a map puts faces elsewhere."""
+        folders = [(part.faces, part.folders) for part in self._parts(name)]
+        named = [
+            path for faces, parts in folders
+            for path in ([faces] if faces else [self.folders.get(folder.name, folder.path) for folder in parts])
+        ]  # fmt: skip
+        outside = any(path and not Path(path).resolve().is_relative_to(self.data_root) for path in named)
+        return "absolute" if self.faces is None and outside else "relative"
+
+    def _parts(self, name):
+        spec = self.datasets[name]
+        return [load_dataset(part.dataset) for part in spec.combine.parts] if spec.combine else [spec]
 
     def scanned(self, name: str) -> dict[str, Any]:
         """Arguments of ``scan_videos``, ``scan_faces`` and what calls them, for a dataset."""
         spec, config = self.datasets[name], next(iter(self.detectors.values())).config
-        parts = [load_dataset(part.dataset) for part in spec.combine.parts] if spec.combine else [spec]
-        known = {folder.name for part in parts for folder in part.folders}
+        known = {folder.name for part in self._parts(name) for folder in part.folders}
         return {
             "level": config.compression if spec.levels and spec.levels.in_json else None,
             "folders": {folder: path for folder, path in self.folders.items() if folder in known},
@@ -85,16 +109,17 @@ def make_job(
         root, out, against, folders: see :class:`Job`.
         datasets: those to test on, as ``load_dataset`` takes them, or by their column (``CDFv2``); otherwise
             ``lnclip.benchmarks`` of the first configuration, else the columns of the paper.
-        faces: see :class:`Job`; ``root`` by default.
+        faces: see :class:`Job`.
         crops: how faces are cut; by default as many frames per video as the configurations need.
 
     Raises:
-        LNCLIPError: a dataset is not known, or ``root`` is no folder.
+        LNCLIPError: a dataset or the published row is not known, or ``root`` is no folder.
     """
     configs = [detector.config for detector in detectors.values()]
     root, out = Path(root).resolve(), Path(out).resolve()
     if not root.is_dir():
         raise LNCLIPError(f"root: {root} is not a folder; name the folder that contains the datasets' folders")
+    reference().row(against)
     paper = [column.dataset for column in reference().columns if column.part_of is None]
     names = [dataset_of(name) if isinstance(name, str) else name for name in datasets]
     specs = {spec.name: spec for spec in map(load_dataset, names or configs[0].lnclip.benchmarks or paper)}
@@ -105,7 +130,7 @@ def make_job(
             splits.setdefault(name, set()).add(split)
     frames = max(max(config.frame_num.train, config.frame_num.test) for config in configs)
     job = Job(
-        root, out, root if faces is None else Path(faces).resolve(), {}, specs,
+        root, out, None if faces is None else Path(faces).resolve(), {}, specs,
         {name: tuple(split for split in SPLITS if split in splits[name]) for name in specs},
         crops or CropSettings(frames=frames), against, folders or {},
     )  # fmt: skip
@@ -137,7 +162,7 @@ class OnDisk:
         videos, faces: number of raw videos, and of videos with faces.
         crops: number of face images.
         source: by split, the digest of its videos (labels, sizes, times); of its faces' paths where there are none.
-        cut: digest of the paths of the face images.
+        cut: digest of the paths and splits of the face images.
         fault: why it cannot be used: it is absent or invalid; empty where it can.
         absent: whether it is simply not there.
     """
@@ -169,7 +194,7 @@ def look(job: Job, name: str) -> OnDisk:
         len(faces),
         sum(len(item.frames) for item in faces),
         {split: digest([_state(item) for item in items]) for split, items in of_split.items()},
-        digest([_state(item) for item in faces]),
+        digest([(*_state(item), item.splits) for item in faces]),
     )
 
 

@@ -11,7 +11,6 @@ from lnclip_df.core.files import sha256
 from lnclip_df.core.nested import flatten
 from lnclip_df.core.provenance import digest
 from lnclip_df.evaluation.predict import config_digest
-from lnclip_df.faces.settings import CropSettings
 from lnclip_df.reproduce.job import Job, OnDisk, training_sets
 
 KINDS = ("preprocess", "rearrange", "audit", "train", "test", "leaderboard")
@@ -110,12 +109,15 @@ def make_plan(
         raise LNCLIPError(f"stages: {unknown[0]!r} received; accepted are {', '.join(KINDS)}")
     given = given or (lambda stage: digest_of_output(stage, disk))
     there = [name for name in job.datasets if not disk[name].fault]
-    cut = {name: _cut(job, name, disk[name]) for name in there if disk[name].videos}
-    listed = {name: _listed(job, name, disk[name], cut.get(name)) for name in there}
+    source = {name: _source(job, name, disk[name], records.get(f"preprocess {name}")) for name in job.datasets}
+    cut = {name: _cut(job, name, disk[name], source[name]) for name in there if disk[name].videos}
+    listed = {name: _listed(job, name, disk[name], source[name], cut.get(name)) for name in there}
     audited = [_audited(job, stage) for stage in listed.values()]
-    trained = {name: _trained(job, name, disk, listed) for name, made in job.detectors.items() if not made.weights}
+    trained = {
+        name: _trained(job, name, disk, source, listed) for name, made in job.detectors.items() if not made.weights
+    }
     tested = [
-        _tested(job, name, trained.get(name), listed[on], disk[on])
+        _tested(job, name, trained.get(name), listed[on], disk[on], source[on])
         for name in job.detectors for on in job.tests if on in listed and disk[on].count["test"]
     ]  # fmt: skip
     stages = [*cut.values(), *listed.values(), *audited, *trained.values(), *tested, _board(job, tested)]
@@ -140,22 +142,27 @@ def seconds_for(kind: str, images: int, records: Mapping[str, Record], measured:
     return images * CORE_SECONDS[kind] / usable_cores() if known else None
 
 
-def _videos(job: Job, disk: OnDisk, name: str, splits: Iterable[str]) -> dict[str, str]:
-    """What the faces of some splits of a dataset are made from: its videos, and settings that are not the default."""
-    default = CropSettings(name=job.crops.name).to_dict()
-    crops = {key: value for key, value in job.crops.to_dict().items() if disk.videos and value != default[key]}
-    return {f"{split} of {name}": digest([disk.source.get(split), crops]) for split in splits}
+def _source(job: Job, name: str, disk: OnDisk, cut: Record | None) -> dict[str, str]:
+    """What the faces of each split of a dataset are made from: its videos, and settings that are not the default.
+
+    Where the videos were removed after ``cut``, and the faces are those that it gave, it is what the record says.
+    """
+    crops = job.cutting if disk.videos else {}
+    source = {f"{split} of {name}": digest([disk.source.get(split), crops]) for split in job.splits[name]}
+    if cut and cut.gave == disk.cut and not disk.videos:
+        return {key: cut.made_from.get(key, of) for key, of in source.items()}
+    return source
 
 
-def _cut(job: Job, name: str, disk: OnDisk) -> Stage:
+def _cut(job: Job, name: str, disk: OnDisk, source: dict[str, str]) -> Stage:
     images = max(0, job.crops.frames * disk.videos - disk.crops)
-    return Stage("preprocess", name, made_from=_videos(job, disk, name, job.splits[name]), images=images)
+    return Stage("preprocess", name, made_from=source, images=images)
 
 
-def _listed(job: Job, name: str, disk: OnDisk, cut: Stage | None) -> Stage:
+def _listed(job: Job, name: str, disk: OnDisk, source: dict[str, str], cut: Stage | None) -> Stage:
     outputs, needs = (job.out / "dataset_json" / f"{name}.json",), (cut.id,) if cut else ()
     images = disk.crops + (cut.images if cut else 0)
-    return Stage("rearrange", name, "", _videos(job, disk, name, job.splits[name]), outputs, needs, images)
+    return Stage("rearrange", name, "", source, outputs, needs, images)
 
 
 def _audited(job: Job, listed: Stage) -> Stage:
@@ -164,14 +171,13 @@ def _audited(job: Job, listed: Stage) -> Stage:
     return replace(listed, kind="audit", made_from=made_from, outputs=(job.out / "audit" / f"{listed.dataset}.json",))
 
 
-def _trained(job: Job, name: str, disk: Mapping[str, OnDisk], listed: Mapping[str, Stage]) -> Stage:
+def _trained(job: Job, name: str, disk: Mapping[str, OnDisk], source: Mapping, listed: Mapping[str, Stage]) -> Stage:
     config = job.detectors[name].config
     frames = {"train": config.frame_num.train, "val": config.frame_num.val or config.frame_num.test}
     pairs = training_sets(config)
     lacking = [f"{split} split of {dataset}" for split, dataset in pairs if not disk[dataset].count[split]]
     made_from = {"settings": digest({k: v for k, v in flatten(config.to_dict()).items() if role_of(k).trains})}
-    for split, dataset in pairs:
-        made_from |= _videos(job, disk[dataset], dataset, [split])
+    made_from |= {(key := f"{split} of {dataset}"): source[dataset][key] for split, dataset in pairs}
     return Stage(
         "train", "", name, made_from, (job.out / name / "best.safetensors",),
         tuple(dict.fromkeys(listed[dataset].id for _, dataset in pairs if dataset in listed)),
@@ -182,11 +188,11 @@ def _trained(job: Job, name: str, disk: Mapping[str, OnDisk], listed: Mapping[st
     )  # fmt: skip
 
 
-def _tested(job: Job, name: str, trained: Stage | None, listed: Stage, disk: OnDisk) -> Stage:
+def _tested(job: Job, name: str, trained: Stage | None, listed: Stage, disk: OnDisk, source: Mapping) -> Stage:
     detector, dataset, folder = job.detectors[name], listed.dataset, job.out / name
     weights = detector.weights.sha256 if detector.weights else trained.digest if trained else ""
-    made_from = {"weights": weights, "settings": config_digest(detector.config)}
-    made_from |= _videos(job, disk, dataset, ["test"])
+    tested = f"test of {dataset}"
+    made_from = {"weights": weights, "settings": config_digest(detector.config), tested: source[tested]}
     outputs = (folder / "predictions" / f"{dataset}.parquet", folder / "metrics" / f"{dataset}.json")
     needs = (listed.id, trained.id) if trained else (listed.id,)
     images = disk.count["test"] * detector.config.frame_num.test

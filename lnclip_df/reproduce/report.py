@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from lnclip_df.core import enough
-from lnclip_df.core.devices import choose_device, usable_cores
+from lnclip_df.core.devices import usable_cores
 from lnclip_df.core.errors import printable
 from lnclip_df.core.files import read_json, write_json, write_text
 from lnclip_df.core.provenance import versions
@@ -50,7 +50,7 @@ def make_report(job: Job, plan: Plan, records: Mapping[str, Record], failures: M
         "failures": {**blocked, **failures},
         "against": job.against,
         "compare": _compare(job) if "leaderboard" in finished else None,
-        "disk": {"needed": to_cut * CROP_BYTES, "free": shutil.disk_usage(_existing(job.faces)).free},
+        "disk": {"needed": to_cut * CROP_BYTES, "free": shutil.disk_usage(_existing(job.faces or job.root)).free},
         "versions": versions(),
         "cores": usable_cores(),
     }
@@ -89,9 +89,11 @@ def _dataset(job, plan, records, name):
 
 
 def _stages(job, plan, records, kind):
+    import torch
+
     of_kind, to_do = [stage for stage in plan.stages if stage.kind == kind], plan.to_do(kind)
     backbones = [made.config.lnclip.backbone.name for made in job.detectors.values()]
-    measured = choose_device().type == "cpu" and all("ViT-L-14" in name for name in backbones)
+    measured = not torch.cuda.is_available() and all("ViT-L-14" in name for name in backbones)
     images, done = sum(stage.images for stage in to_do), [records[stage.id] for stage in of_kind if stage.id in records]
     return {
         "finished": sum(stage.state == FINISHED for stage in of_kind),

@@ -118,7 +118,8 @@ class _Work:
         folder = self.job.out / stage.detector
         if stage.kind == "train" and other and folder.exists():
             raise LNCLIPError(
-                f"{folder} was trained on other videos of {', '.join(other)}; give another out, or remove that folder"
+                f"{folder} was trained on other videos or crops of {', '.join(other)}; "
+                "give another out, or remove that folder"
             )
         if stage.kind == "test" and before != stage.made_from:
             for path in stage.outputs:
@@ -140,18 +141,17 @@ class _Work:
 
     def preprocess(self, stage):
         job, name = self.job, stage.dataset
-        beside = job.faces == job.root and job.datasets[name].faces is None
-        faces, splits = None if beside else job.faces, job.splits[name]
         summary = preprocess_dataset(
-            job.datasets[name], job.root, faces, job.crops, self.run, splits=splits, **job.scanned(name)
-        )
+            job.datasets[name], job.root, job.faces, job.crops, self.run,
+            splits=job.splits[name], **job.scanned(name),
+        )  # fmt: skip
         made = sum(len(record.saved) for record in summary.results if not record.resumed)
         failures = [f"{key}: {reason}" for key, reason in summary.failures]
         return made, f"{len(failures)} videos without faces, first {failures[0]}" if failures else ""
 
     def rearrange(self, stage):
         job, name = self.job, stage.dataset
-        where = {"faces": job.faces, "relative_to": job.data_root, **job.scanned(name)}
+        where = {"faces": job.faces, "relative_to": job.data_root, "paths": job.paths(name), **job.scanned(name)}
         rearrange(job.datasets[name], job.root, stage.outputs[0].parent, **where)
         return stage.images, ""
 

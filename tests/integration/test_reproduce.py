@@ -9,6 +9,8 @@ from commands import call, error_of
 from tiny import configured
 
 from lnclip_df import preprocess
+from lnclip_df.datasets.dataset_json import read_videos
+from lnclip_df.datasets.schema import load_dataset
 from lnclip_df.evaluation.predictions import read_coded
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.preprocess import RunOptions
@@ -124,10 +126,16 @@ def test_changed_videos_are_tested_again_and_a_training_on_others_is_refused(roo
     original = videos / "FaceForensics++" / "original_sequences" / "youtube" / "c23" / "videos"
     shutil.copy(original / "054.mp4", original / "071.mp4")  # both are of train
     failures = carry_out(job_of(videos, out))["failures"]
-    assert "was trained on other videos of train of FaceForensics++" in failures["train trained"]
+    assert "was trained on other videos or crops of train of FaceForensics++" in failures["train trained"]
     assert failures["test trained FaceForensics++"] == "train trained failed"
     shutil.rmtree(out / "trained")
     assert carry_out(job_of(videos, out))["failures"] == {}
+
+    for path in videos.rglob("*.mp4"):
+        path.unlink()
+    removed = carry_out(job_of(videos, out))
+    assert removed["failures"] == {} and removed["stages"]["train"]["finished"] == 1
+    assert all(facts["to_do"] == 0 for facts in removed["stages"].values())
 
 
 @pytest.fixture
@@ -182,6 +190,31 @@ def test_a_dataset_that_fails_is_named_and_stops_no_other(with_faces):
     assert "UADFV" in (with_faces / "run" / "leaderboard" / "leaderboard.md").read_text()
 
 
+def test_faces_lie_where_the_yaml_of_a_dataset_says(tmp_path):
+    """Below a folder that is neither the root nor the run."""
+    trees.build_faces(tmp_path / "shelf", trees.TREES["UADFV"], frames=(0, 1))
+    (tmp_path / "rgb").mkdir()
+    spec = load_dataset("UADFV").model_copy(update={"faces": str(tmp_path / "shelf")})
+    training = [dataset_setting(key, "FaceForensics++") for key in ("train_dataset", "lnclip.val_dataset")]
+    detectors = {"trained": Detector(configured(tmp_path, *training))}
+    job = make_job(detectors, tmp_path / "rgb", tmp_path / "run", datasets=[spec])
+    report = carry_out(job, ["rearrange"])
+    assert set(report["failures"]) == {"train trained"} and report["datasets"]["UADFV"]["faces"] > 0
+    videos = read_videos(job.detectors["trained"].config, ["UADFV"], "test")
+    assert videos and all(str(frame).startswith(str(tmp_path / "shelf")) for v in videos for frame in v.frames)
+
+
+@pytest.mark.parametrize(("extended", "needs_a_detector"), [("gend/clip.yaml", True), ("lnclip.yaml", False)])
+def test_the_configuration_decides_the_crops_not_its_name(tmp_path, extended, needs_a_detector):
+    yaml = tmp_path / ("mine.yaml" if needs_a_detector else "gendered.yaml")
+    yaml.write_text(f"extends: {extended}\n")
+    (tmp_path / "rgb").mkdir()
+    run = ["--root", tmp_path / "rgb", "--out", tmp_path / "run", "--datasets", "UADFV", "--dry-run"]
+    result = call("reproduce", *run, "--recipe", yaml)
+    assert ("recipe gend: detector is missing" in result.stderr) == needs_a_detector
+    assert result.exit_code == (1 if needs_a_detector else 0)
+
+
 def test_a_dataset_of_one_class_is_missing(with_faces):
     """FaceShifter's real videos are those of FaceForensics++: they alone are no dataset."""
     trees.build_faces(with_faces / "rgb", trees.faceforensics(("c23",), ("Deepfakes",)), frames=(0, 1))
@@ -197,6 +230,7 @@ def test_a_dataset_of_one_class_is_missing(with_faces):
         (["--datasets", "nothing"], "no dataset nothing"),
         (["--weights", "absent.safetensors"], "no weights file absent.safetensors"),
         (["--root", "nowhere"], "nowhere is not a folder"),
+        (["--against", "nothing"], "published row"),
     ],
 )
 def test_wrong_options_are_one_line(with_faces, more, message):

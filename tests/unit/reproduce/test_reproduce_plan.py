@@ -5,10 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from lnclip_df import LNCLIPError, load_config
+from lnclip_df.core import devices
 from lnclip_df.reproduce.job import Detector, OnDisk, make_job
 from lnclip_df.reproduce.plan import KINDS, Record, make_plan, seconds_for
+from lnclip_df.reproduce.report import make_report
 
 SETS = ("FaceForensics++", "Celeb-DF-v2", "UADFV")
 ROOT = Path(__file__).parent
@@ -80,6 +83,47 @@ def test_other_crops_begin_anew():
     records = recorded(plan_of(job, disk))
     found = states(plan_of(replace(job, crops=replace(job.crops, scale=1.5)), disk, records))
     assert set(found.values()) == {"to do"}
+
+
+def test_a_detector_is_known_by_its_content(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, content in (("det.onnx", "one"), ("copy.onnx", "one"), ("other.onnx", "two")):
+        (tmp_path / name).write_text(content)
+    job, disk = job_of(), dict.fromkeys(SETS, on_disk())
+
+    def cut_with(path):
+        return replace(job, crops=replace(job.crops, detector=str(path)))
+
+    records = recorded(plan_of(cut_with("det.onnx"), disk))
+    for path in ("./det.onnx", tmp_path / "det.onnx", "copy.onnx"):
+        assert set(states(plan_of(cut_with(path), disk, records)).values()) == {"finished"}
+    assert set(states(plan_of(cut_with("other.onnx"), disk, records)).values()) == {"to do"}
+
+
+def test_videos_may_be_removed_after_the_cutting_while_the_faces_stay_the_same():
+    job, disk = job_of(), dict.fromkeys(SETS, on_disk())
+    records = recorded(plan_of(job, disk))
+    of_faces = {split: f"{split} faces" for split in ("train", "val", "test")}
+    removed = replace(on_disk(), videos=0, source=of_faces, cut="its files")
+    found = states(plan_of(job, dict.fromkeys(SETS, removed), records))
+    assert set(found.values()) == {"finished"} and "train trained" in found
+    other = dict.fromkeys(SETS, replace(removed, cut="other files"))
+    assert set(states(plan_of(job, other, records)).values()) == {"to do"}
+
+
+def test_a_run_on_the_cpu_is_reported_where_pytorch_cannot_use_the_gpu(tmp_path, monkeypatch):
+    (tmp_path / "version").write_text("470.57.02")
+    monkeypatch.setattr(devices, "NVIDIA", tmp_path / "version")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    job = job_of()
+    report = make_report(job, plan_of(job, dict.fromkeys(SETS, on_disk())), {}, {})
+    assert report["stages"]["train"]["seconds_to_do"] > 0
+
+
+def test_an_unknown_published_row_is_refused_before_the_work():
+    with pytest.raises(LNCLIPError, match="published row"):
+        make_job({"trained": Detector(load_config("lnclip.yaml"))}, ROOT, ROOT / "out", against="LNCLIP")
 
 
 def test_a_further_benchmark_leaves_training_and_finished_tests_as_they_are():

@@ -8,6 +8,7 @@ import logging
 
 import pytest
 import torch
+import trees
 import yaml
 from commands import call, error_of
 from released import IMAGE, images, logits_of, tiny_config, tiny_detector
@@ -16,6 +17,7 @@ from zoo import HUB, NAME, REVISION, make_zoo
 
 from lnclip_df import LNCLIPDetector, LNCLIPError, build_detector
 from lnclip_df.config.loading import detector_yamls, load_config
+from lnclip_df.evaluation.reference import reference
 from lnclip_df.faces.align import ALIGNMENTS
 from lnclip_df.faces.recipes import crop_settings, named_recipes
 from lnclip_df.media.recipe import Recipe, add_recipe
@@ -251,3 +253,7 @@ def test_every_command_takes_the_name(zoo, tmp_path):
     assert Checkpoint.open("full.safetensors").config_for().resolution == IMAGE
     planned = ["reproduce", "--root", tmp_path / "toy", "--out", "table", "--weights", NAME, "--dry-run"]
     assert "error: recipe gend: detector is missing; give the path of InsightFace's" in call(*planned).stderr
+    trees.build_faces(tmp_path / "toy", trees.TREES["Celeb-DF-v2"], frames=(0, 1))
+    compared = call(*planned, "--crops", "paper", "--datasets", "CDFv2", "--recipe", "ablation/1-linear-probe.yaml")
+    published = reference().row("LNCLIP-DF").figure("CDFv2").value  # the model's; the ablation has another
+    assert f"| {published} " in compared.stdout, compared.output
