@@ -190,17 +190,18 @@ def test_a_dataset_that_fails_is_named_and_stops_no_other(with_faces):
     assert "UADFV" in (with_faces / "run" / "leaderboard" / "leaderboard.md").read_text()
 
 
-def test_faces_lie_where_the_yaml_of_a_dataset_says(tmp_path):
+@pytest.mark.slow
+def test_faces_are_cut_and_read_where_the_yaml_of_a_dataset_says(root, tmp_path):
     """Below a folder that is neither the root nor the run."""
-    trees.build_faces(tmp_path / "shelf", trees.TREES["UADFV"], frames=(0, 1))
-    (tmp_path / "rgb").mkdir()
+    shutil.copytree(root / "UADFV", tmp_path / "rgb" / "UADFV")
     spec = load_dataset("UADFV").model_copy(update={"faces": str(tmp_path / "shelf")})
     training = [dataset_setting(key, "FaceForensics++") for key in ("train_dataset", "lnclip.val_dataset")]
     detectors = {"trained": Detector(configured(tmp_path, *training))}
     job = make_job(detectors, tmp_path / "rgb", tmp_path / "run", datasets=[spec])
-    report = carry_out(job, ["rearrange"])
+    report = carry_out(job, ["preprocess", "rearrange"])
     assert set(report["failures"]) == {"train trained"} and report["datasets"]["UADFV"]["faces"] > 0
     videos = read_videos(job.detectors["trained"].config, ["UADFV"], "test")
+    assert not list((tmp_path / "rgb").rglob("*.png"))
     assert videos and all(str(frame).startswith(str(tmp_path / "shelf")) for v in videos for frame in v.frames)
 
 
