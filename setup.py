@@ -65,7 +65,7 @@ setup(
         "huggingface_hub>=0.23",
         "jinja2>=3.1",
         "joblib>=1.2",
-        "lightning>=2.2",
+        "lightning>=2.5",
         "lmdb>=1.4",
         "numpy>=1.24",
         "open_clip_torch>=2.30",

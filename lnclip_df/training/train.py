@@ -64,7 +64,7 @@ def train(
 
     Returns:
         ``{"out", "best", "history", "seconds"}``: ``history`` has one dict per epoch (see ``LNCLIPModule``), ``best``
-        is the one with the highest validation video AUROC, whose weights are in ``best.safetensors``.
+        is the one chosen by ``lnclip.select`` on the validation videos, whose weights are in ``best.safetensors``.
 
     Raises:
         LNCLIPError: data, configuration, ``out`` or devices are invalid (before the first step), or a loss is not
