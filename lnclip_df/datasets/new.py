@@ -15,7 +15,7 @@ from lnclip_df.core.errors import LNCLIPError, shown
 from lnclip_df.core.files import check_writable, sha256, write_text
 from lnclip_df.core.tables import aligned_lines, read_csv
 from lnclip_df.datasets.dataset_json import COMPRESSED, SPLITS
-from lnclip_df.datasets.folder_listing import FRAME, Listing, logical_path
+from lnclip_df.datasets.folder_listing import FRAME, HIDDEN, WRITTEN, Listing, logical_path
 from lnclip_df.datasets.items import Item
 from lnclip_df.datasets.scan import scan_faces, scan_videos, silent
 from lnclip_df.datasets.schema import (
@@ -35,7 +35,7 @@ from lnclip_df.media.kinds import VIDEO_SUFFIXES
 NAME = re.compile(r"\w[\w.+-]{0,59}")
 SHARES = "70,15,15"  # of train, val and test, in %
 KINDS = f"a video ({', '.join(VIDEO_SUFFIXES[:4])}, …) nor a folder of numbered face crops (000.png, …)"
-PASSED_OVER = re.compile(r"/(?:\.|(?:masks|landmarks|records|__MACOSX)/)")
+PASSED_OVER = re.compile(rf"/(?:{'|'.join(map(re.escape, HIDDEN))}|(?:{'|'.join(('masks', *WRITTEN))})/)")
 REAL, FAKE = ("real", "0"), ("fake", "1")  # labels in a CSV
 COMMENT = """\
 # Made by lnclip-df dataset new, to keep and edit: `lnclip-df audit {name}` reads it again. Relative paths start from

@@ -40,13 +40,15 @@ def read_calibration(path) -> Calibration:
         if not ((temperature is None or 0 < temperature < math.inf) and 0 <= threshold["score"] <= 1):
             raise ValueError
         reals = found.get("validation", {}).get("reals")
+        if not (reals is None or type(reals) is int):
+            raise ValueError
         return Calibration(
             temperature, threshold["score"], threshold.get("asked_fpr"), found.get("weights_sha256"), reals
         )
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise LNCLIPError(
-            f"{path} is damaged: it needs a temperature above 0 (or null) and a threshold within 0..1; "
-            "write it again with lnclip-df calibrate"
+            f"{path} is damaged: it needs a temperature above 0 (or null), a threshold within 0..1, and a whole number "
+            "of validation reals (or none); write it again with lnclip-df calibrate"
         ) from error
 
 

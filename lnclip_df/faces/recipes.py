@@ -49,7 +49,9 @@ def named_recipes() -> Registry[NamedRecipe]:
 
 
 def crop_settings(recipe: str = "paper", **changes) -> CropSettings:
-    """The settings of a named recipe, with some of them replaced; another detector than dlib has no second detection.
+    """The settings of a named recipe, with some of them replaced.
+
+    Where another detector replaces the recipe's, dlib has no score, and the others have no second detection.
 
     Args:
         recipe: a name in :func:`named_recipes`.
@@ -62,8 +64,9 @@ def crop_settings(recipe: str = "paper", **changes) -> CropSettings:
     for key, what in chosen.needs.items():
         if changes.get(key) is None and "detector" not in changes:
             raise LNCLIPError(f"recipe {recipe}: {key} is missing; give {what}")
-    no_second = {} if changes.get("detector", "dlib") == "dlib" else {"second_detection": False}
-    return CropSettings(**chosen.settings | no_second | changes | {"name": recipe})
+    cannot = {"score": None} if changes.get("detector") == "dlib" else {"second_detection": False}
+    fitted = cannot if "detector" in changes else {}
+    return CropSettings(**chosen.settings | fitted | changes | {"name": recipe})
 
 
 def without_its_files(recipe: str, **changes) -> CropSettings:

@@ -124,7 +124,7 @@ def _in_settings(found: Difference, recipes: dict[str, dict]) -> Difference:
     """A difference of crops with the settings in which they differ."""
     if found.field not in ("crops", "train crops") or not (isinstance(found.a, list) and isinstance(found.b, list)):
         return found
-    return replace(found, detail=departure(found.b, found.a, recipes))
+    return replace(found, detail=departure(found.b, found.a, recipes, sampling=True))
 
 
 def _compare_published(run: Run, name: str, row: PublishedRow) -> Report:

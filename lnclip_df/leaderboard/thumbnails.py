@@ -5,8 +5,10 @@ import io
 from collections.abc import Collection
 from pathlib import Path
 
+from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import inside
+from lnclip_df.datasets.dataset_json import frame_path
 from lnclip_df.evaluation.predictions import worst_frames
 from lnclip_df.evaluation.runs import Run
 from lnclip_df.media.images import UnreadableVideo, read_image
@@ -17,12 +19,15 @@ SIDE = 56  # pixels
 def thumbnails(run: Run, dataset: str, videos: Collection[str], crops: str | Path | None) -> dict[str, str]:
     """The data URIs of some videos' worst frames, by video; a video whose crop is not there has none.
 
-    ``crops`` is the folder to which the frames' paths are relative; nothing outside it is read.
+    ``crops`` was ``lnclip.data_root`` in the test: frames lie there or in its ``rgb_dir``, see
+    :func:`~lnclip_df.datasets.dataset_json.frame_path`. Nothing outside it is read.
     """
     if crops is None or dataset not in run.files:
         return {}
     frames = worst_frames(run.files[dataset], videos)
-    found = {video: _data_uri(crops, frame) for video, frame in frames.items()}
+    made = run.provenance[dataset].predicted or {}
+    rgb_dir = made.get("rgb_dir", Config.model_fields["rgb_dir"].default)
+    found = {video: _data_uri(crops, frame_path(frame, ".", rgb_dir)) for video, frame in frames.items()}
     return {video: uri for video, uri in found.items() if uri}
 
 

@@ -98,12 +98,20 @@ def recipe_facts(files: Iterable[bytes]) -> dict[str, dict]:
     return {r.fingerprint: {key: value for key, value in r.facts.items() if key != "frames"} for r in found}
 
 
-def departure(crops: Iterable[str], trained: Iterable[str], facts: Mapping[str, dict]) -> str:
-    """In which settings crops were made differently from those of a training; empty where they were not.
+def how_cut(facts: Mapping) -> dict:
+    """How a recipe cuts a face, whichever and however many frames it takes: crops with equal values are alike."""
+    return {key: value for key, value in facts.items() if key not in ("sampling", "frames")}
+
+
+def departure(
+    crops: Iterable[str], trained: Iterable[str], facts: Mapping[str, dict], *, sampling: bool = False
+) -> str:
+    """In which settings crops were cut differently from those of a training; empty where they were not.
 
     Args:
         crops, trained: fingerprints of recipes, or ``foreign``.
         facts: what the recipes say, as far as it is recorded; see ``recipe_facts``.
+        sampling: count it as a difference which frames were taken; see ``how_cut``.
 
     >>> departure(["a"], ["b"], {"a": {"size": 256}, "b": {"size": 128}})
     'size 128, now 256'
@@ -112,7 +120,8 @@ def departure(crops: Iterable[str], trained: Iterable[str], facts: Mapping[str, 
     others = [name for name in crops if name not in trained]
     if not trained or not others:
         return ""
-    told = {_difference(facts.get(name), facts.get(trained[0]), name) for name in others}
+    said = facts if sampling else {name: how_cut(known) for name, known in facts.items()}
+    told = {_difference(said.get(name), said.get(trained[0]), name) for name in others}
     return "; ".join(sorted(filter(None, told)))
 
 

@@ -176,7 +176,7 @@ class Scorer:
     def _warn_of_other_crops(self, recipe):
         """Warn once of faces that are cut differently from training; how many frames there are does not matter."""
         trained = self.weights.facts
-        facts = {name: _cut(known) for name, known in (trained.recipes | {recipe.fingerprint: recipe.facts}).items()}
+        facts = trained.recipes | {recipe.fingerprint: recipe.facts}
         text = departure([recipe.fingerprint], trained.crops or {}, facts)
         if text and text not in self._warned:
             self._warned.add(text)
@@ -277,11 +277,6 @@ def predict(path, weights=None, options: ScoreOptions | None = None, **fields) -
 @lru_cache(maxsize=1)
 def _loaded(weights, _environment):
     return load(weights)
-
-
-def _cut(facts):
-    """How a recipe cuts a face, whichever frames it takes."""
-    return {key: value for key, value in facts.items() if key not in ("sampling", "frames")}
 
 
 def _precision(requested, device, trained):

@@ -372,6 +372,8 @@ def test_a_mistake_is_one_line_and_nothing_is_written(arguments, words):
         (["a.mp4,real", "crops,fake"], "line 3: crops is neither a video"),
         (["a.mp4,real", "crops/x,fake"], "lists videos and folders"),
         (["a.mp4,real", "masks/d.mp4,fake"], "line 3: masks/d.mp4 is hidden, or in a folder masks"),
+        (["a.mp4,real", "landmarks/e.mp4,fake"], "line 3: landmarks/e.mp4 is hidden, or in a folder masks"),
+        (["a.mp4,real", ".old/f.mp4,fake"], "line 3: .old/f.mp4 is hidden"),
         (["a.mp4,real,dev", "b.mp4,fake,"], "line 2: split 'dev' is none of train, val, test, none"),
         (["a.mp4,real,,", "b.mp4,fake,,z.mp4"], "line 3: pair z.mp4 is the path of no real video"),
         (["a.mp4,real,,", "b.mp4,fake,,b.mp4"], "line 3: pair b.mp4 is the path of no real video"),
@@ -380,7 +382,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(arguments, words):
     ],
 )
 def test_a_wrong_csv_is_one_line(rows, words):
-    videos("a.mp4", "b.mp4", "c.mp4", "masks/d.mp4")
+    videos("a.mp4", "b.mp4", "c.mp4", "masks/d.mp4", "landmarks/e.mp4", ".old/f.mp4")
     trees.write(Path("note.txt"), b"?")
     crops("crops/x")
     header = ",".join(("path", "label", "split", "pair")[: 1 + rows[0].count(",")])

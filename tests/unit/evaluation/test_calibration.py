@@ -135,6 +135,7 @@ def test_the_true_rate_of_a_threshold_is_below_its_bound_in_95_of_100_cases(real
         '{"temperature": "2", "threshold": {"score": 0.5}}',
         '{"temperature": 2, "threshold": 0.5}',
         '{"temperature": 2, "threshold": {"score": 1.5}}',
+        '{"temperature": 2, "threshold": {"score": 0.5}, "validation": {"reals": "12"}}',
     ],
 )
 def test_a_damaged_calibration_is_refused(tmp_path, text):

@@ -77,6 +77,14 @@ def test_each_key_can_be_replaced_and_is_recorded():
         changed(CropSettings(name="mine"))
 
 
+def test_dlib_takes_the_place_of_a_recipes_detector_without_its_score():
+    settings = crop_settings("gend", detector="dlib")
+    assert settings == replace(crop_settings("gend", detector="mine.onnx"), detector="dlib", score=None)
+    with pytest.raises(LNCLIPError, match="score: dlib's scores are no probabilities"):
+        crop_settings("gend", detector="dlib", score=0.5)
+    assert crop_settings("deepfakebench", detector="dlib", predictor="81.dat").second_detection
+
+
 @pytest.mark.parametrize("value", [-0.1, 1.1, "high", float("nan")])
 def test_a_score_out_of_range_is_named(value):
     with pytest.raises(LNCLIPError, match=r"score: .* received; accepted is a number, 0 to 1"):

@@ -119,12 +119,18 @@ def test_published_rows_without_a_figure_here_are_folded(tmp_path):
 def test_the_worst_videos_have_pictures_from_the_folder_of_crops_and_from_nowhere_else(tmp_path):
     crops = tmp_path / "crops"
     crops.mkdir()
-    run = write_dataset(tmp_path / "run", "mine", ["a_real", "a_fake"], metadata={})
+    run = write_dataset(tmp_path / "run", "mine", ["a_real", "a_fake"], metadata={}, frame="./{}.png")
     for frame in range(60):  # of the reals
         Image.new("RGB", (64, 64), (200, 30, frame)).save(crops / f"{frame}.png")
     found = Elements(page(make_board([run], resamples=0), crops))
     pictures = [attrs["src"] for tag, attrs in found.folded if tag == "img"]
     assert len(pictures) == 5 and all(uri.startswith("data:image/jpeg;base64,") for uri in pictures)
+    rgb = {"predicted": {"rgb_dir": "rgb"}}
+    bare = write_dataset(tmp_path / "bare", "mine", ["a_real", "a_fake"], metadata=rgb, frame="{}.png")
+    board = make_board([bare], resamples=0)
+    assert "<img" not in page(board, crops)
+    shutil.copytree(crops, tmp_path / "root" / "rgb")
+    assert page(board, tmp_path / "root").count("<img") == 5
     (crops / "inside").mkdir()
     assert "<img" not in page(make_board([run], resamples=0), crops / "inside")  # there are none
     outside = write_dataset(tmp_path / "outside", "mine", ["a_real", "a_fake"], metadata={}, frame="../{}.png")

@@ -123,3 +123,10 @@ def test_a_departure_names_the_settings_that_differ():
     assert sorted(found.split("; ")) == ["scale none, now 1.5", "size 256, now 128", "size 256, now 128"]
     assert departure([FOREIGN], names, facts) == "crops without a recipe"
     assert departure([small.fingerprint], ["0123456789"], facts) == "which setting differs is not recorded"
+
+
+def test_which_frames_were_taken_is_no_other_cut_unless_it_is_asked_for():
+    many, few = (Recipe(FACTS | {"sampling": {"mode": "fixed_num_frames", "frames": frames}}) for frames in (32, 16))
+    facts = {recipe.fingerprint: recipe.facts for recipe in (many, few)}
+    assert departure([few.fingerprint], [many.fingerprint], facts) == ""
+    assert departure([few.fingerprint], [many.fingerprint], facts, sampling=True) == "sampling.frames 32, now 16"
