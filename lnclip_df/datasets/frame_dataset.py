@@ -31,7 +31,8 @@ class FrameDataset(Dataset):
             Images that are no tensors are not stacked into a batch, and may differ in size.
         random_frames: draw the frames of each video at random, by ``seed``, instead of evenly spaced ones.
         seed: an item's seed follows from this one, the epoch and the index; worker and process do not matter.
-        keep: bytes of decoded frames that each process keeps in memory, for the next epoch.
+        keep: each process keeps decoded frames in memory, for the next epoch, if all of them take at most this many
+            bytes (estimated by each frame); a part would help little.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class FrameDataset(Dataset):
         self.videos = videos
         self.transform = transform
         self.seed = seed
-        self.room = keep
+        self.keep = keep
         self.kept: dict[int, np.ndarray] = {}
 
         def chosen(video):
@@ -88,9 +89,8 @@ class FrameDataset(Dataset):
         image = self.kept.get(index)
         if image is None:
             image = self.read(video, frame)
-            if image.nbytes <= self.room:
+            if image.nbytes * len(self) <= self.keep:
                 image.flags.writeable = False
-                self.room -= image.nbytes
                 self.kept[index] = image
         return image
 

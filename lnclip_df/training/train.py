@@ -29,7 +29,7 @@ from lnclip_df.training.outputs import Outputs, check_folder, read_last
 from lnclip_df.weights import build_detector
 from lnclip_df.weights.load import load_start
 
-KEPT = 256 << 20  # bytes of decoded frames that each process that reads them keeps for the next epoch
+KEPT = 256 << 20  # a set with at most this many bytes of decoded frames is kept in memory for the next epoch
 
 logger = logging.getLogger(__name__)
 
