@@ -62,6 +62,9 @@ class Facts:
                 known.pop(section, None)
         if "recipes" in known:
             known["recipes"] = {name: said for name, said in known["recipes"].items() if isinstance(said, dict)}
+        ours = (known.get("config") or {}).get("lnclip")
+        if isinstance(ours, dict) and ours.get("resize") == "clip":  # the earlier name, which ``Config`` takes too
+            known["config"] = known["config"] | {"lnclip": ours | {"resize": "backbone"}}
         return cls(**known)
 
     @classmethod
