@@ -3,8 +3,6 @@
 import logging
 import os
 import re
-import timeit
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +13,8 @@ if TYPE_CHECKING:
 
 
 NVIDIA = Path("/proc/driver/nvidia/version")  # there where an NVIDIA driver is loaded
+CPU = Path("/proc/cpuinfo")
+BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is ARM's
 
 logger = logging.getLogger(__name__)
 
@@ -48,16 +48,10 @@ def choose_device(name: str | None = None) -> "torch.device":
     return device
 
 
-@lru_cache(maxsize=1)
-def cpu_is_faster_in_bf16() -> bool:
-    """Whether this CPU is faster in bf16 than in fp32, by a trial with ViT-L/14's largest matrices (under 2 s)."""
-    import torch
-
-    def seconds(dtype: torch.dtype) -> float:
-        x, weight = torch.ones(257, 1024, dtype=dtype), torch.ones(4096, 1024, dtype=dtype)
-        return min(timeit.repeat(lambda: torch.nn.functional.linear(x, weight), repeat=3, number=1))
-
-    return seconds(torch.bfloat16) < seconds(torch.float32)
+def cpu_has_bf16_units() -> bool:
+    """Whether this CPU multiplies in bf16, by the flags that Linux lists; elsewhere False."""
+    flags = CPU.read_text(encoding="utf-8", errors="replace").split() if CPU.is_file() else []
+    return not BF16_FLAGS.isdisjoint(flags)
 
 
 def require_usable_gpu():
@@ -88,7 +82,7 @@ def device_name(device: "torch.device") -> str:
 def settled_precision(wanted: str, device: "torch.device") -> str:
     """The precision to compute in on a device, where a configuration wants ``wanted`` (``lnclip.precision``).
 
-    A CPU takes bf16 only where it is faster than fp32, and never fp16 or TF32: it takes fp32 instead, and a line of the
+    A CPU takes bf16 only where it has units for it, and never fp16 or TF32: it takes fp32 instead, and a line of the
     log says so. ``tf32`` switches TF32 on for all float32 products of the process.
 
     Raises:
@@ -96,8 +90,8 @@ def settled_precision(wanted: str, device: "torch.device") -> str:
     """
     import torch
 
-    if device.type == "cpu" and wanted != "fp32" and not (wanted == "bf16" and cpu_is_faster_in_bf16()):
-        logger.info("lnclip.precision: %s is not faster on this CPU: computing in fp32", wanted)
+    if device.type == "cpu" and wanted != "fp32" and not (wanted == "bf16" and cpu_has_bf16_units()):
+        logger.info("lnclip.precision: this CPU has no units for %s: computing in fp32", wanted)
         return "fp32"
     if device.type == "cuda" and wanted == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise LNCLIPError(

@@ -96,8 +96,10 @@ def last_checkpoint(out) -> Path:
     return Path(out) / "checkpoints" / "last.ckpt"
 
 
-def read_last(out, config: Config) -> dict | None:
+def read_last(out, config: Config, precision: str | None = None) -> dict | None:
     """Return the ``LNCLIPModule.state`` of the last finished epoch in ``out``, or None if none is finished.
+
+    ``precision`` is the one that was asked for, where this device computes in another.
 
     Raises:
         LNCLIPError: the checkpoint is damaged, or a fixed key of the configuration (``config.roles``) has changed.
@@ -105,7 +107,7 @@ def read_last(out, config: Config) -> dict | None:
     path = last_checkpoint(out)
     if not path.exists():
         return None
-    _check_same_config(Path(out) / "config.yaml", config)
+    _check_same_config(Path(out) / "config.yaml", config, precision)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle.UnpicklingError, and whatever a damaged archive makes of it
@@ -145,10 +147,12 @@ def check_folder(out, *, unused: bool):
         raise LNCLIPError(f"{out} is not empty; resume the training there, or give another folder")
 
 
-def _check_same_config(path, config):
+def _check_same_config(path, config, precision):
     before, now = flatten(load_config(path).to_dict()), flatten(config.to_dict())
     if now["manualSeed"] is None:
         now["manualSeed"] = before.get("manualSeed")
+    if before.get("lnclip.precision") == precision:
+        now["lnclip.precision"] = precision
     for key in [*now, *before]:
         if role_of(key).fixed and before.get(key) != now.get(key):
             raise LNCLIPError(

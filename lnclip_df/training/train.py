@@ -73,12 +73,13 @@ def train(
     """
     started, out = time.monotonic(), Path(out)
     device = _device(accelerator)
-    config = config.replace({"lnclip.precision": settled_precision(config.lnclip.precision, device)})
+    wanted = config.lnclip.precision
+    config = config.replace({"lnclip.precision": settled_precision(wanted, device)})
     if config.start_epoch > config.nEpochs:
         raise LNCLIPError(f"start_epoch {config.start_epoch} is above nEpochs {config.nEpochs}: nothing to train")
     train_videos = _videos(config, config.train_dataset, "train", "train_dataset")
     val_videos = _videos(config, config.lnclip.val_dataset, "val", "lnclip.val_dataset")
-    state = read_last(out, config) if resume else None
+    state = read_last(out, config, wanted) if resume else None
     if state is not None:
         epoch, seed = state["epoch"] + 1, state["seed"]
     else:

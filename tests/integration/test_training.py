@@ -233,11 +233,21 @@ def test_a_step_reads_from_the_device_only_where_it_records(toy, tmp_path, monke
 
 
 def test_training_says_its_device_and_takes_fp32_on_a_cpu_without_bf16_units(toy, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(devices, "cpu_is_faster_in_bf16", lambda: False)
+    monkeypatch.setattr(devices, "cpu_has_bf16_units", lambda: False)
     with caplog.at_level(logging.INFO, "lnclip_df"):
         train_toy(toy, tmp_path / "run", "lnclip.precision=bf16", "nEpochs=0")
     assert "training on cpu in fp32" in caplog.text
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["lnclip"]["precision"] == "fp32"
+    monkeypatch.setattr(devices, "cpu_has_bf16_units", lambda: True)
+    with pytest.raises(LNCLIPError, match=r"cannot resume: lnclip\.precision is 'bf16' and was 'fp32'"):
+        train_toy(toy, tmp_path / "run", "lnclip.precision=bf16", "nEpochs=1", resume=True)
+
+
+def test_a_training_in_bf16_is_resumed_on_a_cpu_without_bf16_units(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "cpu_has_bf16_units", lambda: True)
+    train_toy(toy, tmp_path, "lnclip.precision=bf16", "nEpochs=0")
+    monkeypatch.setattr(devices, "cpu_has_bf16_units", lambda: False)
+    assert len(train_toy(toy, tmp_path, "lnclip.precision=bf16", "nEpochs=1", resume=True)["history"]) == 2
 
 
 def test_resuming_where_nothing_is_starts(toy, tmp_path):

@@ -330,7 +330,7 @@ def test_deepfakebenchs_merged_config_is_accepted(config):
 
 
 def test_a_cpu_that_is_slower_in_bf16_takes_fp32_and_says_so(config, monkeypatch, caplog):
-    monkeypatch.setattr(devices, "cpu_is_faster_in_bf16", lambda: False)
+    monkeypatch.setattr(devices, "cpu_has_bf16_units", lambda: False)
     config["lnclip"]["precision"] = "bf16"
     with caplog.at_level(logging.INFO, "lnclip_df"):
         assert BenchDetector(config).settings.precision == "fp32"

@@ -38,16 +38,24 @@ def test_without_a_driver_the_cpu_is_taken(tmp_path, monkeypatch):
     assert devices.choose_device().type == "cpu"
 
 
-@pytest.mark.parametrize("faster", [True, False])
+@pytest.mark.parametrize("units", [True, False])
 @pytest.mark.parametrize(
     ("wanted", "settled"), [("fp32", "fp32"), ("bf16", "fp32 or bf16"), ("fp16", "fp32"), ("tf32", "fp32")]
 )
-def test_a_cpu_takes_bf16_only_where_it_is_faster_and_says_so(monkeypatch, caplog, wanted, settled, faster):
-    monkeypatch.setattr(devices, "cpu_is_faster_in_bf16", lambda: faster)
+def test_a_cpu_takes_bf16_only_with_units_for_it_and_says_so(monkeypatch, caplog, wanted, settled, units):
+    monkeypatch.setattr(devices, "cpu_has_bf16_units", lambda: units)
     with caplog.at_level(logging.INFO, "lnclip_df"):
         found = devices.settled_precision(wanted, torch.device("cpu"))
-    assert found == ("bf16" if faster and wanted == "bf16" else "fp32") and found in settled
-    assert (f"{wanted} is not faster on this CPU: computing in fp32" in caplog.text) == (found != wanted)
+    assert found == ("bf16" if units and wanted == "bf16" else "fp32") and found in settled
+    assert (f"this CPU has no units for {wanted}: computing in fp32" in caplog.text) == (found != wanted)
+
+
+@pytest.mark.parametrize(("flags", "found"), [("fpu avx512_bf16", True), ("asimd bf16 i8mm", True), ("avx2", False)])
+def test_units_are_those_that_linux_lists(tmp_path, monkeypatch, flags, found):
+    monkeypatch.setattr(devices, "CPU", tmp_path / "cpuinfo")
+    assert not devices.cpu_has_bf16_units()
+    devices.CPU.write_text(f"processor : 0\nflags : {flags}\n")
+    assert devices.cpu_has_bf16_units() == found
 
 
 def test_a_gpu_without_bf16_is_named(monkeypatch):

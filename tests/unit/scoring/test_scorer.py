@@ -16,7 +16,7 @@ from scored_clips import FRAMES, WIDE, of, results_of
 
 import lnclip_df
 from lnclip_df import LNCLIPError
-from lnclip_df.core.devices import cpu_is_faster_in_bf16
+from lnclip_df.core.devices import cpu_has_bf16_units
 from lnclip_df.core.files import sha256, write_json
 from lnclip_df.datasets import Entry, write_dataset_json
 from lnclip_df.evaluation.test import test as run_test
@@ -245,7 +245,7 @@ def test_how_many_frames_are_scored_is_no_other_way_to_cut(weights, clips, tmp_p
 def test_precision_is_fp32_on_a_cpu_unless_bf16_is_faster_here(weights):
     assert lnclip_df.load(weights, device="cpu").config.lnclip.precision == "fp32"
     trained_in_bf16 = lnclip_df.load(weights, overrides=["lnclip.precision=bf16"], device="cpu")
-    expected = "bf16" if cpu_is_faster_in_bf16() else "fp32"
+    expected = "bf16" if cpu_has_bf16_units() else "fp32"
     assert trained_in_bf16.config.lnclip.precision == expected
     assert lnclip_df.load(weights, device="cpu", precision="bf16").detector.settings.precision == "bf16"
     with pytest.raises(LNCLIPError, match="precision: 'fp8' received; accepted are auto, fp32, tf32, bf16, fp16"):
