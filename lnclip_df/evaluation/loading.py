@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from lnclip_df.core.devices import usable_cores
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.datasets.frame_dataset import collate
+from lnclip_df.models.input import is_float
 
 SHARED_MEMORY = Path("/dev/shm")  # through which a loader's workers give their batches
 BATCHES_PER_WORKER = 3  # one in use, two prefetched
@@ -30,7 +31,8 @@ def make_loader(
     that workers prefetch. With ``drop_last`` a last batch of fewer frames is left out.
     """
     workers = min(workers, max(1, usable_cores() // ranks))
-    needed = 3 * dataset.config.resolution**2 * batch_size * BATCHES_PER_WORKER * workers
+    pixel = 3 * (4 if is_float(dataset.config) else 1)  # bytes
+    needed = pixel * dataset.config.resolution**2 * batch_size * BATCHES_PER_WORKER * workers
     if SHARED_MEMORY.is_dir() and (free := shutil.disk_usage(SHARED_MEMORY).free) < needed:
         logger.warning(
             "frames are read without worker processes: %s has %d MB free, and %d workers need %d MB for batches of %d "

@@ -42,8 +42,12 @@ def model_input(image: np.ndarray, config: Config) -> torch.Tensor:
 
     Float32 and normalised, where a backbone's own bilinear resize, which does not round, is applied here.
     """
-    own = processor_of(config.lnclip.backbone)
-    here = config.lnclip.resize == "backbone" and config.resolution == own.size
-    if here and own.resample == "bilinear":
-        return bilinear(normalize(as_tensor(image), config.mean, config.std)[None], own.size)[0]
+    if is_float(config):
+        return bilinear(normalize(as_tensor(image), config.mean, config.std)[None], config.resolution)[0]
     return as_tensor(at_resolution(image, config))
+
+
+def is_float(config: Config) -> bool:
+    """Whether ``model_input`` gives float32."""
+    own = processor_of(config.lnclip.backbone)
+    return config.lnclip.resize == "backbone" and config.resolution == own.size and own.resample == "bilinear"

@@ -4,11 +4,13 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tiny import configured, make_toy
 
+from lnclip_df.config.loading import load_config
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset
 from lnclip_df.evaluation.loading import OnDevice, make_loader
@@ -26,6 +28,14 @@ def test_without_room_in_shared_memory_no_worker_is_started(tmp_path, monkeypatc
         loader = make_loader(frames, order, batch_size=10_000, workers=1)
     assert loader.num_workers == workers
     assert ("frames are read without worker processes: /dev/shm has 64 MB free" in caplog.text) == (not workers)
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="shared memory is a folder on Linux")
+@pytest.mark.parametrize(("yaml", "workers"), [("gend/clip.yaml", 1), ("gend/dinov3.yaml", 0)])
+def test_frames_that_are_resized_as_floats_take_four_times_the_shared_memory(monkeypatch, yaml, workers):
+    frames = SimpleNamespace(config=load_config(yaml))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=300 << 20))
+    assert make_loader(frames, [], batch_size=300, workers=1).num_workers == workers
 
 
 def batches(read):
