@@ -24,7 +24,12 @@ def our_labels(root=".") -> dict[str, int]:
 
     They are those of this package's datasets and of the user's, in the working folder and in the checkout ``root``.
     """
-    return own_labels(root) | own_labels() | read_yaml(bench_configs() / "labels.yaml")["lnclip"]
+    return user_labels(root) | read_yaml(bench_configs() / "labels.yaml")["lnclip"]
+
+
+def user_labels(root) -> dict[str, int]:
+    """The labels of the user's datasets, in the working folder and in the checkout ``root``."""
+    return own_labels(root) | own_labels()
 
 
 def with_import(source: bytes) -> bytes:

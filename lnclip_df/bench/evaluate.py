@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from lnclip_df.bench.checkout import open_checkout, test_settings
+from lnclip_df.bench.edits import user_labels
 from lnclip_df.bench.run_script import run_module
 from lnclip_df.config.loading import labels, load_config, read_yaml
 from lnclip_df.config.validation import overridden
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import check_writable
-from lnclip_df.datasets.schema import own_labels
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def bench_test(checkout, options: BenchTest, *, python=sys.executable) -> int:
         LNCLIPError: not a checkout, or ``python`` cannot be started.
     """
     root = open_checkout(checkout)
-    options = dataclasses.replace(options, labels=own_labels(root) | own_labels() | dict(options.labels))
+    options = dataclasses.replace(options, labels=user_labels(root) | dict(options.labels))
     return run_module(root, python, "lnclip_df.bench.evaluate", json.dumps(dataclasses.asdict(options)))
 
 

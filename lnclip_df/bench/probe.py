@@ -3,7 +3,6 @@
 ``python -m lnclip_df.bench.probe [DETECTOR_PATH]`` in the root of a checkout prints it as JSON.
 """
 
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -11,6 +10,7 @@ import subprocess
 import sys
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.provenance import installed_version
 
 PACKAGES = {
     "albumentations": "albumentations==1.3.1",
@@ -72,17 +72,10 @@ def probe(root, python=sys.executable, detector_path=None) -> dict:
 
 def _probe_here(detector_path=None):
     absent = [requirement for module, requirement in PACKAGES.items() if importlib.util.find_spec(module) is None]
-    found = {"absent": absent, "versions": {name: _version(name) for name in DISTRIBUTIONS}, "gpus": _gpus()}
+    found = {"absent": absent, "versions": {name: installed_version(name) for name in DISTRIBUTIONS}, "gpus": _gpus()}
     error = None if absent else _import_error()
     rehearsed = detector_path is not None and not absent and error is None
     return found | {"import_error": error, "scripts": _scripts(detector_path) if rehearsed else {}}
-
-
-def _version(name):
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _gpus():

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_args, get_type_hints
 
 
@@ -23,6 +24,14 @@ def versions() -> dict[str, str]:
     import lnclip_df
 
     return {"lnclip_df": lnclip_df.__version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def installed_version(distribution: str) -> str | None:
+    """The version of an installed distribution, by its name on the package index; None where it is not installed."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
 
 
 @dataclass(frozen=True)

@@ -205,12 +205,10 @@ def _escaped(text):
 
 def _existing(key, folder: Path) -> Path:
     """A folder, or the one in which ``preprocess`` puts the crops of its videos."""
-    crops = folder.parent / "frames" / folder.name
-    if folder.is_dir() or not crops.is_dir():
-        if not folder.is_dir():
-            raise LNCLIPError(f"{key}: no folder {folder}")
-        return folder
-    return crops
+    for place in (folder, folder.parent / "frames" / folder.name):
+        if place.is_dir():
+            return place
+    raise LNCLIPError(f"{key}: no folder {folder}")
 
 
 def _listing(key, folder) -> Listing:

@@ -3,9 +3,10 @@
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from lnclip_df.config.loading import bench_configs, read_yaml
+from lnclip_df.config.schema import Section
 from lnclip_df.config.validation import validate
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.registry import Registry
@@ -13,19 +14,17 @@ from lnclip_df.faces.align import ALIGNMENTS
 from lnclip_df.faces.settings import CropSettings
 
 
-class NamedRecipe(BaseModel):
+class NamedRecipe(Section):
     """A recipe: fields of :class:`CropSettings`, and the files that it ``needs``, by the setting that names them.
 
     ``detector`` is its name in the recipe of a crop.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     about: str
     source: str
     detector: str
-    needs: dict[str, str] = {}
-    settings: dict[str, Any] = {}
+    needs: dict[str, str] = Field({})
+    settings: dict[str, Any] = Field({})
 
     def made(self, facts: dict) -> bool:
         """Whether crops are cut as this recipe says, by their own recipe: the detector, alignment, size and scale.

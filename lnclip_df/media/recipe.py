@@ -40,8 +40,12 @@ class Recipe:
         facts = {key: value for key, value in self.facts.items() if key != "fingerprint"}
         object.__setattr__(self, "facts", facts)
         if not self.fingerprint:
-            of_the_run = {key: value for key, value in facts.items() if key != "frames"}
-            object.__setattr__(self, "fingerprint", digest(of_the_run)[:10])
+            object.__setattr__(self, "fingerprint", digest(self.of_the_run)[:10])
+
+    @property
+    def of_the_run(self) -> dict:
+        """The facts without what was done to a single video's frames."""
+        return {key: value for key, value in self.facts.items() if key != "frames"}
 
     def of_video(self, changes: dict[str, str]) -> "Recipe":
         """The recipe of one video's crops: with what was done to its frames before faces were searched, if anything.
@@ -95,7 +99,7 @@ def _parsed(text):
 def recipe_facts(files: Iterable[bytes]) -> dict[str, dict]:
     """``{fingerprint: facts}`` of the recipes in the first bytes of crops, without what was done to single videos."""
     found = (recipe for recipe in map(read_recipe, files) if recipe)
-    return {r.fingerprint: {key: value for key, value in r.facts.items() if key != "frames"} for r in found}
+    return {recipe.fingerprint: recipe.of_the_run for recipe in found}
 
 
 def how_cut(facts: Mapping) -> dict:

@@ -31,10 +31,8 @@ def at_resolution(image: np.ndarray, config: Config) -> np.ndarray:
     ``resolution`` is resized as by DeepfakeBench. If ``resolution`` is the backbone's size, the detector has nothing
     left to do, and the backbone's own resize is applied here.
     """
-    own = processor_of(config.lnclip.backbone)
-    if config.lnclip.resize == "backbone" and config.resolution == own.size:
-        return resize_as(image, own)
-    return resize(image, config.resolution)
+    own = _own_resize(config)
+    return resize(image, config.resolution) if own is None else resize_as(image, own)
 
 
 def model_input(image: np.ndarray, config: Config) -> torch.Tensor:
@@ -49,5 +47,11 @@ def model_input(image: np.ndarray, config: Config) -> torch.Tensor:
 
 def is_float(config: Config) -> bool:
     """Whether ``model_input`` gives float32."""
+    own = _own_resize(config)
+    return own is not None and own.resample == "bilinear"
+
+
+def _own_resize(config):
+    """The backbone's processor, where its resize is applied to the frame, not in the detector; else None."""
     own = processor_of(config.lnclip.backbone)
-    return config.lnclip.resize == "backbone" and config.resolution == own.size and own.resample == "bilinear"
+    return own if config.lnclip.resize == "backbone" and config.resolution == own.size else None

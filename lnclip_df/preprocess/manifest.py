@@ -4,7 +4,6 @@ import platform
 import random
 from collections import Counter
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from lnclip_df.core.errors import printable
 from lnclip_df.core.files import write_bytes, write_json
 from lnclip_df.core.plots import LIGHT
+from lnclip_df.core.provenance import installed_version
 from lnclip_df.core.tables import write_csv
 from lnclip_df.media.images import read_image
 from lnclip_df.media.limits import UnreadableVideo
@@ -75,13 +75,8 @@ def _row(record):
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decode, detect and cut, those that are installed."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {package: installed_version(package) for package in PACKAGES}
+    return {"python": platform.python_version()} | {name: known for name, known in found.items() if known is not None}
 
 
 def write_contact_sheet(

@@ -293,8 +293,8 @@ def _calibration(checkpoint, threshold):
     if path.is_file():
         found = calibration.read_calibration(path)
         if found.weights_sha256 == checkpoint.sha256:
-            if threshold is None and enough.are_few(found.reals):
-                few = enough.few_videos(found.reals, None, "its rate of false alarms is hardly known")
+            few = enough.few_videos(found.reals, None, "its rate of false alarms is hardly known")
+            if threshold is None and few:
                 logger.warning("the threshold %.4f was set on %s", found.threshold, few)
             return found.temperature, found.threshold
         logger.warning("%s belongs to other weights and is not used; run lnclip-df calibrate again", path)

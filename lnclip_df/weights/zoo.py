@@ -5,10 +5,10 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
 
 from lnclip_df.config.loading import bench_configs, load_config, read_yaml
-from lnclip_df.config.schema import Config
+from lnclip_df.config.schema import Config, Section
 from lnclip_df.config.validation import validate
 from lnclip_df.core.registry import Registry
 from lnclip_df.core.tables import aligned_lines, csv_text, markdown_table
@@ -16,11 +16,7 @@ from lnclip_df.core.tables import aligned_lines, csv_text, markdown_table
 UNKNOWN = "not known"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PublishedFigure(_Section):
+class PublishedFigure(Section):
     """A published figure: an AUROC in %, its column (see ``reference.yaml``) and its source."""
 
     column: str
@@ -28,7 +24,7 @@ class PublishedFigure(_Section):
     source: str = Field(min_length=1)
 
 
-class ReleasedModel(_Section):
+class ReleasedModel(Section):
     """A released detector; None where something is not known.
 
     Attributes:

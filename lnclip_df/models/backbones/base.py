@@ -1,13 +1,13 @@
 """The interface of every vision backbone, and what its own processor does with a crop."""
 
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.provenance import installed_version
 from lnclip_df.models.pillow_resize import pillow_bicubic
 from lnclip_df.models.pixels import normalize
 
@@ -132,10 +132,7 @@ def whole_patches(size: int, patch: int) -> int:
 
 def require(package: str, since: str, what: str):
     """Raise LNCLIPError unless a package is installed, in the version ``since`` or a newer one; ``what`` needs it."""
-    try:
-        found = version(package)
-    except PackageNotFoundError:
-        found = None
+    found = installed_version(package)
     if found is None or _numbers(found) < _numbers(since):
         have = f"{found} is installed" if found else "it is not installed"
         raise LNCLIPError(f"{what} needs {package} {since} or newer, and {have}: pip install -U '{package}>={since}'")
