@@ -1,11 +1,27 @@
-"""Iterators in batches, and prefetched in a thread."""
+"""Iterators in batches, prefetched in a thread, and shares of a list for job arrays."""
 
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+from lnclip_df.core.errors import LNCLIPError
+
 T = TypeVar("T")
+
+
+def part_of(shard: str | None) -> slice:
+    """Which items of a list belong to shard ``i/n``, the i-th of n; all where it is None. LNCLIPError if it is invalid.
+
+    >>> [0, 1, 2, 3, 4][part_of("2/2")]
+    [1, 3]
+    """
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", "1/1" if shard is None else shard)
+    number, parts = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= number <= parts:
+        raise LNCLIPError(f"shard: {shard!r} received; accepted is i/n with 1 ≤ i ≤ n, for example 1/8")
+    return slice(number - 1, None, parts)
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -1,10 +1,9 @@
 """How a run over many videos is carried out; none of it changes a crop (that is what ``CropSettings`` says)."""
 
-import re
 from dataclasses import dataclass
 from numbers import Integral
 
-from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.iteration import part_of
 from lnclip_df.faces.recipes import crop_settings
 from lnclip_df.faces.settings import CropSettings, check_number
 
@@ -37,10 +36,4 @@ class RunOptions:
 
     def part(self) -> slice:
         """Which of the videos, in the order of their keys, belong to this shard."""
-        if self.shard is None:
-            return slice(None)
-        match = re.fullmatch(r"([0-9]+)/([0-9]+)", self.shard)
-        number, parts = map(int, match.groups()) if match else (0, 0)
-        if not 1 <= number <= parts:
-            raise LNCLIPError(f"shard: {self.shard!r} received; accepted is i/n with 1 ≤ i ≤ n, for example 1/8")
-        return slice(number - 1, None, parts)
+        return part_of(self.shard)
