@@ -1,4 +1,4 @@
-"""One frame of a video, read from its PNG or from LMDB as DeepfakeBench keeps them, and the recipe that it carries."""
+"""One frame of a video and the recipe that it carries, read from the source that has its dataset."""
 
 from pathlib import Path
 from typing import Any
@@ -7,33 +7,49 @@ import numpy as np
 
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.datasets.dataset_json import Video, frame_path
+from lnclip_df.core.registry import Registry
+from lnclip_df.datasets.dataset_json import Video
+from lnclip_df.datasets.frame_source import FILES, FrameSource, of_images
 from lnclip_df.datasets.lmdb import database_path, lmdb_key, read_value
-from lnclip_df.media.images import read_image
-from lnclip_df.media.limits import UnreadableVideo
-from lnclip_df.media.recipe import HEAD, count_recipes, recipe_facts
+from lnclip_df.media.recipe import count_recipes, recipe_facts
 from lnclip_df.media.sampling import evenly_spaced_round
+
+
+def _from_lmdb(config, dataset, frame, size):
+    path, key = database_path(Path(config.lnclip.data_root) / config.lmdb_dir, dataset), lmdb_key(frame)
+    data = read_value(path, key)
+    return data if size < 0 else data[:size], f"{key} in {path}"
+
+
+FRAME_SOURCES: Registry[FrameSource] = Registry(  # the first one that has a dataset is read
+    "source of frames",
+    {
+        "lmdb": of_images(lambda config, dataset: config.lmdb, _from_lmdb),
+        "png": FILES,
+    },
+)
+
+
+def source_of(config: Config, dataset: str) -> FrameSource:
+    """The source that a dataset's frames are read from."""
+    return next(source for source in FRAME_SOURCES.values() if source.has(config, dataset))
 
 
 def read_frame(config: Config, dataset: str, frame: str) -> np.ndarray:
     """Read one frame.
 
     Args:
-        config: ``lmdb`` chooses the source.
-        dataset: the dataset's name, which names its database.
+        config: says where frames are stored: see ``FRAME_SOURCES``.
+        dataset: the dataset's name.
         frame: the path as the dataset JSON has it.
 
     Returns:
-        uint8 H×W×3, RGB.
+        uint8 H×W×3, RGB; it may be read-only.
 
     Raises:
         LNCLIPError: the frame is absent or cannot be decoded; it is never replaced by another frame.
     """
-    data, source = _read_bytes(config, dataset, frame)
-    try:
-        return np.array(read_image(data))  # a copy that may be written to
-    except UnreadableVideo as error:
-        raise LNCLIPError(f"frame {source} is broken: {len(data)} bytes that do not decode: {error}") from error
+    return source_of(config, dataset).read(config, dataset, frame)
 
 
 def crop_recipes(
@@ -47,29 +63,11 @@ def crop_recipes(
         ``{fingerprint, or "foreign" where there is none: videos}``, the most frequent first; and ``{fingerprint: what
         the recipe says}``.
     """
-    heads = []
+    recipes = []
     for video in evenly_spaced_round(videos, max_videos):
+        source = source_of(config, video.dataset)
         try:
-            heads += [_read_bytes(config, video.dataset, frame, HEAD)[0] for frame in video.frames[:1]]
+            recipes += [source.recipe(config, video.dataset, frame) for frame in video.frames[:1]]
         except LNCLIPError:
             continue
-    heads = [head for head in heads if head]
-    return count_recipes(heads), recipe_facts(heads)
-
-
-def _read_bytes(config, dataset, frame, size=-1) -> tuple[bytes, str]:
-    """The first ``size`` bytes (all by default) of a frame's PNG, and where it is stored."""
-    data_root = Path(config.lnclip.data_root)
-    if config.lmdb:
-        path, key = database_path(data_root / config.lmdb_dir, dataset), lmdb_key(frame)
-        data = read_value(path, key)
-        return data if size < 0 else data[:size], f"{key} in {path}"
-    path = frame_path(frame, data_root, config.rgb_dir)
-    try:
-        if path.exists() and not path.is_file():  # a pipe would block
-            raise LNCLIPError(f"frame {path} is not a regular file")
-        with path.open("rb") as file:
-            return file.read(size), str(path)
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL or a lone surrogate
-        shown = str(path).encode("utf-8", "backslashreplace").decode()
-        raise LNCLIPError(f"cannot read frame {shown}: {getattr(error, 'strerror', None) or error}") from error
+    return count_recipes(recipes), recipe_facts(recipes)

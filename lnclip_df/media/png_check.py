@@ -14,7 +14,7 @@ from lnclip_df.core.errors import one_line
 from lnclip_df.core.processes import worker_pool
 from lnclip_df.media.images import read_image
 from lnclip_df.media.limits import UnreadableVideo
-from lnclip_df.media.recipe import SIGNATURE, recipe_name
+from lnclip_df.media.recipe import SIGNATURE, read_recipe, recipe_name
 
 CHUNK = 8  # videos given to a process at once
 
@@ -106,4 +106,4 @@ def _decode(file) -> tuple[int, int, int, str]:
         raise ValueError(one_line(error)) from error
     height, width = pixels.shape[:2]
     digest = hashlib.blake2b(np.array([width, height], "<u4").tobytes() + pixels.tobytes(), digest_size=8).digest()
-    return width, height, int.from_bytes(digest, "little"), recipe_name(data)
+    return width, height, int.from_bytes(digest, "little"), recipe_name(read_recipe(data))

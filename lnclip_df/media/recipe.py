@@ -96,10 +96,9 @@ def _parsed(text):
     return Recipe(facts, stated) if stated and isinstance(stated, str) else None
 
 
-def recipe_facts(files: Iterable[bytes]) -> dict[str, dict]:
-    """``{fingerprint: facts}`` of the recipes in the first bytes of crops, without what was done to single videos."""
-    found = (recipe for recipe in map(read_recipe, files) if recipe)
-    return {recipe.fingerprint: recipe.of_the_run for recipe in found}
+def recipe_facts(recipes: Iterable[Recipe | None]) -> dict[str, dict]:
+    """``{fingerprint: facts}`` of the recipes of crops, without what was done to single videos."""
+    return {recipe.fingerprint: recipe.of_the_run for recipe in recipes if recipe}
 
 
 def how_cut(facts: Mapping) -> dict:
@@ -135,12 +134,11 @@ def _difference(now, before, name):
     return Recipe(before).differences(Recipe(now))
 
 
-def count_recipes(files: Iterable[bytes]) -> dict[str, int]:
-    """``{fingerprint, or "foreign": number of crops}``, most frequent first, of the first bytes of crops."""
-    return dict(Counter(recipe_name(data) for data in files).most_common())
+def count_recipes(recipes: Iterable[Recipe | None]) -> dict[str, int]:
+    """``{fingerprint, or "foreign": number of crops}``, most frequent first, of the recipes of crops."""
+    return dict(Counter(map(recipe_name, recipes)).most_common())
 
 
-def recipe_name(data: bytes) -> str:
-    """The fingerprint of a crop's recipe by its first ``HEAD`` bytes, ``foreign`` where it has none."""
-    recipe = read_recipe(data)
+def recipe_name(recipe: Recipe | None) -> str:
+    """The fingerprint of a crop's recipe, ``foreign`` where it has none."""
     return recipe.fingerprint if recipe else FOREIGN

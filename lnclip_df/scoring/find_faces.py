@@ -17,7 +17,7 @@ from lnclip_df.faces.upright import UprightFaces
 from lnclip_df.media.frames import ImageFrames, Miscounted, UnreadableVideo, open_frames, read_twice
 from lnclip_df.media.limits import reason_of
 from lnclip_df.media.opencv import one_thread
-from lnclip_df.media.recipe import FOREIGN, HEAD, Recipe, count_recipes
+from lnclip_df.media.recipe import FOREIGN, HEAD, Recipe, count_recipes, read_recipe
 from lnclip_df.media.sampling import evenly_spaced_round
 from lnclip_df.scoring.inputs import InputFile
 from lnclip_df.scoring.options import ScoreOptions
@@ -135,7 +135,7 @@ def _recipes(frames):
     for path in evenly_spaced_round(frames.paths, 256):
         with open(path, "rb") as file:
             heads.append(file.read(HEAD))
-    return ", ".join(count_recipes(heads))
+    return ", ".join(count_recipes(map(read_recipe, heads)))
 
 
 def read_image(image) -> np.ndarray:

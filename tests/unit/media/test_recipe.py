@@ -104,14 +104,14 @@ def test_crops_are_counted_by_recipe():
     data, _ = png()
     other = Recipe(FACTS | {"size": 128})
     files = [data, add_recipe(data, RECIPE), add_recipe(data, other), add_recipe(data, RECIPE)]
-    counts = count_recipes(files)
+    counts = count_recipes(map(read_recipe, files))
     assert counts == {RECIPE.fingerprint: 2, FOREIGN: 1, other.fingerprint: 1}
     assert next(iter(counts)) == RECIPE.fingerprint
 
 
 def test_what_recipes_say_is_read_without_what_was_done_to_one_video():
     files = [png()[0], add_recipe(png()[0], RECIPE.of_video({"turned": "a quarter"}))]
-    assert recipe_facts(files) == {RECIPE.fingerprint: FACTS}
+    assert recipe_facts(map(read_recipe, files)) == {RECIPE.fingerprint: FACTS}
 
 
 def test_a_departure_names_the_settings_that_differ():

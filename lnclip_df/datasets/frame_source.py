@@ -1,0 +1,70 @@
+"""What a source of frames is, and the one that every dataset has: an image file for each frame."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lnclip_df.config.schema import Config
+from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.datasets.dataset_json import frame_path
+from lnclip_df.media.images import read_image
+from lnclip_df.media.limits import UnreadableVideo
+from lnclip_df.media.recipe import HEAD, Recipe, read_recipe
+
+
+@dataclass(frozen=True)
+class FrameSource:
+    """Where frames are stored. A frame is named by its path as the dataset JSON has it.
+
+    Attributes:
+        has: ``(config, dataset)`` → whether the frames of this dataset are read here.
+        read: ``(config, dataset, frame)`` → uint8 H×W×3, RGB; it may be read-only.
+        recipe: ``(config, dataset, frame)`` → the recipe of the crop, None if it has none.
+    """
+
+    has: Callable[[Config, str], bool]
+    read: Callable[[Config, str, str], np.ndarray]
+    recipe: Callable[[Config, str, str], Recipe | None]
+
+
+def of_images(
+    has: Callable[[Config, str], bool], read_bytes: Callable[[Config, str, str, int], tuple[bytes, str]]
+) -> FrameSource:
+    """A source that stores every frame as an image file.
+
+    Args:
+        has: see :class:`FrameSource`.
+        read_bytes: ``(config, dataset, frame, size)`` → the first ``size`` bytes of the file (all for -1), and where it
+            is stored, for messages.
+    """
+
+    def read(config, dataset, frame):
+        data, stored = read_bytes(config, dataset, frame, -1)
+        try:
+            return np.array(read_image(data))  # a copy that may be written to
+        except UnreadableVideo as error:
+            raise LNCLIPError(f"frame {stored} is broken: {len(data)} bytes that do not decode: {error}") from error
+
+    def recipe(config, dataset, frame):
+        head, stored = read_bytes(config, dataset, frame, HEAD)
+        if not head:
+            raise LNCLIPError(f"frame {stored} is empty")
+        return read_recipe(head)
+
+    return FrameSource(has, read, recipe)
+
+
+def _from_file(config, dataset, frame, size):
+    path = frame_path(frame, config.lnclip.data_root, config.rgb_dir)
+    try:
+        if path.exists() and not path.is_file():  # a pipe would block
+            raise LNCLIPError(f"frame {path} is not a regular file")
+        with path.open("rb") as file:
+            return file.read(size), str(path)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL or a lone surrogate
+        shown = str(path).encode("utf-8", "backslashreplace").decode()
+        raise LNCLIPError(f"cannot read frame {shown}: {getattr(error, 'strerror', None) or error}") from error
+
+
+FILES = of_images(lambda config, dataset: True, _from_file)
