@@ -160,8 +160,9 @@ def preprocess_sources(
     todo = [source for source in mine if source.key not in results]
     workers = max(1, min(run.workers or cores, len(todo)))
     threads = max(1, cores // workers)
-    jobs = [Job(source, str(out), settings, recipe.fingerprint, threads) for source in todo]
-    results |= _results(jobs, workers, run, len(mine) - len(todo))
+    jobs = (Job(source, str(out), settings, recipe.fingerprint, threads) for source in todo)
+    if todo:
+        results |= _results(work_off(jobs, workers, run.scheduler), run, len(mine), len(todo))
     summary = Summary(out, recipe, [results[source.key] for source in sources[run.part()]], folders=folders)
     rows = [results.get(source.key) or read_record(source, out) or Record(source.key, WAITING) for source in sources]
     if found is not None:
@@ -173,16 +174,12 @@ def preprocess_sources(
     return summary
 
 
-def _results(jobs, workers, run, finished_before):
-    """``{key: record}`` of the jobs, with a bar."""
+def _results(records, run, total, todo):
+    """``{key: record}`` of the records that come, with a bar."""
     from tqdm import tqdm
 
-    results, total = {}, finished_before + len(jobs)
-    with tqdm(total=total, initial=finished_before, unit="video", disable=not (run.progress and jobs)) as bar:
-        for record in work_off(jobs, workers, run.scheduler):
-            results[record.key] = record
-            bar.update()
-    return results
+    bar = tqdm(records, total=total, initial=total - todo, unit="video", disable=not run.progress)
+    return {record.key: record for record in bar}
 
 
 def _absolute(source):

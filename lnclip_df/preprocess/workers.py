@@ -1,9 +1,9 @@
 """Carry out the jobs of a run: in this process, in several, or on a Dask cluster."""
 
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, wait
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
 
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.processes import worker_pool
@@ -11,10 +11,13 @@ from lnclip_df.preprocess.records import Record
 from lnclip_df.preprocess.video_job import Job, give_up, process_video
 
 DIED = "its process died (a fault of the decoder, or no memory)"
+IN_FLIGHT = 4  # jobs per worker that are handed out and not finished: enough that none waits for the next
 
 
-def work_off(jobs: list[Job], workers: int, scheduler: str | None = None) -> Iterator[Record]:
+def work_off(jobs: Iterable[Job], workers: int, scheduler: str | None = None) -> Iterator[Record]:
     """Yield the record of every job as it is finished; the order is that of the jobs with one worker alone.
+
+    At most ``IN_FLIGHT`` jobs per worker are taken from ``jobs`` before the first of them is finished.
 
     Args:
         workers: number of processes; 1 works in this one.
@@ -23,16 +26,15 @@ def work_off(jobs: list[Job], workers: int, scheduler: str | None = None) -> Ite
     Raises:
         LNCLIPError: the output cannot be written, or there is no scheduler at that address.
     """
-    if scheduler is not None and jobs:
-        return _on_cluster(jobs, scheduler)
-    return map(process_video, jobs) if workers == 1 else _in_processes(jobs, workers)
+    if scheduler is not None:
+        return _on_cluster(iter(jobs), scheduler)
+    return map(process_video, jobs) if workers == 1 else _in_processes(iter(jobs), workers)
 
 
 def _in_processes(jobs, workers):
     """Yield records as they come; where a process dies, its videos are tried again one by one, then given up."""
-    jobs = deque(jobs)
-    while jobs:
-        lost = yield from _until_a_process_dies(jobs, workers)
+    for first in jobs:
+        lost = yield from _until_a_process_dies(chain([first], jobs), workers)
         for job in lost:
             with worker_pool(1) as pool:
                 try:
@@ -42,25 +44,25 @@ def _in_processes(jobs, workers):
 
 
 def _until_a_process_dies(jobs, workers):
-    """Work jobs off from the left; return those that were in progress when a process died, if one did."""
+    """Work jobs off in order; return those that were in progress when a process died, if one did."""
     lost = []
     with worker_pool(workers) as pool:
         in_progress = {}
-        while (jobs and not lost) or in_progress:
-            while jobs and not lost and len(in_progress) < 2 * workers:
+        while True:
+            for job in islice(jobs, 0 if lost else IN_FLIGHT * workers - len(in_progress)):
                 try:
-                    future = pool.submit(process_video, jobs[0])
+                    in_progress[pool.submit(process_video, job)] = job
                 except BrokenProcessPool:
-                    lost.append(jobs.popleft())
-                else:
-                    in_progress[future] = jobs.popleft()
+                    lost.append(job)
+                    break
+            if not in_progress:
+                return lost
             for future in wait(in_progress, return_when=FIRST_COMPLETED).done:
                 job = in_progress.pop(future)
                 try:
                     yield future.result()
                 except BrokenProcessPool:
                     lost.append(job)
-    return lost
 
 
 def _on_cluster(jobs, scheduler):
@@ -74,9 +76,13 @@ def _on_cluster(jobs, scheduler):
     except (OSError, ValueError, TimeoutError) as error:
         raise LNCLIPError(f"scheduler: no Dask scheduler at {scheduler}: {one_line(error)}") from error
     with client, client.get_executor() as executor:
-        in_progress = {executor.submit(process_video, job): job for job in jobs}
+        in_progress: dict[Future, Job] = {}
         try:
-            while in_progress:
+            while True:
+                room = IN_FLIGHT * max(1, sum(client.ncores().values())) - len(in_progress)  # workers come and go
+                in_progress |= {executor.submit(process_video, job): job for job in islice(jobs, max(0, room))}
+                if not in_progress:
+                    return
                 for future in wait(in_progress, return_when=FIRST_COMPLETED).done:
                     job = in_progress.pop(future)
                     try:

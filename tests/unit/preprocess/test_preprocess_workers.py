@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,10 @@ import pytest
 from clips import contents, cv2, portrait, run, write_clip
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.preprocess import video_job
+from lnclip_df.preprocess import CropSettings, video_job, workers
+from lnclip_df.preprocess.paths import Source
+from lnclip_df.preprocess.records import Record
+from lnclip_df.preprocess.video_job import Job
 from lnclip_df.preprocess.workers import DIED
 
 retinaface = pytest.importorskip("retinaface")
@@ -72,6 +77,37 @@ def test_a_dask_cluster_writes_the_same(several, tmp_path):
         (tmp_path / "full" / "records" / "Ä 顔").symlink_to("/proc")  # where nothing can be written
         with pytest.raises(LNCLIPError, match="cannot write"):
             run(several, tmp_path / "full", scheduler=cluster.scheduler_address)
+
+
+def records_at_once(job):
+    return Record(job.source.key, "done")
+
+
+def handed_out(jobs, counts):
+    """The jobs, counting those that were taken from here."""
+    for job in jobs:
+        counts.update(taken=1)
+        yield job
+
+
+@pytest.mark.parametrize("where", ["processes", "cluster"])
+@pytest.mark.slow
+def test_few_jobs_are_handed_out_at_a_time_however_many_there_are(tmp_path, monkeypatch, where):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(workers, "process_video", records_at_once)
+    jobs = [Job(Source(str(number), "x"), str(tmp_path), CropSettings(), "", 1) for number in range(40)]
+    counts, most, keys = Counter(), 0, set()
+    with ExitStack() as stack:
+        scheduler = None
+        if where == "cluster":
+            cluster = distributed.LocalCluster(
+                n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=50
+            )
+            scheduler = stack.enter_context(cluster).scheduler_address
+        for record in workers.work_off(handed_out(jobs, counts), 2, scheduler):
+            most = max(most, counts["taken"] - len(keys))
+            keys.add(record.key)
+    assert len(keys) == 40 and 2 <= most <= workers.IN_FLIGHT * 2
 
 
 @pytest.mark.slow
@@ -154,8 +190,6 @@ def dies_once(job):
 @pytest.mark.parametrize("function", [dies, dies_once])
 @pytest.mark.slow
 def test_a_process_that_dies_costs_its_video_alone(clip, tmp_path, monkeypatch, function):
-    from lnclip_df.preprocess import workers
-
     source = tmp_path / "videos"
     source.mkdir()
     for name in ("a", "b", "killer", "m", "n", "o", "p"):
