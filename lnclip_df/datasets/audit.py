@@ -137,6 +137,7 @@ def audit(
     size, workers = None if isinstance(options.size, str) else options.size, options.workers or usable_cores()
     checked = check_images(chosen, size, workers=workers, progress=options.progress)
     recipes = sum((images.recipes for images in checked), Counter())
+    folders = [item.path.partition("/")[0] if dataset.combine else "" for item in used]
     lengths = [len(item.frames) for item in used] or [0]
     findings = [
         *_facts(dataset),
@@ -147,7 +148,7 @@ def audit(
         *_duplicates(used, chosen, checked, options.quick),
         *_leaks(dataset, used),
         *_pairs(items, used, videos),
-        _recipes(recipes),
+        _recipes(recipes, folders, checked),
         *_names(used),
     ]
     return AuditReport(
@@ -276,9 +277,13 @@ def _images(checked: list[CheckedImages], size, quick) -> Iterator[Finding]:
         yield _finding("image size", "problem", found, other, f"preprocess these videos again with size {size}")
 
 
-def _recipes(recipes: Counter) -> Finding:
+def _recipes(recipes: Counter, folders, checked: list[CheckedImages]) -> Finding:
+    """Whether recipes are mixed within a folder: the datasets of a combination may each have its own choice."""
+    of_folder: dict[str, set[str]] = defaultdict(set)
+    for folder, images in zip(folders, checked, strict=True):
+        of_folder[folder] |= images.recipes.keys()
     found = _listed(dict(recipes.most_common())) or "no image"
-    if len(recipes) < 2:
+    if all(len(names) < 2 for names in of_folder.values()):
         return Finding("recipes", "ok", f"images by recipe: {found}", count=len(recipes))
     fix = "preprocess the whole dataset with one recipe"
     return Finding("recipes", "problem", f"{len(recipes)} recipes are mixed: {found} images", fix, len(recipes))

@@ -141,7 +141,7 @@ def _scan_one(dataset, location) -> list[Item]:
     listing.log(dataset.name)
     matcher.log()
     if not items or (matcher.other_levels and not matcher.levels[matcher.level]):
-        raise NotOnDisk(_why_nothing(dataset, location, tables, matcher))
+        raise NotOnDisk(_why_nothing(dataset, location, listing, tables, matcher))
     return _with_shares(dataset, location, listing, level, items, matcher.undecided)
 
 
@@ -161,7 +161,7 @@ def _with_shares(dataset, location, listing, level, items, undecided) -> list[It
     return [replace(item, splits=(splits[item.path],)) if item.path in undecided else item for item in items]
 
 
-def _why_nothing(dataset, location, tables, matcher) -> str:
+def _why_nothing(dataset, location, listing, tables, matcher) -> str:
     what = "video" if location.kind == "videos" else "video with faces (…/frames/<video>/<index>.png)"
     if matcher.other_levels:
         there = ", ".join(matcher.other_levels)
@@ -174,6 +174,8 @@ def _why_nothing(dataset, location, tables, matcher) -> str:
         why += [f"{len(paths)} {fault}, for example {min(paths)}"] if paths else []
     if location.kind == "videos" and any(folder.crops for folder in dataset.folders):
         why = ["its folders contain face crops, which need no preprocessing"]
+    if location.kind == "faces" and listing.videos:
+        why.append(f"its videos are there, {len(listing.videos)}, and have not been preprocessed")
     return f"{dataset.name}: no {what} below {location.text}: {'; '.join(why) or 'its folders are empty'}"
 
 

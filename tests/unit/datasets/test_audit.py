@@ -333,6 +333,18 @@ def test_mixed_recipes_are_a_problem(tree):
     assert list(report.recipes.values()) == [10, 1, 1] and report.recipes["foreign"] == 1
 
 
+def test_each_dataset_of_a_combination_may_have_its_own_recipe(tree):
+    tree.add("other/real/a")
+    for path, item in tree.items.items():
+        for seed, file in enumerate(item.frames):
+            file.write_bytes(png(seed, recipe={"face": path.split("/")[0]}))
+    parts = [{"dataset": name, "splits": ["train"], "videos": 3} for name in ("toy", "other")]
+    mix = Dataset(name="mix", combine={"seed": 0, "splits": ["test"], "parts": parts})
+    assert found(tree.audit(mix), "recipes") == [("ok", 2)] and found(tree.audit(), "recipes") == [("problem", 2)]
+    tree.file("other/real/a", 0).write_bytes(png(0, recipe={"face": "toy"}))
+    assert found(tree.audit(mix), "recipes") == [("problem", 2)]
+
+
 # --- what videos share ------------------------------------------------------------------------------------------------
 
 

@@ -336,6 +336,12 @@ def test_a_dataset_that_is_not_there_is_named(name, tmp_path):
         scan_videos(name, tmp_path)
 
 
+def test_videos_without_faces_have_not_been_preprocessed(tmp_path):
+    trees.build_videos(tmp_path, trees.UADFV)
+    with pytest.raises(LNCLIPError, match=r"no video with faces .*its videos are there, 4, and have not been prep"):
+        scan_faces("UADFV", tmp_path)
+
+
 def test_odd_names_and_links_are_one_line_each_and_stop_nothing(tmp_path, caplog):
     root = trees.build_videos(tmp_path, trees.UADFV) / "UADFV"
     (root / "real" / "0007.mp4").symlink_to(root / "nowhere.mp4")
