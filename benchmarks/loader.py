@@ -1,9 +1,11 @@
 """CPU time per training image in the loader: read, augment, stack; of this code and of an earlier checkout.
 
-    python benchmarks/loader.py [--before CHECKOUT] [--images 256] [--out benchmarks/results/loader.md]
+    python benchmarks/loader.py [--images 256] [--out benchmarks/results/loader.md]
+    git worktree add ../before ffa9dc9~1 && python benchmarks/loader.py --before ../before
 
 The images are crops of a photograph, 256 pixels, as PNG. The times are CPU times of a process of one thread, the
-fastest of the repeats. Both sides run in turn, and their pixels are compared by a hash of the whole batch.
+fastest of the repeats. The sides run in turn. The pixels of this code and of the earlier are compared by a hash of the
+whole batch. With ``augment_on: device`` numbers are drawn, and the GPU changes the pixels later.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+ON_DEVICE = "now, `augment_on: device`"
 
 
 def make_frames(folder: Path, count: int) -> None:
@@ -34,7 +37,7 @@ def make_frames(folder: Path, count: int) -> None:
     (folder / "photo.json").write_text(json.dumps({"photo": {"demo_real": videos}}))
 
 
-def measure(folder: Path, repeats: int) -> dict:
+def measure(folder: Path, repeats: int, settings: list[str]) -> dict:
     """Milliseconds per image of each part, and the hash of the pixels, in the checkout that is imported."""
     import cv2
     import numpy as np
@@ -47,10 +50,12 @@ def measure(folder: Path, repeats: int) -> dict:
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    config = load_config("lnclip.yaml", [f"lnclip.data_root={folder}", f"dataset_json_folder={folder}"])
+    config = load_config("lnclip.yaml", [f"lnclip.data_root={folder}", f"dataset_json_folder={folder}", *settings])
     videos = read_videos(config, ["photo"], "train")
     count = len(videos[0].frames)
-    frames = FrameDataset(config, videos, frames_per_video=count, transform=TrainTransform(config), seed=0)
+    transform = TrainTransform(config)
+    draw = {"draw": transform.draw} if settings else {}
+    frames = FrameDataset(config, videos, frames_per_video=count, transform=transform, seed=0, **draw)
     parts: dict[str, list] = {"read": [], "read, augment": [], "stack into shared memory": []}
     for _ in range(repeats + 1):
         began = time.process_time()
@@ -77,37 +82,37 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", default="benchmarks/results/loader.md")
     parser.add_argument("--frames", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--set", action="append", default=[], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.frames:
-        print(json.dumps(measure(arguments.frames, arguments.repeats)))
+        print(json.dumps(measure(arguments.frames, arguments.repeats, arguments.set)))
         return
     from common import machine, write_table
 
-    sides = {"now": ROOT} | ({"before": arguments.before.resolve()} if arguments.before else {})
+    sides: dict[str, tuple] = {"now": (ROOT,), ON_DEVICE: (ROOT, "--set", "lnclip.augment_on=device")}
+    if arguments.before:
+        sides = {"before": (arguments.before.resolve(),), **sides}
     with tempfile.TemporaryDirectory() as folder:
         make_frames(Path(folder), arguments.images)
         found: dict[str, list] = {side: [] for side in sides}
         for _ in range(2):
-            for side, checkout in sides.items():
-                command = [sys.executable, __file__, "--frames", folder, "--repeats", str(arguments.repeats)]
+            for side, (checkout, *settings) in sides.items():
+                command = [sys.executable, __file__, "--frames", folder, "--repeats", str(arguments.repeats), *settings]
                 env = os.environ | {"PYTHONPATH": str(checkout)}
-                run = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
+                run = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
                 found[side].append(json.loads(run.stdout.splitlines()[-1]))
     hashes = {side: {run.pop("sha256") for run in runs} for side, runs in found.items()}
+    del hashes[ON_DEVICE]
     if len(set.union(*hashes.values())) != 1:
         raise SystemExit(f"the pixels differ: {hashes}")
     best = {side: {part: min(run[part] for run in runs) for part in runs[0]} for side, runs in found.items()}
     for times in best.values():
         times["all"] = times["read, augment"] + times["stack into shared memory"]
     rows = []
-    for part, now in best["now"].items():
-        row = {"CPU ms per image": part}
-        if "before" in best:
-            row |= {"before": f"{best['before'][part]:.2f}"}
-        row |= {"now": f"{now:.2f}"}
-        if "before" in best:
-            row |= {"ratio": f"{now / best['before'][part]:.2f}"}
-        rows.append(row)
+    for part in best["now"]:
+        rows.append({"CPU ms per image": part} | {side: f"{times[part]:.2f}" for side, times in best.items()})
+        if arguments.before:
+            rows[-1] |= {"now ÷ before": f"{best['now'][part] / best['before'][part]:.2f}"}
     (digest,) = set.union(*hashes.values())
     title = f"A training image in the loader, `lnclip.augmentation: paper`; pixels {digest[:16]}"
     write_table(arguments.out, title, machine("cpu"), rows)

@@ -35,8 +35,8 @@ class BenchDetector(LNCLIPDetector):
         config: the configuration that ``training/train.py`` or ``training/test.py`` has merged.
 
     Raises:
-        LNCLIPError: the ``lnclip`` section is invalid, or the pretrained weights or those of ``lnclip.start_from``
-            cannot be had or do not fit.
+        LNCLIPError: the ``lnclip`` section is invalid or needs ``lnclip-df train``, or the pretrained weights or those
+            of ``lnclip.start_from`` cannot be had or do not fit.
     """
 
     def __init__(self, config: dict):
@@ -47,6 +47,11 @@ class BenchDetector(LNCLIPDetector):
             raise LNCLIPError(
                 "lnclip.precision: fp16 needs a gradient scaler, which DeepfakeBench's training does not have; set "
                 "bf16 or fp32, or train with lnclip-df train"
+            )
+        if settings.lnclip.augment_on == "device" and config.get("mode") != "test":
+            raise LNCLIPError(
+                "lnclip.augment_on: device is not possible inside DeepfakeBench, which augments the frames that it "
+                "reads; set lnclip.augment_on: cpu, or train with lnclip-df train"
             )
         super().__init__(settings.replace({"lnclip.precision": precision}), self.build_backbone(config))
         self._forget_predictions()

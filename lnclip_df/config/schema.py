@@ -157,6 +157,7 @@ class Settings(Section):
     train_frames: Annotated[Literal["even", "random"], TRAINING_DATA] = "even"
     drop_last: Annotated[bool, TRAINING_DATA] = False
     augmentation: Annotated[Literal["paper", "gend", "deepfakebench", "none"], AUGMENTATION] = "paper"
+    augment_on: Annotated[Literal["cpu", "device"], AUGMENTATION] = "cpu"
     resize: Annotated[Literal["backbone", "deepfakebench"], INPUT] = "backbone"
     missing_frames: Annotated[Literal["error", "skip"], FRAMES] = "error"
     data_root: Annotated[str, LOCATION] = "."
@@ -172,6 +173,14 @@ class Settings(Section):
     def _delta(self):
         if self.save_delta and self.tune == "all":
             raise ValueError("save_delta leaves out most of what tune: all trains; set save_delta: false")
+        return self
+
+    @model_validator(mode="after")
+    def _augmented_on_the_device(self):
+        if self.augment_on == "device" and self.augmentation not in ("paper", "gend"):
+            raise ValueError(
+                f"augment_on: device is for augmentation: paper or gend, not {self.augmentation}; set augment_on: cpu"
+            )
         return self
 
     @model_validator(mode="after")

@@ -21,14 +21,15 @@ class FrameDataset(Dataset):
     """Frames of some videos, evenly spaced or drawn at random, one item per frame.
 
     An item is ``{"image": uint8 3×R×R, "label": int, "video": int, "frame": str, "index": int}``, ``video`` being
-    the index in ``videos``. For a broken frame, with ``lnclip.missing_frames: skip``, it is
-    ``{"skipped": path, "size": R}``.
+    the index in ``videos``; with ``draw`` it also has ``draws``. For a broken frame, with
+    ``lnclip.missing_frames: skip``, it is ``{"skipped": path, "size": R}``.
 
     Args:
         videos: see ``lnclip_df.datasets.dataset_json.read_videos``.
         frames_per_video: number of frames of each video; all frames of a video with fewer.
         transform: (uint8 H×W×3 frame, int seed) → uint8 3×R×R; ``lnclip_df.models.input.model_input`` by default.
             Images that are no tensors are not stacked into a batch, and may differ in size.
+        draw: int seed → the numbers by which the image is augmented later, on the device.
         random_frames: draw the frames of each video at random, by ``seed``, instead of evenly spaced ones.
         seed: an item's seed follows from this one, the epoch and the index; worker and process do not matter.
         keep: each process keeps decoded frames in memory, for the next epoch, if all of them take at most this many
@@ -42,13 +43,14 @@ class FrameDataset(Dataset):
         *,
         frames_per_video: int,
         transform: Callable[[np.ndarray, int], torch.Tensor] | None = None,
+        draw: Callable[[int], tuple] | None = None,
         random_frames: bool = False,
         seed: int = 0,
         keep: int = 0,
     ):
         self.config = config
         self.videos = videos
-        self.transform = transform
+        self.transform, self.draw = transform, draw
         self.seed = seed
         self.keep = keep
         self.kept: dict[int, np.ndarray] = {}
@@ -78,12 +80,13 @@ class FrameDataset(Dataset):
             if self.config.lnclip.missing_frames == "error":
                 raise
             return {"skipped": frame, "size": self.config.resolution}
+        facts: dict[str, Any] = {"label": video.label, "video": video_index, "frame": frame, "index": index}
         if self.transform is None:
-            tensor = model_input(image, self.config)
-        else:
-            seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1, np.uint64)[0]
-            tensor = self.transform(image, int(seed))
-        return {"image": tensor, "label": video.label, "video": video_index, "frame": frame, "index": index}
+            return {"image": model_input(image, self.config), **facts}
+        seed = int(np.random.SeedSequence((self.seed, epoch, index)).generate_state(1, np.uint64)[0])
+        if self.draw is not None:
+            facts["draws"] = self.draw(seed)
+        return {"image": self.transform(image, seed), **facts}
 
     def _kept_or_read(self, index, video, frame):
         image = self.kept.get(index)
@@ -125,9 +128,9 @@ def collate(batch: list[dict]) -> dict:
 
     Returns:
         ``image`` uint8 B×3×R×R (a list of B images where they are no tensors), ``label``, ``video`` and ``index``
-        int64 B, ``frame`` a list of B paths, ``skipped`` a list of the broken frames' paths. B may be 0. A loader's
-        worker puts tensors into shared memory here, where an error reaches the loader: torch would do it in a thread
-        whose errors leave the loader waiting forever.
+        int64 B, ``draws`` (if the items have it) float32 B×N, ``frame`` a list of B paths, ``skipped`` a list of the
+        broken frames' paths. B may be 0. A loader's worker puts tensors into shared memory here, where an error reaches
+        the loader: torch would do it in a thread whose errors leave the loader waiting forever.
     """
     items = [item for item in batch if "skipped" not in item]
     images: Any = [item["image"] for item in items]
@@ -140,6 +143,8 @@ def collate(batch: list[dict]) -> dict:
         "image": images,
         **{key: torch.tensor([item[key] for item in items], dtype=torch.int64) for key in ("label", "video", "index")},
     }
+    if items and "draws" in items[0]:
+        columns["draws"] = torch.tensor([item["draws"] for item in items], dtype=torch.float32)
     if get_worker_info() is not None:
         for column in columns.values():
             if isinstance(column, torch.Tensor):

@@ -60,7 +60,7 @@ class OnDevice:
     Args:
         loader: batches as dicts.
         device: where to copy to.
-        keys: of a batch; what is no tensor stays as it is.
+        keys: of a batch; what is absent or no tensor stays as it is.
     """
 
     def __init__(self, loader: Iterable[dict], device, keys: tuple[str, ...] = ("image",)):
@@ -84,7 +84,7 @@ class OnDevice:
     def _copied(self, batch, stream):
         """The batch with its tensors, whose copies may still run, and the event that ends them."""
         with torch.cuda.stream(stream):  # does nothing where stream is None
-            tensors = {key: batch[key] for key in self.keys if isinstance(batch[key], torch.Tensor)}
+            tensors = {key: batch[key] for key in self.keys if isinstance(batch.get(key), torch.Tensor)}
             moved = {key: tensor.to(self.device, non_blocking=True) for key, tensor in tensors.items()}
             return batch | moved, moved, stream and stream.record_event()
 

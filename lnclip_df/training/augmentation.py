@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lnclip_df.config.schema import Config
+from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.registry import Registry
 from lnclip_df.models.input import as_tensor, at_resolution, model_input
 
@@ -34,6 +35,10 @@ class TrainTransform:
 
     ``paper`` and ``gend`` augment the stored crop before any resize, as the authors' code does: traces of JPEG and blur
     are resampled with the face, as in the test videos. ``deepfakebench`` augments at ``resolution``.
+
+    Attributes:
+        draw: with ``lnclip.augment_on: device`` it draws an image's numbers from its seed (:class:`Draws`); frames are
+            then not changed here, but in batches by ``lnclip_df.training.augmentation_on_device``. Otherwise None.
     """
 
     def __init__(self, config: Config):
@@ -41,12 +46,38 @@ class TrainTransform:
         augmentation = AUGMENTATIONS.choose(config.lnclip.augmentation if config.use_data_augmentation else "none")
         self.augment = augmentation.make(config)
         self.resize_first = augmentation.resize_first
+        self.draw = getattr(self.augment, "draw", None) if config.lnclip.augment_on == "device" else None
 
     def __call__(self, image: np.ndarray, seed: int) -> torch.Tensor:
         """Return uint8 3×R×R (R: ``resolution``) of a uint8 H×W×3 frame."""
         if self.resize_first:
             return as_tensor(self.augment(at_resolution(image, self.config), seed))
-        return model_input(self.augment(image, seed), self.config)
+        if self.draw is None:
+            return model_input(self.augment(image, seed), self.config)
+        tensor = model_input(image, self.config)
+        if tensor.dtype != torch.uint8 or not np.array_equal(tensor.permute(1, 2, 0), image):
+            raise LNCLIPError(
+                f"lnclip.augment_on: device augments crops of resolution {self.config.resolution}, which the detector "
+                f"resizes; these, of {image.shape[1]} × {image.shape[0]} pixels, are resized before it: set "
+                "lnclip.augment_on: cpu, or resolution to the crops' size"
+            )
+        return tensor
+
+
+class Draws(NamedTuple):
+    """What ``Authors`` does with one image."""
+
+    mirrored: bool
+    angle: float
+    dx: float
+    dy: float
+    scale: float
+    sigma: float
+    """Of the blur; 0 for none."""
+    brightness: float
+    contrast: float
+    contrast_first: bool
+    quality: int
 
 
 class Authors:
@@ -63,21 +94,32 @@ class Authors:
     def __init__(self, kernel: tuple[int, int], blurred: float):
         self.kernel, self.blurred = kernel, blurred
 
-    def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
+    def draw(self, seed: int) -> Draws:
+        """Draw an image's numbers."""
         generator = random.Random(seed)
         draw = generator.uniform
         generator.random()  # whether to augment at all, with probability 1
-        if generator.random() < 0.5:
-            image = cv2.flip(image, 1)
-        image = affine(image, angle=draw(-10, 10), dx=draw(-0.1, 0.1), dy=draw(-0.1, 0.1), scale=draw(0.9, 1.1))
-        if self.blurred >= 1 or generator.random() < self.blurred:
-            image = blur(image, draw(0.1, 2.0), self.kernel)
-        steps = [(brightness, draw(0.9, 1.1)), (contrast, draw(0.9, 1.1)), (None, draw(1, 1)), (None, draw(0, 0))]
-        order = [*range(len(steps))]
+        mirrored = generator.random() < 0.5
+        angle, dx, dy, scale = draw(-10, 10), draw(-0.1, 0.1), draw(-0.1, 0.1), draw(0.9, 1.1)
+        sigma = draw(0.1, 2.0) if self.blurred >= 1 or generator.random() < self.blurred else 0.0
+        light, distance = draw(0.9, 1.1), draw(0.9, 1.1)
+        draw(1, 1), draw(0, 0)  # saturation and hue stay as they are
+        order = [*range(4)]
         np.random.default_rng(seed).shuffle(order)
-        for adjust, factor in (steps[index] for index in order):  # saturation and hue stay as they are
-            image = image if adjust is None else adjust(image, factor)
-        return jpeg(image, draw(40, 101))
+        contrast_first = order.index(1) < order.index(0)
+        return Draws(mirrored, angle, dx, dy, scale, sigma, light, distance, contrast_first, int(draw(40, 101)))
+
+    def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
+        draws = self.draw(seed)
+        if draws.mirrored:
+            image = cv2.flip(image, 1)
+        image = affine(image, draws.angle, draws.dx, draws.dy, draws.scale)
+        if draws.sigma:
+            image = blur(image, draws.sigma, self.kernel)
+        steps = [(brightness, draws.brightness), (contrast, draws.contrast)]
+        for adjust, factor in reversed(steps) if draws.contrast_first else steps:
+            image = adjust(image, factor)
+        return jpeg(image, draws.quality)
 
 
 def paper(config: Config) -> Augment:

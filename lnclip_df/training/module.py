@@ -18,6 +18,7 @@ from lnclip_df.evaluation.metrics import aggregate, frame_metrics, mean_average_
 from lnclip_df.evaluation.predict import join, score
 from lnclip_df.models.detector import check_finite
 from lnclip_df.models.schedule import cyclic_lr
+from lnclip_df.training.augmentation_on_device import augment
 
 SCORE_BINS = np.linspace(0, 1, 26)  # of TensorBoard's histograms
 
@@ -71,7 +72,7 @@ class LNCLIPModule(LightningModule):
                 f"train_batchSize {self.config.train_batchSize} is above the {len(loader.sampler)} training frames of "
                 "a process: lnclip.drop_last leaves no batch; lower train_batchSize, or set lnclip.drop_last: false"
             )
-        return OnDevice(loader, self.device, ("image", "label"))
+        return OnDevice(loader, self.device, ("image", "label", "draws"))
 
     def transfer_batch_to_device(self, batch, device, dataloader_idx):
         return batch  # its loader has done so
@@ -124,6 +125,9 @@ class LNCLIPModule(LightningModule):
         self.skipped += len(batch["skipped"])
         if not batch["frame"]:  # all skipped: a zero gradient, because under DDP every rank must take the step
             return sum(parameter.sum() * 0 for parameter in self._trained().values())
+        if "draws" in batch:
+            image = augment(batch["image"], batch["draws"], self.train_frames.transform.augment.kernel)
+            batch = batch | {"image": image}
         losses = self.detector.get_losses(batch, self.detector(batch))
         for name, loss in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + loss.detach().float()

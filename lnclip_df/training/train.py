@@ -204,9 +204,11 @@ def _videos(config, names, split, key):
 
 def _train_frames(config, videos, val_videos, seed):
     """The training frames, whose replayed share, random frames and augmentation follow from ``seed``."""
+    transform = TrainTransform(config)
     return FrameDataset(
         config, _unseen(videos + _replayed(config, seed), val_videos), frames_per_video=config.frame_num.train,
-        transform=TrainTransform(config), random_frames=config.lnclip.train_frames == "random", seed=seed, keep=KEPT,
+        transform=transform, draw=transform.draw, random_frames=config.lnclip.train_frames == "random", seed=seed,
+        keep=KEPT,
     )  # fmt: skip
 
 

@@ -169,6 +169,20 @@ def test_resumed_training_equals_undisturbed(toy, undisturbed, tmp_path, monkeyp
     assert (tmp_path / "best.safetensors").read_bytes() == (out / "best.safetensors").read_bytes()
 
 
+@pytest.mark.slow
+def test_augmentation_on_the_device_trains_as_on_the_cpu_and_resumes(toy, tmp_path):
+    """Its pixels differ by rounding alone, and its draws do not depend on where a training was interrupted."""
+
+    def losses(out, *settings, **options):
+        history = train_toy(toy, tmp_path / out, "lnclip.augmentation=paper", *settings, **options)["history"]
+        return [row["train"]["ce"] for row in history]
+
+    on_device = losses("device", "nEpochs=1", "lnclip.augment_on=device")
+    assert on_device == pytest.approx(losses("cpu", "nEpochs=1"), abs=2e-3)
+    losses("resumed", "nEpochs=0", "lnclip.augment_on=device")
+    assert losses("resumed", "nEpochs=1", "lnclip.augment_on=device", resume=True) == on_device
+
+
 KILLED = """
 import os, signal, sys
 import torch

@@ -103,6 +103,13 @@ def test_what_has_no_effect_is_said(config, caplog):
     ]  # fmt: skip
 
 
+def test_augmentation_on_the_device_is_refused_in_training_and_ignored_in_tests(config):
+    config["lnclip"]["augment_on"] = "device"
+    BenchDetector(config | {"mode": "test"})
+    with pytest.raises(LNCLIPError, match="augment_on: device is not possible inside DeepfakeBench"):
+        BenchDetector(config)
+
+
 def test_crops_are_resized_by_the_detector_with_deepfakebenchs_normalisation(config):
     model, image = BenchDetector(config).eval(), batch()["image"].repeat(1, 1, 2, 2)[:, :, :48, :48]
     expected = pillow_bicubic(image, 32, config["mean"], config["std"])

@@ -1,7 +1,6 @@
 """Augmentation, as a function of image and seed, and against the references of others."""
 
 import random
-from functools import partial
 from importlib.metadata import version
 
 import albumentations as A
@@ -9,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from authors_augmentation import in_albumentations
 from PIL import Image
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as torchvision
@@ -170,28 +170,6 @@ def test_brightness_and_contrast_are_torchvisions(face):
 def test_jpeg_is_torchvisions(face, quality):
     theirs = v2.JPEG((quality, quality))(Image.fromarray(face))
     assert difference(jpeg(face, quality + 0.9), theirs).max() <= 1
-
-
-class Drawn(A.ImageOnlyTransform):
-    """Applies ``function(image, **numbers)``, each number drawn evenly from its range, with probability ``p``."""
-
-    def __init__(self, function, ranges, p=1.0):
-        super().__init__(p=p)
-        self.function, self.ranges = function, ranges
-
-    def get_params(self):
-        return {name: self.py_random.uniform(*limits) for name, limits in self.ranges.items()}
-
-    def apply(self, img, **params):
-        return self.function(img, **{name: params[name] for name in self.ranges})
-
-
-def in_albumentations(kernel, blurred):
-    """The authors' augmentation as a list of albumentations transforms."""
-    turn = {"angle": (-10, 10), "dx": (-0.1, 0.1), "dy": (-0.1, 0.1), "scale": (0.9, 1.1)}
-    jitter = A.ColorJitter(brightness=(0.9, 1.1), contrast=(0.9, 1.1), saturation=(1.0, 1.0), hue=(0.0, 0.0), p=1.0)
-    blurs = Drawn(partial(blur, kernel=kernel), {"sigma": (0.1, 2.0)}, p=blurred)
-    return [A.HorizontalFlip(p=0.5), Drawn(affine, turn), blurs, jitter, Drawn(jpeg, {"quality": (40, 101)})]
 
 
 @pytest.mark.skipif(
