@@ -97,9 +97,11 @@ def write_contact_sheet(
     done = [record for record in results if record.outcome == DONE and record.saved]
     across, down = SHEET
     n = min(across * down, sum(len(record.saved) for record in done))
-    chosen = draw.sample(done, n) if len(done) >= n else draw.choices(done, k=n)
-    drawn = [(record.key, frame, _small(folders[record.key] / face_name(frame)))
-             for record in chosen for frame in [draw.choice(record.saved)]]  # fmt: skip
+    if len(done) >= n:
+        chosen = [(record, draw.choice(record.saved)) for record in draw.sample(done, n)]
+    else:
+        chosen = draw.sample([(record, frame) for record in done for frame in record.saved], n)
+    drawn = [(record.key, frame, _small(folders[record.key] / face_name(frame))) for record, frame in chosen]
     crops = [(key, frame, crop) for key, frame, crop in drawn if crop is not None]
     if not crops:
         return None

@@ -65,6 +65,10 @@ def test_the_sheet_shows_crops_ten_across_with_captions(several, clip, tmp_path)
         for line in range(2):  # the video; the frame and, where known, the class
             caption = np.asarray(sheet.crop((0, 130 + 14 * line, 128, 143 + 14 * line)).convert("L"))
             assert caption.min() < 60 and np.mean(caption > 250) > 0.5
+        corners = [(across * 128, 128 + 160 * down) for down in range(2) for across in range(10)]
+        captions = [sheet.crop((left, top, left + 128, top + 32)) for left, top in corners]
+        written = [caption.tobytes() for caption in captions if caption.convert("L").getextrema()[0] < 60]
+        assert len(set(written)) == len(written) == sum(map(len, summary.frame_paths().values()))  # none twice
     crops = [cv2.imread(str(path))[..., ::-1] for paths in summary.frame_paths().values() for path in paths]
     assert min(np.abs(cv2.resize(crop, (128, 128), interpolation=cv2.INTER_AREA) - first).mean() for crop in crops) < 4
     (tmp_path / "out" / "frames" / "a" / "000.png").write_bytes(b"broken since")
