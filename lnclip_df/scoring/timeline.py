@@ -36,12 +36,14 @@ def draw_timeline(result: Result):
             brief = ", brief" if person.brief else ""
             seen = f"in {len(person.frames)} of {result.frames} frames{brief}"
             panel.set_title(f"person {person.number}: {person.score:.2f} {seen}", fontsize="small", loc="left")
-    figure.supxlabel("seconds" if result.timed else "frame", fontsize="medium")
+    for lowest in panels[-2:]:
+        lowest.set_xlabel("seconds" if result.timed else "frame", fontsize="medium")
     figure.supylabel("P(fake)", fontsize="medium")
     figure.suptitle(_title(result), fontsize="medium", x=0.01, ha="left")
     handles, labels = panels[0].get_legend_handles_labels()
     rest = _rest(result.persons[len(persons) :])
-    figure.legend(handles, labels, title=rest, loc="outside right upper", fontsize="small", frameon=False)
+    loc, columns = ("outside lower center", len(labels)) if several else ("outside right upper", 1)
+    figure.legend(handles, labels, title=rest, loc=loc, ncols=columns, fontsize="small", frameon=False)
     return figure
 
 

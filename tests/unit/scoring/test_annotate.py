@@ -493,6 +493,9 @@ def test_the_legend_says_of_those_not_drawn_what_their_numbers_say():
         "not shown: 1 with a lower score, 1 seen too briefly"
     )
     assert figure.get_suptitle() == "a.mp4: fake, P(fake) 0.85 over 20 of 20 frames"
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert not any(legend.overlaps(part.get_tightbbox()) for part in [*figure.axes, *figure.texts])
 
 
 # --- what is refused, and what is left behind -------------------------------------------------------------------------
