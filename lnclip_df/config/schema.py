@@ -148,6 +148,7 @@ class Settings(Section):
     slerp: Annotated[Slerp, LOSS] = Slerp()
     schedule: Annotated[Schedule, OPTIMISATION] = Schedule()
     precision: Annotated[Literal["fp32", "tf32", "bf16", "fp16"], PRECISION] = "bf16"
+    residual: Annotated[Literal["fp32", "bf16"], PRECISION] = "fp32"  # bf16: where precision is bf16
     activation_checkpointing: Annotated[bool, SPEED] = False
     compile: Annotated[bool | None, SPEED] = None  # null: on a GPU alone
     save_delta: Annotated[bool, SPEED] = False

@@ -35,8 +35,8 @@ def build_backbone(config: Config) -> Backbone:
     ``lnclip.backbone.name`` chooses the family by a prefix (``family:name``); a name without one is CLIP's.
 
     Raises:
-        LNCLIPError: there is no such backbone, ``mean`` or ``std`` are not its own, or ``resolution`` is not its image
-            size and the detector does not resize (``lnclip.resize``).
+        LNCLIPError: there is no such backbone, ``mean`` or ``std`` are not its own, it has no ``lnclip.residual``, or
+            ``resolution`` is not its image size and the detector does not resize (``lnclip.resize``).
     """
     wanted = config.lnclip.backbone
     own = processor_of(wanted)
@@ -51,7 +51,10 @@ def build_backbone(config: Config) -> Backbone:
                 f"{key}: {list(getattr(config, key))} is not the normalisation of {wanted.name}; set {key}: "
                 f"{list(getattr(own, key))}"
             )
-    return BACKBONES.choose(family_of(wanted)).build(config.lnclip)
+    family = family_of(wanted)
+    if config.lnclip.residual == "bf16" and family != "clip":
+        raise LNCLIPError(f"lnclip.residual: bf16 is for CLIP's transformers; with {wanted.name} set it to fp32")
+    return BACKBONES.choose(family).build(config.lnclip)
 
 
 @lru_cache(maxsize=8)

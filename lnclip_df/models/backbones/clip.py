@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from lnclip_df.config.schema import Backbone as BackboneSettings
@@ -109,6 +110,10 @@ def open_clip_names() -> dict[str, VisionSpec]:
     return specs
 
 
+def _autocast_dtype(device):
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+
+
 class Casts:
     """Copies of a module's frozen parameters in autocast's precision, made once, where autocast makes them every time.
 
@@ -124,16 +129,49 @@ class Casts:
 
     def __call__(self, name: str, parameter: torch.Tensor) -> torch.Tensor:
         """Return ``parameter`` as the products inside autocast take it; ``name`` tells it from the module's others."""
-        device = parameter.device
-        if torch.compiler.is_compiling() or parameter.requires_grad or not torch.is_autocast_enabled(device.type):
+        dtype = _autocast_dtype(parameter.device.type)
+        if dtype is None:
             return parameter
-        if parameter.is_inference():  # it has no count of its changes
-            return parameter
-        state = (parameter.data_ptr(), parameter._version, device, torch.get_autocast_dtype(device.type))
+        if torch.compiler.is_compiling() or parameter.requires_grad or parameter.is_inference():
+            return parameter.to(dtype)  # in inference mode a tensor has no count of its changes
+        state = (parameter.data_ptr(), parameter._version, parameter.device, dtype)
         if name not in self.copies or self.copies[name][0] != state:
             with torch.inference_mode(False), torch.no_grad():
-                self.copies[name] = state, parameter.to(state[-1])
+                self.copies[name] = state, parameter.to(dtype)
         return self.copies[name][1]
+
+
+class FrozenLinear(torch.autograd.Function):
+    """scale · x Wᵀ + b for frozen W and b, in ``parts`` along the channels.
+
+    Autograd would copy the gradients of the parts into one matrix for its product with W, and multiply the result by
+    ``scale`` in a pass of its own. Here each part's product is scaled and added to the gradient of x as it is computed.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, scale, parts):
+        ctx.save_for_backward(weight)
+        ctx.scale = scale
+        out = torch.addmm(bias, x.flatten(0, -2), weight.T, alpha=scale)
+        return out.view(*x.shape[:-1], -1).chunk(parts, dim=-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grads):
+        (weight,) = ctx.saved_tensors
+        shape = (*grads[0].shape[:-1], weight.shape[1])
+        out = grads[0].new_empty(shape).flatten(0, -2)
+        for index, (grad, part) in enumerate(zip(grads, weight.chunk(len(grads)), strict=True)):
+            out.addmm_(grad.flatten(0, -2), part, beta=min(index, 1), alpha=ctx.scale)
+        return out.view(shape), None, None, None, None
+
+
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, scale: float = 1.0, parts: int = 1) -> tuple:
+    """Return scale · x Wᵀ + b of x ..., D, in ``parts`` along the channels; ``weight`` is autocast's (``Casts``)."""
+    x, bias = x.to(weight.dtype), bias.to(weight.dtype)
+    if weight.requires_grad or bias.requires_grad:
+        return torch.addmm(bias, x.flatten(0, -2), weight.T, alpha=scale).view(*x.shape[:-1], -1).chunk(parts, dim=-1)
+    return FrozenLinear.apply(x, weight, bias, scale, parts)
 
 
 class Attention(nn.Module):
@@ -156,13 +194,12 @@ class Attention(nn.Module):
         weight, bias = self.casts("in.weight", self.in_proj_weight), self.casts("in.bias", self.in_proj_bias)
         width = x.shape[-1]
         if cls_only:
-            q = F.linear(x[:, :1], weight[:width], bias[:width]).unflatten(-1, (self.heads, -1))
-            k, v = F.linear(x, weight[width:], bias[width:]).unflatten(-1, (2, self.heads, -1)).unbind(2)
+            qkv = *linear(x[:, :1], weight[:width], bias[:width]), *linear(x, weight[width:], bias[width:], parts=2)
         else:
-            q, k, v = F.linear(x, weight, bias).unflatten(-1, (3, self.heads, -1)).unbind(2)
-        out = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-        out_weight, out_bias = self.casts("weight", self.out_proj.weight), self.casts("bias", self.out_proj.bias)
-        return F.linear(out.transpose(1, 2).flatten(2), out_weight, out_bias)
+            qkv = linear(x, weight, bias, parts=3)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in qkv)
+        out = attend(q, k, v).transpose(1, 2).flatten(2)
+        return F.linear(out, self.casts("weight", self.out_proj.weight), self.casts("bias", self.out_proj.bias))
 
 
 class MLP(nn.Module):
@@ -187,9 +224,8 @@ class MLP(nn.Module):
         if torch.compiler.is_compiling():
             x = F.linear(x, up, self.c_fc.bias)
             return F.linear(x * torch.sigmoid(1.702 * x), down, self.c_proj.bias)
-        shape = x.shape
-        x = torch.addmm(1.702 * self.c_fc.bias, x.flatten(0, 1), up.T, alpha=1.702)
-        return torch.addmm(self.c_proj.bias, F.silu(x), down.T, alpha=1 / 1.702).view(shape)
+        (x,) = linear(x, up, 1.702 * self.c_fc.bias, 1.702)
+        return linear(F.silu(x), down, self.c_proj.bias, 1 / 1.702)[0]
 
 
 class LayerScale(nn.Module):
@@ -234,13 +270,14 @@ class Transformer(nn.Module):
 class VisionTower(Backbone):
     """CLIP's vision transformer up to the CLS token after ``ln_post``, before the projection.
 
-    ``activation_checkpointing`` recomputes each block in the backward pass: less memory for a third more time.
+    ``activation_checkpointing`` recomputes each block in the backward pass: less memory for a third more time. With
+    ``bf16_residual`` the sums of the blocks are kept in bf16 inside bf16 autocast, not in float32.
     """
 
-    def __init__(self, spec: VisionSpec, activation_checkpointing: bool = False):
+    def __init__(self, spec: VisionSpec, activation_checkpointing: bool = False, bf16_residual: bool = False):
         super().__init__()
         self.spec, self.width, self.processor = spec, spec.width, _processor(spec.image_size)
-        self.activation_checkpointing = activation_checkpointing
+        self.activation_checkpointing, self.bf16_residual = activation_checkpointing, bf16_residual
         self.conv1 = nn.Conv2d(3, spec.width, spec.patch_size, spec.patch_size, bias=False)
         self.class_embedding = nn.Parameter(torch.empty(spec.width))
         self.positional_embedding = nn.Parameter(torch.empty(spec.tokens, spec.width))
@@ -274,6 +311,8 @@ class VisionTower(Backbone):
                 "normalised with CLIP's mean and std"
             )
         x = self.embed(image.to(self.conv1.weight.dtype))
+        if self.bf16_residual and _autocast_dtype(x.device.type) == torch.bfloat16:
+            x = x.bfloat16()
         plain = attend is F.scaled_dot_product_attention
         *blocks, last = (block if plain else block.forward for block in self.transformer.resblocks)  # a call: compiled
         recompute = self.activation_checkpointing and self.training and torch.is_grad_enabled()
@@ -312,10 +351,10 @@ class VisionTower(Backbone):
                 draw(parameter, gain * parameter[0].numel() ** -0.5)
 
 
-def build_tower(spec: VisionSpec, activation_checkpointing: bool = False) -> VisionTower:
+def build_tower(spec: VisionSpec, activation_checkpointing: bool = False, bf16_residual: bool = False) -> VisionTower:
     """Return a tower whose weights are allocated but not set: load them, or call ``init_weights``."""
     with torch.device("meta"):
-        tower = VisionTower(spec, activation_checkpointing)
+        tower = VisionTower(spec, activation_checkpointing, bf16_residual)
     return tower.to_empty(device="cpu")
 
 
@@ -346,4 +385,4 @@ def processor(backbone: BackboneSettings) -> Processor:
 
 def build(settings: Settings) -> VisionTower:
     """Return the tower of ``lnclip.backbone``; errors as for ``spec_of``."""
-    return build_tower(spec_of(settings.backbone), settings.activation_checkpointing)
+    return build_tower(spec_of(settings.backbone), settings.activation_checkpointing, settings.residual == "bf16")

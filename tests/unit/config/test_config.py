@@ -149,7 +149,8 @@ def test_roles_are_inherited_from_the_section_and_overridden_by_the_key():
 def test_predictions_depend_on_the_input_the_model_and_where_the_frames_lie():
     assert set(load_config("lnclip.yaml").predicting()) == {
         "compression", "rgb_dir", "lmdb", "lmdb_dir", "frame_num", "resolution", "mean", "std", "lnclip.backbone",
-        "lnclip.normalize", "lnclip.precision", "lnclip.resize", "lnclip.missing_frames", "lnclip.data_root",
+        "lnclip.normalize", "lnclip.precision", "lnclip.residual", "lnclip.resize", "lnclip.missing_frames",
+        "lnclip.data_root",
     }  # fmt: skip
 
 

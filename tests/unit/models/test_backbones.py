@@ -259,6 +259,11 @@ def test_bf16_stays_close_to_float32(name):
     assert torch.cosine_similarity(a, b).min() > 0.99
 
 
+def test_a_bf16_residual_stream_is_refused(name):
+    with pytest.raises(LNCLIPError, match=rf"lnclip\.residual: bf16 is for CLIP's transformers; with {name}"):
+        small_detector(name, "lnclip.residual=bf16")
+
+
 def test_blocks_are_compiled_one_by_one(name, monkeypatch):
     compiled, detector = [], small_detector(name)
     monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))
