@@ -20,7 +20,7 @@ KEPT = {  # what is left of a command that was ended, and how to go on
     "lmdb": f"what is written is kept, and {CONTINUES}",
     "rearrange": f"files that are finished are kept; {NOTHING}",
     "train": "finished epochs are kept, and the same command with --resume continues",
-    "test": f"finished data sets are kept, and {CONTINUES}",
+    "test": f"finished data sets and parts are kept, and {CONTINUES}",
     "predict": f"with --out, finished files are kept, and {CONTINUES}",
     "robustness": f"finished levels are kept, and {CONTINUES}",
     "demo": f"finished steps are kept, and {CONTINUES}",

@@ -107,7 +107,9 @@ Validation = Annotated[Path | None, data("Predictions on the validation set: the
 
 Device = Annotated[str | None, running("Device: cuda, cuda:1, cpu, … By default a GPU if there is one, else the CPU.")]
 Accelerator = Annotated[str, running("Lightning's accelerator: auto, gpu, cpu, …")]
-Devices = Annotated[str, running("Number of devices per node (2), or which ones (0,3).")]
+Devices = Annotated[
+    str, running("Number of devices per node (2), or which GPUs (0,3), or auto: all GPUs. On the CPU, of processes.")
+]
 Strategy = Annotated[str, running("Lightning's strategy: auto, ddp, …")]
 Workers = Annotated[int | None, running("Number of worker processes. By default the number of cores.")]
 Shard = Annotated[str | None, running("Part of the videos, i/n: the i-th of n parts, for job arrays.")]

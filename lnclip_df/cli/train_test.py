@@ -78,6 +78,8 @@ def test(
     save_features: Annotated[
         bool, opt.results("Save each frame's feature too, for aggregate.", "--save-features")
     ] = False,
+    shard: opt.Shard = None,
+    devices: opt.Devices = "1",
     quiet: opt.Quiet = False,
 ):
     """Test a detector on the test split of one or more data sets.
@@ -86,10 +88,14 @@ def test(
 
     Example: lnclip-df test --detector xception.py --datasets Celeb-DF-v2,DFDC --out runs/xception
 
+    Example: lnclip-df test --weights runs/first/best.safetensors --shard 1/8
+
     Each data set gives predictions/NAME.parquet, with one row per frame, and metrics/NAME.json. Data sets that were
-    tested before with the same weights, configuration and frames are not tested again.
+    tested before with the same weights, configuration and frames are not tested again. An interrupted test continues.
+    Shards, on one machine or many, need the same --out; the last one to finish writes the results.
     """
     from lnclip_df.config.loading import load_config
+    from lnclip_df.core.devices import device_names
     from lnclip_df.evaluation.external import load_external
     from lnclip_df.evaluation.test import report, test
     from lnclip_df.weights import Checkpoint
@@ -97,7 +103,7 @@ def test(
     detector: Checkpoint | LoadedDetector
     if external is not None:
         loaded = load_config(config or "lnclip.yaml", overrides)
-        detector = load_external(external, loaded, weights, device)
+        detector = load_external(external, loaded, weights, device_names(device, devices)[0])
         out = out or Path("runs") / detector.weights.path.stem
     elif weights is None:
         raise LNCLIPError("name the detector: --weights, or --detector for another project's")
@@ -106,9 +112,11 @@ def test(
         loaded = detector.config_for(config, overrides)
         out = out or folder_of(weights)
     results = test(
-        loaded, detector, out, datasets=datasets, device=device, progress=not quiet, save_features=save_features
-    )
-    say(report(results))
+        loaded, detector, out, datasets=datasets, device=device, progress=not quiet, save_features=save_features,
+        shard=shard, devices=devices,
+    )  # fmt: skip
+    if results:
+        say(report(results))
 
 
 def configs():

@@ -48,6 +48,35 @@ def choose_device(name: str | None = None) -> "torch.device":
     return device
 
 
+def device_names(device: str | None, devices: int | str) -> list[str | None]:
+    """The devices of a machine that several processes use, one each.
+
+    Args:
+        device: a kind (``cuda``, ``cpu``), or where there is one process, any name that :func:`choose_device` takes.
+        devices: how many; which GPUs (``0,3``); or ``auto``: every GPU, or the CPU once.
+
+    Raises:
+        LNCLIPError: there are fewer, or they cannot be counted.
+    """
+    import torch
+
+    kind = choose_device(device).type
+    there = torch.cuda.device_count() if kind == "cuda" else 1
+    text = str(there) if str(devices) in ("auto", "-1") else str(devices)
+    if not re.fullmatch(r"[1-9][0-9]{0,3}|[0-9]{1,4}(,[0-9]{1,4})+|[0-9]{1,4},", text):
+        raise LNCLIPError(f"devices: {devices!r} received; accepted are a number (2), GPUs (0,3), and auto")
+    if text == "1":
+        return [device]
+    numbers = [int(number) for number in text.split(",") if number] if "," in text else list(range(int(text)))
+    if device not in (None, "cuda", "cpu"):
+        raise LNCLIPError(f"devices: {devices} received with device {device}; name cuda or cpu, or one device")
+    if kind == "cpu":
+        return ["cpu"] * len(numbers)
+    if len(set(numbers)) < len(numbers) or max(numbers) >= there:
+        raise LNCLIPError(f"devices: {devices} received; this machine has {there} GPUs, which count from 0")
+    return [f"cuda:{number}" if number else "cuda" for number in numbers]
+
+
 def cpu_has_bf16_units() -> bool:
     """Whether this CPU multiplies in bf16, by the flags that Linux lists; elsewhere False."""
     flags = CPU.read_text(encoding="utf-8", errors="replace").split() if CPU.is_file() else []

@@ -15,7 +15,7 @@ from lnclip_df.core.errors import LNCLIPError, one_line
 
 
 @contextmanager
-def worker_pool(count: int) -> Iterator[ProcessPoolExecutor]:
+def worker_pool(count: int, *, at_once: bool = False) -> Iterator[ProcessPoolExecutor]:
     """Yield a pool of worker processes. They end with this process, however it ends, and at once where it is stopped.
 
     The workers do not import the caller's script: it needs no ``if __name__ == "__main__"``, and may come from a
@@ -23,6 +23,7 @@ def worker_pool(count: int) -> Iterator[ProcessPoolExecutor]:
 
     Args:
         count: number of processes.
+        at_once: end the workers at once on an error, too, instead of after the tasks that they work on.
 
     Raises:
         LNCLIPError: no worker can be started, or one died and the caller does not handle ``BrokenProcessPool``.
@@ -38,7 +39,7 @@ def worker_pool(count: int) -> Iterator[ProcessPoolExecutor]:
         try:
             yield pool
         except BaseException as error:
-            if not isinstance(error, Exception):  # the user stops the run, or somebody stops the process
+            if at_once or not isinstance(error, Exception):  # the user stops the run, or somebody stops the process
                 lifeline.close()
             pool.shutdown(cancel_futures=True)
             if isinstance(error, BrokenProcessPool):

@@ -118,9 +118,13 @@ class Provenance:
 
     def same_predictions(self, other: "Provenance") -> bool:
         """Whether both describe the same predictions: weights, settings, videos, frames and what was done to them."""
+        return not self.different_predictions(other)
+
+    def different_predictions(self, other: "Provenance") -> list[str]:
+        """The fields in which two descriptions of predictions differ; see :meth:`same_predictions`."""
         names = [entry.name for entry in fields(self) if entry.metadata.get("identifies") and entry.name != "weights"]
-        same = all(getattr(self, name) == getattr(other, name) for name in names)
-        return same and self.weights.sha256 == other.weights.sha256
+        weights = [] if self.weights.sha256 == other.weights.sha256 else ["weights"]
+        return weights + [name for name in names if getattr(self, name) != getattr(other, name)]
 
 
 def _read(record, value):

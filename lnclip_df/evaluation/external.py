@@ -5,6 +5,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,8 @@ def load_external(source, config: Config, weights=None, device: str | None = Non
     else:
         raise LNCLIPError(f"{path} has no function {name}(images) and no class {name} with load(weights, device)")
     config = config.replace({"train_dataset": list(getattr(module, "train_dataset", []))})
-    return LoadedDetector(ExternalDetector(predict, path), config, chosen, ExternalFile(path, name, weights), _as_read)
+    checkpoint, again = ExternalFile(path, name, weights), partial(load_external, source, config, weights)
+    return LoadedDetector(ExternalDetector(predict, path), config, chosen, checkpoint, _as_read, again)
 
 
 def _as_read(image: np.ndarray, seed: int) -> np.ndarray:

@@ -1,8 +1,9 @@
 """One probability of fake per frame: shared by validation, tests and studies."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoadedDetector:
-    """A detector on its device, its configuration, its weights, and the ``transform`` of its ``FrameDataset``."""
+    """A detector on its device, its configuration, its weights, and the ``transform`` of its ``FrameDataset``.
+
+    ``again`` loads it on another device; it can be sent to another process.
+    """
 
     detector: torch.nn.Module
     config: Config
     device: torch.device
     weights: Checkpoint
     transform: Callable | None = None
+    again: Callable[[str | None], "LoadedDetector"] | None = None
 
     @property
     def record(self) -> WeightsRecord:
@@ -52,7 +57,8 @@ def load_detector(config: Config, weights, device: str | None = None) -> LoadedD
     chosen = choose_device(device)
     config = config.replace({"lnclip.precision": settled_precision(config.lnclip.precision, chosen)})
     detector = build_detector(config, checkpoint)
-    return LoadedDetector(detector.to(chosen), config, chosen, checkpoint)
+    again = partial(load_detector, config, checkpoint)
+    return LoadedDetector(detector.to(chosen), config, chosen, checkpoint, again=again)
 
 
 def config_digest(config: Config) -> str:
@@ -99,9 +105,15 @@ def predict_frames(
     order = EpochSampler(len(frames), seed=0, shuffle=False)
     loader = make_loader(frames, order, batch_size=config.test_batchSize, workers=config.workers)
     table = (scoring or score)(loaded.detector, loader, device=loaded.device, title=title, progress=progress)
-    if not table["frame"]:
-        raise LNCLIPError(f"{title}: none of its {len(frames)} frames can be read; the first is {table['skipped'][0]}")
+    require_frames(table, title)
     return table
+
+
+def require_frames(table: dict[str, Any], title: str):
+    """Raise LNCLIPError if no frame of a table could be read."""
+    if not table["frame"]:
+        skipped = table["skipped"]
+        raise LNCLIPError(f"{title}: none of its {len(skipped)} frames can be read; the first is {skipped[0]}")
 
 
 def write_table(path, table: dict[str, Any], videos: list[Video], provenance: Provenance):
@@ -133,20 +145,34 @@ def score(
     Raises:
         LNCLIPError: a frame cannot be read (unless the configuration skips those), or a probability is not a number.
     """
-    from tqdm import tqdm
-
-    training = detector.training
-    detector.to(device).eval()
-    with torch.inference_mode(), one_line_errors():
-        bar = tqdm(OnDevice(loader, device), desc=title, unit="batch", disable=not progress, leave=False)
-        tables = [_score_batch(detector, batch, features) for batch in bar]
-    detector.train(training)
+    tables = list(score_batches(detector, loader, device=device, title=title, progress=progress, features=features))
     table = join(tables)
     if features:
         order = np.argsort([index for part in tables for index in part["index"]])
         found = [part["features"] for part in tables if "features" in part]
         table["features"] = np.concatenate(found)[order] if found else np.empty((0, 0), np.float16)
     return table
+
+
+def score_batches(
+    detector, loader, *, device, title: str = "", progress: bool = True, features: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Predict a loader's batches one by one: for each the columns of :func:`score`, in the loader's order.
+
+    ``features`` is left out where no frame of a batch can be read. Arguments and errors as for :func:`score`.
+    """
+    from tqdm import tqdm
+
+    training = detector.training
+    detector.to(device).eval()
+    try:
+        with one_line_errors():
+            for batch in tqdm(OnDevice(loader, device), desc=title, unit="batch", disable=not progress, leave=False):
+                with torch.inference_mode():
+                    table = _score_batch(detector, batch, features)
+                yield table
+    finally:
+        detector.train(training)
 
 
 def _score_batch(detector, batch, features):

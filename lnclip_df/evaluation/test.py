@@ -2,31 +2,31 @@
 
 import logging
 import re
-import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from lnclip_df.config.schema import Config, entries, role_of
 from lnclip_df.core import enough
+from lnclip_df.core.devices import device_names
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable, read_json, write_json
+from lnclip_df.core.iteration import part_of
 from lnclip_df.core.provenance import Provenance, TrainingRecord, versions
 from lnclip_df.core.tables import aligned_lines, percent
 from lnclip_df.datasets.dataset_json import Video, read_videos
-from lnclip_df.datasets.frame_dataset import FrameDataset
 from lnclip_df.datasets.frames import crop_recipes
 from lnclip_df.evaluation.features import features_file, has_features, write_features
 from lnclip_df.evaluation.metrics import VIDEO_SCORE, deepfakebench_video_metrics, frame_metrics, video_metrics
+from lnclip_df.evaluation.parts import Parts
 from lnclip_df.evaluation.predict import (
     LoadedDetector,
     config_digest,
     load_detector,
-    predict_frames,
-    score,
+    require_frames,
     videos_digest,
     write_table,
 )
+from lnclip_df.evaluation.shards import Share, frames_of, helped, predict_share
 from lnclip_df.faces.recipes import named_recipes
 from lnclip_df.media.recipe import departure
 
@@ -34,11 +34,14 @@ logger = logging.getLogger(__name__)
 
 
 def test(
-    config: Config, weights, out, *, datasets=None, device=None, progress: bool = True, save_features: bool = False
-) -> dict:
+    config: Config, weights, out, *, datasets=None, device=None, progress: bool = True, save_features: bool = False,
+    shard: str | None = None, devices: int | str = 1,
+) -> dict:  # fmt: skip
     """Predict every frame of the test splits of datasets, and compute metrics of frames and videos.
 
-    A dataset that ``out`` already has, from the same weights, configuration and frames, is not predicted again.
+    A dataset that ``out`` already has, from the same weights, configuration and frames, is not predicted again. What is
+    predicted of the others is written regularly to ``parts/<dataset>/``, so that a test that was ended continues, and
+    several processes and machines can share one; when all is there it is joined.
 
     Args:
         config: see ``lnclip_df.config.loading.load_config``.
@@ -48,51 +51,97 @@ def test(
         datasets: names; else the configuration's ``lnclip.benchmarks``, else its ``test_dataset``.
         device: torch's name of a device; else the GPU, or the CPU where there is none.
         save_features: also write ``features/<dataset>.safetensors``, one float16 row per prediction.
+        shard: ``i/n``: predict only the i-th of n shares of the batches. The last shard to finish joins all.
+        devices: how many devices of this machine predict, or which, see ``lnclip_df.core.devices.device_names``; each
+            has a process of its own. The predictions are those of one device.
 
     Returns:
         ``{dataset: content of its metrics file}``: ``frame`` and ``video`` metrics (``auroc``, ``ap``, ``eer``,
         ``accuracy``), counts, the frames that could not be read, and the ``Provenance`` of the predictions; also
-        ``video_deepfakebench`` where DeepfakeBench's grouping of frames gives other numbers.
+        ``video_deepfakebench`` where DeepfakeBench's grouping of frames gives other numbers. With ``shard``, datasets
+        of which other shards are not finished are left out.
 
     Raises:
-        LNCLIPError: names, weights or frames are invalid, or a probability is not a number. Datasets that are finished
-            stay so.
+        LNCLIPError: names, weights or frames are invalid, a probability is not a number, or ``out`` contains parts of
+            another test. Datasets that are finished stay so, and so do parts.
     """
     names = _dataset_names(config, datasets)
+    part_of(shard)
     check_writable(out, folder=True)
     videos = {name: read_videos(config, [name], "test") for name in names}
-    loaded = weights if isinstance(weights, LoadedDetector) else load_detector(config, weights, device)
+    device = weights.device.type if isinstance(weights, LoadedDetector) else device
+    first, *others = device_names(device, devices)
+    loaded = weights if isinstance(weights, LoadedDetector) else load_detector(config, weights, first)
     _warn_of_other_preprocessing(config, loaded.weights.facts)
-    common, results = _provenance(loaded), {}
     found = {name: crop_recipes(config, videos[name]) for name in names}
     _warn_of_other_crops(found, loaded.weights.facts)
     _warn_of_another_recipe(found, loaded.weights)
-    for name in names:
-        crops, recipes = found[name]
+    common, tests, results = _provenance(loaded), {}, {}
+    for name, (crops, recipes) in found.items():
         provenance = replace(
             common, dataset=name, split="test", crops=crops, recipes=recipes | (common.recipes or {}),
             videos_sha256=videos_digest(videos[name]),
             faces_missing=sum(max(0, config.frame_num.test - len(video.frames)) for video in videos[name]),
         )  # fmt: skip
-        finished = finished_result(out, provenance)
-        if finished is None or (save_features and not has_features(features_file(out, name), provenance)):
-            results[name] = _test_one(loaded, videos[name], out, provenance, progress, save_features)
+        parts = Parts(out, provenance, loaded.config.test_batchSize, save_features)
+        results[name] = _finished(out, parts)
+        if results[name] is None:
+            parts.done()  # which says if they are of another test
+            tests[name] = parts
         else:
             logger.info("%s: finished before with these weights and this configuration", name)
-            results[name] = finished
-    return results
+    with helped(loaded, others, list(tests.values()), shard) as check:
+        for name, parts in tests.items():
+            frames, share = frames_of(loaded, videos[name]), Share(shard, processes=1 + len(others))
+            predict_share(loaded, frames, parts, share, progress=progress, check=check)
+            results[name] = _joined(out, parts, frames)
+    for name in (name for name in tests if results[name] is None):
+        frames = frames_of(loaded, videos[name])
+        results[name] = _joined(out, tests[name], frames)  # the other processes of this machine are finished now
+        if results[name] is None:
+            _say_missing(tests[name], frames, shard)
+    return {name: result for name, result in results.items() if result is not None}
 
 
-def _test_one(loaded, videos, out, provenance, progress, save_features):
-    started = time.monotonic()
-    name, count = provenance.dataset, loaded.config.frame_num.test
-    frames = FrameDataset(loaded.config, videos, frames_per_video=count, transform=loaded.transform)
-    scoring = partial(score, features=save_features)
-    table = predict_frames(loaded, frames, title=name, progress=progress, scoring=scoring)
+def _finished(out, parts) -> dict | None:
+    """The content of the metrics file, where predictions, metrics and features are there; parts are then removed."""
+    result, provenance = finished_result(out, parts.provenance), parts.provenance
+    if result is None or (parts.features and not has_features(features_file(out, provenance.dataset), provenance)):
+        return None
+    parts.remove()
+    return result
+
+
+def _joined(out, parts, frames) -> dict | None:
+    """Join the parts of a dataset into its files, and return its metrics; None where parts are missing."""
+    joined, name = parts.join(frames), parts.provenance.dataset
+    if finished := _finished(out, parts):  # another process was quicker
+        return finished
+    if joined is None:
+        return None
+    table, seconds = joined
+    if not table["frame"]:
+        parts.remove()
+    require_frames(table, name)
     features_file(out, name).unlink(missing_ok=True)
-    if save_features:
-        write_features(features_file(out, name), table["features"], provenance)
-    return write_result(out, provenance, table, videos, seconds=time.monotonic() - started)
+    if parts.features:
+        write_features(features_file(out, name), table["features"], parts.provenance)
+    result = write_result(out, parts.provenance, table, frames.videos, seconds=seconds)
+    parts.remove()
+    return result
+
+
+def _say_missing(parts, frames, shard):
+    """Say which shards of a dataset are not finished; LNCLIPError where the test is not shared."""
+    if shard is None:
+        raise LNCLIPError(f"{parts.folder} was removed during the test; run it again")
+    count = part_of(shard).step
+    shards = sorted({number % count + 1 for number in parts.missing(frames)})
+    logger.info(
+        "%s: shard %s is finished, but there are no metrics yet, because shards are missing: %s of %d. The last shard "
+        "to finish writes predictions and metrics; a later call of this command does so too",
+        parts.provenance.dataset, shard, ", ".join(map(str, shards)), count,
+    )  # fmt: skip
 
 
 def write_result(out, provenance: Provenance, table: dict, videos: list[Video], seconds: float | None = None) -> dict:
@@ -172,7 +221,8 @@ def _warn_of_other_preprocessing(config, facts):
 
 def _warn_of_other_crops(found, trained):
     """Warn once of faces that were cropped in several ways, and once of those cropped differently from training."""
-    if mixed := [f"{name} ({', '.join(crops)})" for name, (crops, _) in found.items() if len(crops) > 1]:
+    mixtures = {name: departure(crops, list(crops)[:1], facts) for name, (crops, facts) in found.items()}
+    if mixed := [f"{name} ({text})" for name, text in mixtures.items() if text]:
         logger.warning("crops of several recipes are mixed in %s", "; ".join(mixed))
     others: dict[str, list[str]] = {}
     for name, (crops, facts) in found.items():

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -9,11 +10,13 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from lnclip_df.core.devices import device_names
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable, read_json, write_json
 from lnclip_df.datasets.audit import AuditOptions, audit_dataset
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.rearrange import rearrange
+from lnclip_df.evaluation.parts import parts_folder
 from lnclip_df.evaluation.predict import LoadedDetector, load_detector
 from lnclip_df.evaluation.test import test
 from lnclip_df.leaderboard import leaderboard
@@ -39,9 +42,8 @@ def reproduce(
             detector (as ``train`` and ``test`` write it), ``leaderboard/``, ``stages.json``, ``report.json`` and
             ``report.md``.
         kinds: the kinds of stages to carry out.
-        run: workers and shard of the preprocessing, and whether bars are shown.
-        trainer: ``accelerator``, ``devices`` and ``strategy`` of ``train``; on the accelerator ``cpu``, detectors are
-            tested on the CPU too.
+        run: workers of the preprocessing, shard of the preprocessing or of the tests, and whether bars are shown.
+        trainer: ``accelerator``, ``devices`` and ``strategy`` of ``train``; detectors are tested on these devices too.
 
     Returns:
         The content of ``report.json``, see ``lnclip_df.reproduce.report``.
@@ -50,8 +52,8 @@ def reproduce(
         LNCLIPError: an option is invalid, or ``job.out`` cannot be written.
     """
     kinds, run = list(kinds), run or RunOptions()
-    if run.shard and kinds != ["preprocess"]:
-        raise LNCLIPError("shard: a part of the videos can only be preprocessed; choose the stage preprocess alone")
+    if run.shard and kinds not in (["preprocess"], ["test"]):
+        raise LNCLIPError("shard: a part can only be preprocessed or tested; choose the stage preprocess or test alone")
     check_writable(job.out, folder=True)
     work = _Work(job, run, dict(trainer or {}))
     plan = plan_of(job, kinds)
@@ -122,8 +124,11 @@ class _Work:
                 "give another out, or remove that folder"
             )
         if stage.kind == "test" and before != stage.made_from:
+            if self.run.shard:  # another shard may be at work on the new videos
+                raise LNCLIPError(f"{stage.id}: videos or settings have changed; test it once without shard")
             for path in stage.outputs:
                 path.unlink(missing_ok=True)
+            shutil.rmtree(parts_folder(folder, stage.dataset), ignore_errors=True)
         self._record(stage, Record(stage.made_from))
 
     def _finish(self, stage, seconds, images, note):
@@ -168,7 +173,7 @@ class _Work:
         from lnclip_df.training.train import train
 
         config, folder = self.job.detectors[stage.detector].config, self.job.out / stage.detector
-        train(config, folder, resume=True, progress=self.run.progress, **self.trainer)
+        train(config, folder, resume=folder.exists(), progress=self.run.progress, **self.trainer)
         return stage.images, ""
 
     def test(self, stage):
@@ -177,9 +182,11 @@ class _Work:
         if len({video.label for video in read_videos(config, [name], "test")}) < 2:
             raise LNCLIPError(f"the test split of {name} has videos of one class; an AUROC needs both")
         folder, detector = self.job.out / stage.detector, self._detector(stage.detector)
-        device = str(detector.device)
-        result = test(config, detector, folder, datasets=[name], device=device, progress=self.run.progress)[name]
-        return result["frames"], ""
+        results = test(
+            config, detector, folder, datasets=[name], progress=self.run.progress, shard=self.run.shard,
+            devices=self.trainer.get("devices", 1),
+        )  # fmt: skip
+        return results[name]["frames"] if name in results else 0, ""
 
     def _detector(self, name):
         """A detector with its weights, which are read once for all datasets."""
@@ -187,7 +194,8 @@ class _Work:
             detector = self.job.detectors[name]
             weights = detector.weights or self.job.out / name / "best.safetensors"
             device = "cpu" if self.trainer.get("accelerator") == "cpu" else None
-            self.loaded = name, load_detector(detector.config, weights, device)
+            first = device_names(device, self.trainer.get("devices", 1))[0]
+            self.loaded = name, load_detector(detector.config, weights, first)
         return self.loaded[1]
 
     def leaderboard(self, stage):

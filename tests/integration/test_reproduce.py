@@ -1,6 +1,7 @@
 """reproduce on miniatures: from videos to the leaderboard, ended at every stage and continued."""
 
 import json
+import logging
 import shutil
 
 import pytest
@@ -81,9 +82,11 @@ def root(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_ended_at_every_stage_gives_what_an_uninterrupted_one_gives(root, tmp_path, monkeypatch):
+def test_a_run_that_is_ended_at_every_stage_gives_what_an_uninterrupted_one_gives(root, tmp_path, monkeypatch, caplog):
     whole, ended = tmp_path / "whole", tmp_path / "ended"
+    caplog.set_level(logging.INFO, "lnclip_df")
     report = carry_out(job_of(root, whole))
+    assert "training on cpu" in caplog.text and "nothing to resume" not in caplog.text
     assert report["failures"] == {} and set(report["datasets"]) == {"FaceForensics++", "UADFV"}
     assert report["missing"]["KoDF"]["absent"] and "kodf@deepbrainai.io" in report["missing"]["KoDF"]["access"]
     assert not report["missing"]["PolyGlotFake"]["absent"] and "not JSON" in report["missing"]["PolyGlotFake"]["why"]
@@ -162,6 +165,39 @@ def test_weights_are_tested_on_faces_that_are_there(with_faces):
     assert "KoDF, not on disk" in result.stdout and "kodf@deepbrainai.io" in result.stdout
 
 
+@pytest.mark.slow
+def test_a_test_in_shards_gives_that_of_one_process(with_faces, monkeypatch):
+    few = ["--set", "test_batchSize=3"]
+    assert call(*arguments(with_faces, *few, "--devices", "1")).exit_code == 0
+    expected = read_coded(with_faces / "run" / "mine" / "predictions" / "UADFV.parquet")[0]["prob"].tolist()
+    shutil.rmtree(with_faces / "run" / "mine")
+    (with_faces / "run" / "stages.json").unlink()
+    assert call(*arguments(with_faces, *few, "--stages", "rearrange,audit")).exit_code == 0
+    metrics = with_faces / "run" / "mine" / "metrics" / "UADFV.json"
+    for shard, there in (("2/2", False), ("1/2", True)):
+        result = call(*arguments(with_faces, *few, "--stages", "test", "--shard", shard))
+        assert result.exit_code == 0 and metrics.exists() == there, result.output
+    written, devices, genuine = metrics.stat().st_mtime_ns, [], run.test
+    monkeypatch.setattr(run, "test", lambda *a, **k: devices.append(k["devices"]) or genuine(*a, **k))
+    assert call(*arguments(with_faces, *few, "--devices", "1")).exit_code == 0
+    assert devices == ["1"] and metrics.stat().st_mtime_ns == written  # the whole run finds it finished
+    assert read_coded(with_faces / "run" / "mine" / "predictions" / "UADFV.parquet")[0]["prob"].tolist() == expected
+
+
+@pytest.mark.slow
+def test_parts_of_other_videos_are_not_continued(with_faces, monkeypatch):
+    stages = ["--set", "test_batchSize=3", "--stages"]
+    assert call(*arguments(with_faces, *stages, "rearrange,audit")).exit_code == 0
+    assert call(*arguments(with_faces, *stages, "test", "--shard", "1/2")).exit_code == 0
+    faces = sorted((with_faces / "rgb" / "UADFV").rglob("*.png"))
+    faces[0].unlink()  # of the first video
+    refused = call(*arguments(with_faces, *stages, "test", "--shard", "1/2"))
+    assert refused.exit_code == 1 and "test it once without shard" in refused.stderr
+    result = call(*arguments(with_faces, *stages, "rearrange,test"))
+    assert result.exit_code == 0, result.output
+    assert not (with_faces / "run" / "mine" / "parts").exists()
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"audit UADFV": {}}', '{"audit UADFV": {"made_from": 1}}'])
 def test_damaged_records_are_one_line(with_faces, text):
     (with_faces / "run").mkdir()
@@ -227,7 +263,7 @@ def test_a_dataset_of_one_class_is_missing(with_faces):
     ("more", "message"),
     [
         (["--stages", "preprocess,tests"], "'tests' received"),
-        (["--shard", "1/2"], "can only be preprocessed"),
+        (["--shard", "1/2"], "can only be preprocessed or tested"),
         (["--datasets", "nothing"], "no dataset nothing"),
         (["--weights", "absent.safetensors"], "no weights file absent.safetensors"),
         (["--root", "nowhere"], "nowhere is not a folder"),

@@ -410,8 +410,8 @@ def test_a_finished_data_set_is_not_tested_again(toy, tmp_path, trained, monkeyp
     weights = shutil.copy(trained[0] / "best.safetensors", tmp_path)
     first = testing.test(configured(toy), weights, tmp_path, device="cpu", progress=False)
     scored = []
-    genuine = testing.predict_frames
-    monkeypatch.setattr(testing, "predict_frames", lambda *a, **k: scored.append(k["title"]) or genuine(*a, **k))
+    genuine = testing.predict_share
+    monkeypatch.setattr(testing, "predict_share", lambda *a, **k: scored.append("toy") or genuine(*a, **k))
     assert testing.test(configured(toy, "workers=1"), weights, tmp_path, device="cpu", progress=False) == first
     assert scored == []
     testing.test(configured(toy, "lnclip.resize=deepfakebench"), weights, tmp_path, device="cpu", progress=False)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tiny import configured, make_toy, write_dataset
+from tiny import configured, make_toy, toy_with_weights, write_dataset
 
 from lnclip_df.core.files import read_json
 from lnclip_df.evaluation.test import test as run_test
@@ -32,6 +32,22 @@ def made_run(root, out, recipes):
     save_weights(LNCLIPDetector(config), out / "best.safetensors", facts)
     run_test(config, out / "best.safetensors", out, datasets=["toy", "again"], device="cpu", progress=False)
     return out
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [({"sampling": {"mode": "fixed_num_frames", "frames": 16}}, None),
+     ({"size": 128}, "crops of several recipes are mixed in toy (size 32, now 128)")],
+)  # fmt: skip
+def test_crops_are_mixed_where_they_are_cut_differently_not_where_frames_are_fewer(tmp_path, caplog, other, said):
+    facts = {"size": 32, "scale": 1.3, "sampling": {"mode": "fixed_num_frames", "frames": 32}}
+    config, weights = toy_with_weights(tmp_path)
+    for path in tmp_path.rglob("*.png"):
+        few = path.parent.name == "23"  # one video of a class
+        path.write_bytes(add_recipe(path.read_bytes(), Recipe(facts | other if few else facts)))
+    run_test(config, weights, tmp_path / "run", device="cpu", progress=False)
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == ([said] if said else [])
+    assert len(read_json(tmp_path / "run" / "metrics" / "toy.json")["crops"]) == 2
 
 
 @pytest.mark.slow
