@@ -487,12 +487,12 @@ def test_the_legend_says_of_those_not_drawn_what_their_numbers_say():
         return Person(number, [FrameScore(at, at / 25, None, prob) for at in range(frames)], brief=frames < 5)
 
     persons = [*(person(number, 20, 0.9 - number / 20) for number in range(1, 10)), person(10, 2, 0.99)]
-    result = Result("a.mp4", SCORED, score=0.85, frames=20, decoded=20, persons=persons)
+    result = Result(f"{'a' * 56}.mp4", SCORED, score=0.85, frames=20, decoded=20, persons=persons)
     figure = draw_timeline(result)
     assert len(figure.axes) == 8 and figure.legends[0].get_title().get_text() == (
         "not shown: 1 with a lower score, 1 seen too briefly"
     )
-    assert figure.get_suptitle() == "a.mp4: fake, P(fake) 0.85 over 20 of 20 frames"
+    assert figure.get_suptitle() == f"{'a' * 56}.mp4: fake, P(fake) 0.85 over 20 of 20 frames"
     figure.draw_without_rendering()
     legend = figure.legends[0].get_window_extent()
     assert not any(legend.overlaps(part.get_tightbbox()) for part in [*figure.axes, *figure.texts])
