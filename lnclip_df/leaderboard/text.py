@@ -119,7 +119,8 @@ def notes(board: Board) -> list[str]:
         shown = ", ".join(f"{run} {percent(means[run])}" for run in highest)
         columns = ", ".join(map(column_of, names))
         which = f", the {len(highest)} highest of {len(means)}" if board.best else ""
-        found.append(f"Over the {len(names)} columns that every run has ({columns}){which}: {shown}.")
+        those = "column" if len(names) == 1 else f"{len(names)} columns"
+        found.append(f"Over the {those} that every run has ({columns}){which}: {shown}.")
     return found + board.notes
 
 

@@ -35,4 +35,4 @@ def test_means_over_other_columns_are_given_over_the_shared_ones(tmp_path, runs)
     write_dataset(tmp_path / "run", "DFDC", ["DFDC_Real".lower(), "DFDC_Fake"])
     write_dataset(tmp_path / "run", "KoDF", ["KoDF_real", "KoDF_fake"])
     text = terminal(make_board([runs[0], tmp_path / "run"], resamples=0))
-    assert "(1 of 13)" in text and "(2 of 13)" in text and "Over the 1 columns that every run has (KoDF): " in text
+    assert "(1 of 13)" in text and "(2 of 13)" in text and "Over the column that every run has (KoDF): " in text
