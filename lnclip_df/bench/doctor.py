@@ -25,6 +25,7 @@ from lnclip_df.config.schema import Settings
 from lnclip_df.config.validation import validate
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.findings import Finding
+from lnclip_df.media.crop_files import is_file
 from lnclip_df.models.backbones import processor_of
 
 SAMPLED_VIDEOS = 50
@@ -226,6 +227,11 @@ def _paths(root, videos):
         return
     sample = first[:: max(1, len(first) // SAMPLED_VIDEOS)]
     missing = [path for path in sample if not _has_bytes(os.path.join(root, path))]
+    tarred = [path for path in missing if is_file(root / path)]
+    if tarred:
+        found = f"{len(tarred)} of {len(sample)} frames checked are in tars, for example {tarred[0]}"
+        yield "problem", found, "DeepfakeBench reads files and LMDB: unpack the tars, or run lnclip-df lmdb"
+        return
     if missing:
         found = f"{len(missing)} of {len(sample)} frames checked are missing or empty, for example {missing[0]}"
         yield "problem", found, "write them and the JSON again: DeepfakeBench would use other frames instead"

@@ -126,6 +126,10 @@ def preprocess(
     workers: opt.Workers = None,
     scheduler: Annotated[str | None, opt.running("Dask scheduler to use instead: tcp://host:8786.")] = None,
     shard: opt.Shard = None,
+    format: Annotated[
+        Literal["png", "tar"],
+        opt.results("png: a file for each crop. tar: one file for each video, with its crops, landmarks and masks."),
+    ] = "png",
     quiet: opt.Quiet = False,
 ):
     """Cut aligned faces out of videos. Finished videos are skipped.
@@ -150,7 +154,7 @@ def preprocess(
         "size": size and _side(size),
     }  # fmt: skip
     settings = crop_settings(recipe, **{key: value for key, value in given.items() if value is not None})
-    run = RunOptions(workers, scheduler, shard, progress=not quiet)
+    run = RunOptions(workers, scheduler, shard, progress=not quiet, format=format)
     if (source is None) == (dataset is None):
         raise LNCLIPError("name either a video or folder, or --dataset NAME")
     if dataset is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lnclip_df.core.files import is_utf8
+from lnclip_df.media.crop_files import TAR
 from lnclip_df.media.kinds import VIDEO_SUFFIXES
 
 FRAME = re.compile(r"([0-9]+)\.png")  # a face image, by its index
@@ -25,7 +26,7 @@ class Listing:
     """What is below a dataset's folders, by logical path: without ``videos`` or ``frames`` level, without suffix."""
 
     videos: dict[str, Path] = field(default_factory=dict)
-    faces: dict[str, Path] = field(default_factory=dict)  # the folder of a video's face images
+    faces: dict[str, Path] = field(default_factory=dict)  # the folder of a video's face images, or its tar's
     masks: dict[str, Path] = field(default_factory=dict)  # the folder of a video's mask images
     files: list[tuple[str, Path]] = field(default_factory=list)  # lists, with their logical path and suffix
     twice: dict[tuple[str, str], Path] = field(default_factory=dict)  # second paths, by kind and logical path
@@ -36,7 +37,7 @@ class Listing:
         """Add what is below ``folder`` (logical path ``prefix``); the images of a video are not listed.
 
         ``above`` has the device and inode of the folders that this one is in, against links in a circle. With ``crops``
-        every folder of numbered images is a video's faces.
+        every folder of numbered images, and every tar, is a video's faces.
         """
         try:
             status = os.stat(folder)
@@ -52,7 +53,9 @@ class Listing:
             self._add("faces", without_suffix(prefix), Path(folder))
             return
         for entry in entries:
-            if entry.is_file():
+            if crops and entry.name.endswith(TAR) and entry.is_file():
+                self._add_tar(entry, prefix)
+            elif entry.is_file():
                 self._add_file(entry, prefix)
             elif entry.name == "frames" and not crops:
                 self._add_faces(entry.path, prefix)
@@ -90,10 +93,17 @@ class Listing:
                 self._add_file(entry, prefix)
 
     def _add_faces(self, folder, prefix):
-        """The folders of a ``frames`` folder, one per video."""
+        """The folders and tars of a ``frames`` folder, one per video."""
         for entry in self._entries(folder):
             if entry.is_dir():
                 self._add("faces", f"{prefix}/{entry.name}", Path(entry.path))
+            else:
+                self._add_tar(entry, prefix)
+
+    def _add_tar(self, entry, prefix):
+        stem, suffix = os.path.splitext(entry.path)
+        if suffix == TAR:
+            self._add("faces", f"{prefix}/{os.path.basename(stem)}", Path(stem))
 
     def _add_masks(self, folder, prefix):
         """A ``masks`` folder: mask videos, also below ``videos``, and folders of mask images, one per video."""
@@ -135,9 +145,9 @@ def logical_path(path: str) -> str:
 
 
 def without_suffix(name: str) -> str:
-    """A video's name without its suffix."""
+    """A video's name without its suffix, or that of its tar of crops."""
     stem, suffix = os.path.splitext(name)
-    return stem if suffix.lower() in VIDEO_SUFFIXES else name
+    return stem if suffix.lower() in (*VIDEO_SUFFIXES, TAR) else name
 
 
 def _fault(entry) -> str | None:

@@ -9,6 +9,7 @@ from lnclip_df.core.tables import read_text
 from lnclip_df.datasets.dataset_json import SPLITS, with_slashes
 from lnclip_df.datasets.items import Frames, Item
 from lnclip_df.datasets.schema import Dataset
+from lnclip_df.media.crop_files import is_file
 
 
 def read_frame_lists(dataset: Dataset, lists: Iterable, root, level: str | None = None) -> list[Item]:
@@ -36,7 +37,7 @@ def read_frame_lists(dataset: Dataset, lists: Iterable, root, level: str | None 
                 continue
             if len(frame.parts) < 4 or not frame.stem.isdigit() or ".." in frame.parts:
                 raise LNCLIPError(f"{path}, line {number}: {shown(line)} is not <set>/<source>/<video>/<number>.png")
-            if not (Path(root) / frame).is_file():
+            if not is_file(Path(root) / frame):
                 raise LNCLIPError(f"{path}, line {number}: no frame {Path(root) / frame}; root is where paths start")
             found[split, _label(dataset, frame.parts[-3], path), frame.parent][frame.name] = None
     fake = dataset.labels

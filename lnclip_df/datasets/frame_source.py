@@ -1,4 +1,4 @@
-"""What a source of frames is, and the one that every dataset has: an image file for each frame."""
+"""What a source of frames is, and the one that every dataset has: an image for each frame, in a file or a tar."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.dataset_json import frame_path
+from lnclip_df.media.crop_files import read_file
 from lnclip_df.media.images import read_image
 from lnclip_df.media.limits import UnreadableVideo
 from lnclip_df.media.recipe import HEAD, Recipe, read_recipe
@@ -58,10 +59,7 @@ def of_images(
 def _from_file(config, dataset, frame, size):
     path = frame_path(frame, config.lnclip.data_root, config.rgb_dir)
     try:
-        if path.exists() and not path.is_file():  # a pipe would block
-            raise LNCLIPError(f"frame {path} is not a regular file")
-        with path.open("rb") as file:
-            return file.read(size), str(path)
+        return read_file(path, size), str(path)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL or a lone surrogate
         shown = str(path).encode("utf-8", "backslashreplace").decode()
         raise LNCLIPError(f"cannot read frame {shown}: {getattr(error, 'strerror', None) or error}") from error

@@ -16,6 +16,7 @@ from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import check_writable
 from lnclip_df.core.iteration import batched
 from lnclip_df.datasets.dataset_json import COMPRESSED, frame_path, read_frame_paths, with_slashes
+from lnclip_df.media.crop_files import is_file, read_file
 from lnclip_df.media.png_check import check_png
 
 LANDMARKS = (81, 2)
@@ -115,9 +116,7 @@ class _Value(NamedTuple):
 
     def read(self) -> bytes | None:
         """The value's bytes, None for landmarks of other than 81 points; raises OSError or ValueError."""
-        if not self.file.is_file():  # a pipe would block
-            raise ValueError("no such file")
-        data = self.file.read_bytes()
+        data = read_file(self.file)
         if self.kind == "landmarks":
             return _landmarks(data)
         check_png(data)
@@ -178,7 +177,7 @@ def _companions(json_file, frame, file) -> Iterator[_Value]:
     last = max(index for index, part in enumerate(file.parts[:-2]) if part == "frames")
     for kind, suffix in (("landmarks", ".npy"), ("masks", ".png")):
         path = Path(*file.parts[:last], kind, *file.parts[last + 1 :]).with_suffix(suffix)
-        if path.is_file():
+        if is_file(path):
             yield _Value(_key(json_file, frame.replace("frames", kind).replace(".png", suffix)), path, kind)
 
 

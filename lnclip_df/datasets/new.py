@@ -30,6 +30,7 @@ from lnclip_df.datasets.schema import (
     own_folders,
 )
 from lnclip_df.datasets.tables import climbs
+from lnclip_df.media.crop_files import TAR, stored_at
 from lnclip_df.media.kinds import VIDEO_SUFFIXES
 
 NAME = re.compile(r"\w[\w.+-]{0,59}")
@@ -247,7 +248,7 @@ def _from_table(name, home, table: Path) -> _Made:
             raise LNCLIPError(f"{where}: split {shown(row['split'])} is none of {', '.join((*SPLITS, UNUSED))}")
         places[key] = path, _is_fake(where, row)
     reals = {key for key, (_, fake) in places.items() if not fake}
-    folders = [path.is_dir() for path, _ in places.values()]
+    folders = [path.is_dir() or path.suffix == TAR for path, _ in places.values()]
     if not 0 < len(reals) < len(rows):
         raise LNCLIPError(f"{table} has only {'real' if reals else 'fake'} videos; list both kinds")
     if len(set(folders)) == 2:
@@ -301,10 +302,10 @@ def _checked_path(where, folder, row) -> Path:
         raise LNCLIPError(f"{where}: the path is empty")
     if climbs(row["path"]):
         raise LNCLIPError(f"{where}: {row['path']} leaves the folder of the CSV; paths start there, so move the CSV")
-    path = folder / row["path"].replace("\\", "/")
+    path = stored_at(folder / row["path"].replace("\\", "/"))
     if not path.exists():
         raise LNCLIPError(f"{where}: no file {path}; paths start from the folder of the CSV")
-    if not (_is_crops(path) if path.is_dir() else path.suffix.lower() in VIDEO_SUFFIXES):
+    if not (_is_crops(path) if path.is_dir() else path.suffix.lower() in (*VIDEO_SUFFIXES, TAR)):
         raise LNCLIPError(f"{where}: {row['path']} is neither {KINDS}")
     if PASSED_OVER.search("/" + row["path"].replace("\\", "/").removeprefix("./")):
         raise LNCLIPError(f"{where}: {row['path']} is hidden, or in a folder masks, landmarks or records; move it")
@@ -328,7 +329,7 @@ def _is_fake(where, row) -> bool:
 def _check_different(places: list[tuple[Path, bool]]):
     """Raise an error if a video is real and fake: one file, files of the same bytes, or one folder of crops."""
     alike: dict[Any, list[tuple[Path, bool]]] = defaultdict(list)
-    for path, fake in places:
+    for path, fake in ((stored_at(path), fake) for path, fake in places):
         alike[os.path.realpath(path) if path.is_dir() else path.stat().st_size].append((path, fake))
     for size, same in alike.items():
         first: dict[Any, tuple[Path, bool]] = {}

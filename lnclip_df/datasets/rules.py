@@ -1,7 +1,6 @@
 """From logical paths to items: the first rule that matches, the rows that it joins, and its templates filled."""
 
 import logging
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from lnclip_df.datasets.folder_listing import FRAME, Listing, without_suffix
 from lnclip_df.datasets.items import Frames, Item
 from lnclip_df.datasets.schema import FIELD, UNUSED, Dataset, Join, Rule, fill, first
 from lnclip_df.datasets.tables import Rows
+from lnclip_df.media.crop_files import file_names, masks_in_tar
 
 logger = logging.getLogger(__name__)
 
@@ -210,8 +210,9 @@ class Matcher:
             return None
         if not rule.masks:
             return {"frames": frames}
-        folders = (self.listing.masks.get(name) for name in (path, *_filled(rule.masks_from, fields)))
-        folder = next(filter(None, folders), None)
+        own = self.listing.masks.get(path) or masks_in_tar(frames.folder)
+        folders = (self.listing.masks.get(name) for name in _filled(rule.masks_from, fields))
+        folder = own or next(filter(None, folders), None)
         return {"frames": frames, "has_masks": True, "masks": Frames() if folder is None else _images(folder)}
 
     def _paired(self, items: list[Item]) -> list[Item]:
@@ -300,10 +301,10 @@ def _unique(index: dict[str, list[str]], keys: Iterable[str]) -> list[str]:
 
 
 def _images(folder: Path) -> Frames:
-    """The images of a video's folder that are named by an index, in its order; one ``os.scandir``."""
+    """The images of a video's folder, or of its tar, that are named by an index, in its order."""
     try:
-        names = [entry.name for entry in os.scandir(folder)]
-    except OSError as error:
-        raise LNCLIPError(f"cannot read {folder}: {error.strerror or error}") from error
+        names = file_names(folder)
+    except (OSError, ValueError) as error:
+        raise LNCLIPError(f"cannot read {folder}: {getattr(error, 'strerror', None) or error}") from error
     numbered = ((int(match[1]), name) for name in names if (match := FRAME.fullmatch(name)))
     return Frames(folder, [name for _, name in sorted(numbered)])

@@ -46,6 +46,8 @@ def scan_videos(dataset, root=None, *, folders=None, level=None, allow_missing=F
 def scan_faces(dataset, root=None, *, faces=None, folders=None, level=None, allow_missing=False) -> list[Item]:
     """Find the face images of a dataset's videos: ``<dir>/frames/<stem>/<index>.png`` of ``<dir>/<stem>.mp4``.
 
+    The tar ``<dir>/frames/<stem>.tar`` is as good as its folder.
+
     Args:
         dataset, root, folders, level, allow_missing: as for :func:`scan_videos`; lists are read below ``root``.
         faces: folder that contains the dataset's folders with faces; by default the YAML's ``faces``, else ``root``.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.media.crop_files import TAR, members
 from lnclip_df.media.kinds import AMBIGUOUS, IMAGE_SUFFIXES, SUFFIXES, kind_of
 
 WRITTEN = (("frames", "landmarks", "masks"), ("records", "manifests"))  # preprocessing's own, where the first two are
@@ -58,7 +59,7 @@ def find_videos(source, *, sequences: bool = False) -> Found:
     What a file is, its suffix says, and of a file with another suffix its content. Two or more images that are alone
     in a folder and named by frame numbers (``000.png``, ``frame_12.jpg``) are one video, the folder; any other image is
     one by itself. Linked folders are followed, each folder once. What an earlier run wrote is no video: ``frames``,
-    ``landmarks`` and ``masks`` beside each other, and ``records`` beside ``manifests``.
+    ``landmarks`` and ``masks`` beside each other, ``frames`` with tars, and ``records`` beside ``manifests``.
 
     Args:
         source: a video, an image, or a folder that is walked recursively.
@@ -103,6 +104,8 @@ def _walk(folder, found, sequences):
             continue
         seen.add((status.st_dev, status.st_ino))
         written = {name for group in WRITTEN if {*group[:2]} <= {*folders} for name in group}
+        if "frames" in folders and any(Path(parent, "frames").rglob(f"*{TAR}")):
+            written.add("frames")
         hidden = {name for name in folders if name.startswith(".")}
         found.skipped += Counter({"folders of an earlier run": len(written & {*folders}), "hidden": len(hidden)})
         folders[:] = [name for name in folders if name not in written | hidden]
@@ -136,9 +139,18 @@ def _taken(path, found):
 def _known(path):
     """Whether a file is a video or an image by its suffix, or else by its content."""
     suffix = path.suffix.lower()
+    if suffix == TAR:
+        return _is_tar_of_crops(path)
     if suffix in SUFFIXES and suffix not in AMBIGUOUS:
         return True
     return stat.S_ISREG(os.stat(path).st_mode) and kind_of(path) is not None
+
+
+def _is_tar_of_crops(path):
+    try:
+        return bool(members(path))
+    except ValueError:  # another tar
+        return False
 
 
 def _is_sequence(images, by_any_number):

@@ -1,4 +1,4 @@
-"""The frames of a video, an image folder or an image: how many decode, and the pixels of chosen ones.
+"""The frames of a video, an image, an image folder or a tar of crops: how many decode, and the pixels of chosen ones.
 
 Files are not trusted: FFmpeg may open nothing but the file itself, and that only as one of ``video.CONTAINERS``; Pillow
 has the readers of ``images.FORMATS`` alone; frames of more than ``limits.MAX_PIXELS`` are refused before they are
@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from lnclip_df.media.images import Animation, ImageFrames, list_images, open_pictures
+from lnclip_df.media.crop_files import TAR, file_names, read_file
+from lnclip_df.media.images import Animation, ImageFrames, list_images, open_pictures, read_image
 from lnclip_df.media.kinds import kind_of
 from lnclip_df.media.limits import Miscounted, UnreadableVideo
 from lnclip_df.media.video import VideoFrames
@@ -18,10 +19,26 @@ from lnclip_df.media.video import VideoFrames
 T = TypeVar("T")
 
 
+class TarFrames(ImageFrames):
+    """The crops in a video's tar as its frames, see ``media/crop_files.py``."""
+
+    def __init__(self, tar: Path):
+        try:
+            names = file_names(tar.with_suffix(""))
+        except ValueError as error:
+            raise UnreadableVideo(str(error)) from error
+        super().__init__(tar.with_suffix("") / name for name in sorted(names, key=lambda name: int(name.split(".")[0])))
+
+    def _image(self, path):
+        return read_image(read_file(path))
+
+
 def open_frames(
     path, threads: int = 1, *, max_seconds: float | None = None, as_shown: bool = True
 ) -> VideoFrames | Animation | ImageFrames:
-    """The frames of a video file, of an image, or of the images in a folder. What a file is, its first bytes say.
+    """The frames of a video file, of an image, or of the images in a folder or a tar of crops.
+
+    What another file is, its first bytes say.
 
     Args:
         path: the file or folder.
@@ -43,6 +60,8 @@ def open_frames(
         if not path.is_file():
             os.stat(path)
             raise UnreadableVideo("not a regular file")
+        if path.suffix == TAR:
+            return TarFrames(path)
         kind = kind_of(path)
     except OSError as error:
         raise UnreadableVideo(f"cannot be opened: {error.strerror or error}") from error

@@ -51,12 +51,15 @@ class ImageFrames:
     def time(self, index: int) -> None:
         """None: images have no time."""
 
+    def _image(self, path):
+        return read_image(path)
+
     def recount(self):
         """Leave out the images that do not decode; where none does, raise the first one's :class:`UnreadableVideo`."""
         good, faults = [], []
         for path in self.paths:
             try:
-                read_image(path)
+                self._image(path)
                 good.append(path)
             except UnreadableVideo as error:
                 faults.append(error)
@@ -68,7 +71,7 @@ class ImageFrames:
         """Yield ``(index, uint8 RGB H×W×3)``, upright as EXIF says; :class:`Miscounted` if one does not decode."""
         for index in indices:
             try:
-                yield index, read_image(self.paths[index])
+                yield index, self._image(self.paths[index])
             except UnreadableVideo as error:
                 raise Miscounted from error
 

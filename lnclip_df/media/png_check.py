@@ -12,6 +12,7 @@ import numpy as np
 
 from lnclip_df.core.errors import one_line
 from lnclip_df.core.processes import worker_pool
+from lnclip_df.media.crop_files import read_file
 from lnclip_df.media.images import read_image
 from lnclip_df.media.limits import UnreadableVideo
 from lnclip_df.media.recipe import SIGNATURE, read_recipe, recipe_name
@@ -96,9 +97,7 @@ def _check(files, size) -> CheckedImages:
 
 def _decode(file) -> tuple[int, int, int, str]:
     """``(width, height, hash of the pixels, fingerprint of the recipe)`` ; OSError or ValueError if broken."""
-    if not file.is_file():  # a pipe would be waited for
-        raise ValueError("no such file")
-    data = file.read_bytes()
+    data = read_file(file)
     check_png(data)
     try:
         pixels = read_image(data)

@@ -13,6 +13,7 @@ from lnclip_df.core.files import write_bytes, write_json
 from lnclip_df.core.plots import LIGHT
 from lnclip_df.core.provenance import installed_version
 from lnclip_df.core.tables import write_csv
+from lnclip_df.media.crop_files import read_file
 from lnclip_df.media.images import read_image
 from lnclip_df.media.limits import UnreadableVideo
 from lnclip_df.preprocess.paths import face_name
@@ -133,6 +134,6 @@ def _small(path):
     import cv2
 
     try:
-        return cv2.resize(read_image(path), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    except UnreadableVideo:
+        return cv2.resize(read_image(read_file(path)), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    except (UnreadableVideo, OSError, ValueError):
         return None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import is_utf8
+from lnclip_df.media.crop_files import TAR
 
 FACE = re.compile(r"[0-9]{3,}\.(png|npy)")
 LEFT_FACE = re.compile(r"\.[0-9]{3,}-[0-9a-f]{8}\.(png|npy)")  # a killed process leaves it, see files.atomic_path
@@ -39,6 +40,11 @@ class Source:
             LNCLIPError: it would lie outside ``out``.
         """
         return Path(out, *_parts(self.folder), kind, *_parts(self.name or self.key))
+
+    def tar_path(self, out) -> Path:
+        """The tar that its three folders may be instead. Raises as :meth:`folder_of`."""
+        folder = self.folder_of(out, "frames")
+        return folder.with_name(folder.name + TAR)
 
     def record_path(self, out) -> Path:
         """The file that says what became of it. Raises as :meth:`folder_of`."""

@@ -1,6 +1,5 @@
 """The record of a video: what became of it. It is written last, and tells a later run what is finished."""
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass, field, fields
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json
+from lnclip_df.media.crop_files import file_names, pending_path, read_file
 from lnclip_df.media.recipe import FOREIGN, HEAD, Recipe, read_recipe
 from lnclip_df.preprocess.paths import FACE, Source, face_name
 
@@ -66,11 +66,6 @@ def write_record(path: Path, record: Record):
         raise LNCLIPError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def pending_path(path: Path) -> Path:
-    """Where a record is written before it is moved to its path: a name that no other video's has."""
-    return path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.json")
-
-
 def read_record(source: Source, out) -> Record | None:
     """The record of a video, whatever made it; None where there is none that can be read."""
     names = {field.name for field in fields(Record)}
@@ -112,8 +107,7 @@ def _refuse_other_crops(source, out, recipe):
     if not crops:
         return
     try:
-        with open(min(crops), "rb") as file:
-            found = read_recipe(file.read(HEAD))
+        found = read_recipe(read_file(min(crops), HEAD))
     except OSError as error:
         raise LNCLIPError(f"cannot read {min(crops)}: {error.strerror or error}") from error
     if found and found.fingerprint == recipe.fingerprint:
@@ -125,9 +119,9 @@ def _refuse_other_crops(source, out, recipe):
 
 
 def _faces(source, out, kind):
-    """The files of a video's faces among its ``frames`` or ``landmarks``."""
+    """The files of a video's faces among its ``frames`` or ``landmarks``, on disk or in its tar."""
     try:
-        with os.scandir(source.folder_of(out, kind)) as entries:
-            return [Path(entry.path) for entry in entries if FACE.fullmatch(entry.name) and entry.is_file()]
-    except (OSError, LNCLIPError):  # nothing there, or a name that process_video will refuse
+        folder = source.folder_of(out, kind)
+        return [folder / name for name in file_names(folder) if FACE.fullmatch(name)]
+    except (OSError, ValueError, LNCLIPError):  # nothing there, a damaged tar, or a name that process_video will refuse
         return []

@@ -160,7 +160,7 @@ def preprocess_sources(
     todo = [source for source in mine if source.key not in results]
     workers = max(1, min(run.workers or cores, len(todo)))
     threads = max(1, cores // workers)
-    jobs = (Job(source, str(out), settings, recipe.fingerprint, threads) for source in todo)
+    jobs = (Job(source, str(out), settings, recipe.fingerprint, threads, run.format) for source in todo)
     if todo:
         results |= _results(work_off(jobs, workers, run.scheduler), run, len(mine), len(todo))
     summary = Summary(out, recipe, [results[source.key] for source in sources[run.part()]], folders=folders)

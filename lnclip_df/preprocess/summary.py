@@ -62,7 +62,7 @@ class Summary:
         return [result.key for result in self.results if result.people > 1]
 
     def frame_paths(self) -> dict[str, list[Path]]:
-        """``{key: paths of its faces, in time order}`` of every video that has any."""
+        """``{key: paths of its faces, in time order}`` of every video that has any; ``media.crop_files`` reads tars."""
         return {
             result.key: [self.folders[result.key] / face_name(index) for index in result.saved]
             for result in self.results

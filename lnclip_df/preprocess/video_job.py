@@ -3,6 +3,8 @@
 import io
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import fmean, median
 
@@ -17,6 +19,7 @@ from lnclip_df.faces.pipeline import BATCH, SearchCounts, find_and_cut
 from lnclip_df.faces.selection import ALONE, choose_face, mask_coverage, masked_person, most_covered
 from lnclip_df.faces.settings import CropSettings
 from lnclip_df.faces.tracking import count_people
+from lnclip_df.media.crop_files import KINDS, new_tar, pending_path
 from lnclip_df.media.frames import open_frames, read_twice
 from lnclip_df.media.limits import Miscounted, reason_of
 from lnclip_df.media.opencv import one_thread
@@ -24,7 +27,7 @@ from lnclip_df.media.recipe import add_recipe
 from lnclip_df.preprocess.paths import FACE, LEFT_FACE, Source, face_name
 from lnclip_df.preprocess.records import DONE, NO_FACE, UNREADABLE, Record, write_record
 
-KINDS = ("frames", "landmarks", "masks")
+Save = Callable[[str, str, bytes], None]  # takes frames, landmarks or masks, a file's name, and its bytes
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Job:
     settings: CropSettings
     recipe: str
     threads: int
+    format: str = "png"
 
     @property
     def record_path(self):
@@ -46,6 +50,19 @@ class Job:
 
     def folder(self, kind: str):
         return self.source.folder_of(self.out, kind)
+
+    @property
+    def tar_path(self):
+        return self.source.tar_path(self.out)
+
+    @contextmanager
+    def saving(self) -> Iterator[Save]:
+        """Yield the function that writes one of the video's files; a tar is there when the block ends."""
+        if self.format == "tar":
+            with new_tar(self.tar_path, self.source.name or self.source.key) as save:
+                yield save
+        else:
+            yield lambda kind, name, data: write_bytes(self.folder(kind) / name, data)
 
 
 @dataclass
@@ -126,6 +143,18 @@ def give_up(job: Job, reason: str, seconds: float = 0.0) -> Record:
 def _write_crops(job, frames, detector, recipe) -> _Written:
     """Find, cut and write the faces of a video, and their masks."""
     _clear(job)
+    with job.saving() as save:
+        written = _save_crops(job, frames, detector, recipe, save)
+        enough = written.counts.enough(job.settings)
+        if enough and job.source.mask is not None:
+            _save_masks(job, written, save)
+    if enough:
+        return written
+    _clear(job)
+    return _Written(written.counts, note=written.note)
+
+
+def _save_crops(job, frames, detector, recipe, save: Save) -> _Written:
     written, face = _Written(), job.settings.face
 
     def choose(batch, follow):
@@ -144,22 +173,16 @@ def _write_crops(job, frames, detector, recipe) -> _Written:
         frames, detector, job.settings, choose, written.counts, whole_video=face not in ALONE, narrow=narrow
     ):
         index, faces = crop.frame.index, crop.frame.faces
-        write_bytes(job.folder("landmarks") / face_name(index, ".npy"), _npy(crop.landmarks))
-        png = add_recipe(_png(crop.image), recipe.of_video(written.counts.changes))
-        write_bytes(job.folder("frames") / face_name(index), png)
+        save("landmarks", face_name(index, ".npy"), _npy(crop.landmarks))
+        save("frames", face_name(index), add_recipe(_png(crop.image), recipe.of_video(written.counts.changes)))
         written.cuts[index] = crop.matrix, len(crop.image)
         written.saved.append(index)
         written.scores.append(float(faces.scores[crop.face]))
         written.sides.append(float(np.sqrt(max(faces.areas[crop.face], 0))))
         written.tracks.append(crop.track)
         written.together.append(crop.frame.tracks)
-    if not written.counts.enough(job.settings):
-        _clear(job)
-        return _Written(written.counts, note=written.note)
     tracks: dict[int, list] = {track: [] for track in written.tracks}
     written.people = count_people(tracks, written.together, None) if face in ALONE else min(len(tracks), 1)
-    if job.source.mask is not None:
-        _write_masks(job, written)
     return written
 
 
@@ -173,8 +196,8 @@ def _covered(job, batch, written):
     return covered
 
 
-def _write_masks(job, written):
-    """Write the mask of every crop whose frame has one: black and white, as DeepfakeBench cuts it (level above 1)."""
+def _save_masks(job, written, save: Save):
+    """Save the mask of every crop whose frame has one: black and white, as DeepfakeBench cuts it (level above 1)."""
     for index, mask in _read_mask(job, written.saved, written):
         width, height = written.counts.size
         if mask.shape != (height, width):
@@ -183,7 +206,7 @@ def _write_masks(job, written):
             mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
         crop = warp(mask, *written.cuts[index])
         white = np.where(crop > 1, np.uint8(255), np.uint8(0))
-        write_bytes(job.folder("masks") / face_name(index), _png(white))
+        save("masks", face_name(index), _png(white))
 
 
 def _read_mask(job, indices, written):
@@ -219,25 +242,27 @@ def _npy(array) -> bytes:
 def _taken(job):
     """What an earlier run wrote, of a video of another name, where this one's faces or record must go; or None."""
     folders = [job.folder(kind) for kind in KINDS[:2]]
-    for path in (job.record_path, *(folder / face_name(0) for folder in folders)):
+    tar = [job.tar_path] if job.format == "tar" else []
+    for path in (job.record_path, *tar, *(folder / face_name(0) for folder in folders)):
         for parent in path.parents:
             if os.path.lexists(parent) and not os.path.isdir(parent):
                 return parent
     faces = (path for folder in folders if folder.is_dir() for path in folder.iterdir() if FACE.fullmatch(path.name))
-    return next((path for path in (job.record_path, *faces) if os.path.isdir(path)), None)
+    return next((path for path in (job.record_path, *tar, *faces) if os.path.isdir(path)), None)
 
 
 def _clear(job):
     """Remove what an interrupted run left of this video, or an earlier one of a file that has changed since."""
     try:
-        left = [job.record_path]
-        for kind in KINDS:
-            folder = job.folder(kind)
-            if folder.is_dir():
-                left += [path for path in folder.iterdir() if FACE.fullmatch(path.name)]
-                left += [path for path in folder.iterdir() if LEFT_FACE.fullmatch(path.name)]
+        left = [job.record_path, job.tar_path, pending_path(job.tar_path)]
+        folders = [folder for folder in map(job.folder, KINDS) if folder.is_dir()]
+        for folder in folders:
+            left += [path for path in folder.iterdir() if FACE.fullmatch(path.name) or LEFT_FACE.fullmatch(path.name)]
         for path in left:
             if not path.is_dir():
                 path.unlink(missing_ok=True)
+        for folder in folders if job.format == "tar" else ():
+            if not any(folder.iterdir()):
+                folder.rmdir()  # beside the tar, it would be a second video of that name
     except OSError as error:
         raise LNCLIPError(f"cannot write {error.filename or job.out}: {error.strerror or error}") from error

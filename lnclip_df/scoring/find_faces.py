@@ -14,6 +14,7 @@ from lnclip_df.faces.selection import choose_face, largest_face
 from lnclip_df.faces.settings import CropSettings
 from lnclip_df.faces.tracking import count_people, shared_embedding
 from lnclip_df.faces.upright import UprightFaces
+from lnclip_df.media.crop_files import read_file
 from lnclip_df.media.frames import ImageFrames, Miscounted, UnreadableVideo, open_frames, read_twice
 from lnclip_df.media.limits import reason_of
 from lnclip_df.media.opencv import one_thread
@@ -131,10 +132,7 @@ def _recipes(frames):
     """The fingerprints of crops' recipes, joined where there are several."""
     if not isinstance(frames, ImageFrames):
         return FOREIGN
-    heads = []
-    for path in evenly_spaced_round(frames.paths, 256):
-        with open(path, "rb") as file:
-            heads.append(file.read(HEAD))
+    heads = (read_file(path, HEAD) for path in evenly_spaced_round(frames.paths, 256))
     return ", ".join(count_recipes(map(read_recipe, heads)))
 
 

@@ -1,6 +1,7 @@
 """Each thing that stops or spoils a run in DeepfakeBench has a finding of its own, and a sound checkout has none."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -12,6 +13,7 @@ from lnclip_df.bench.doctor import Finding, doctor
 from lnclip_df.bench.install import install, uninstall
 from lnclip_df.bench.probe import probe
 from lnclip_df.config.loading import bench_configs
+from lnclip_df.media.crop_files import new_tar
 
 pytestmark = pytest.mark.slow
 
@@ -108,6 +110,17 @@ def test_the_environment(checkout, monkeypatch, values, name, status):
     pretend(monkeypatch, **values)
     (finding,) = faults(checkout).values()
     assert (finding.name, finding.status) == (name, status) and finding.fix
+
+
+def test_frames_in_tars_are_none_that_the_host_reads(checkout):
+    folder = checkout / "rgb" / "a" / "1"
+    with new_tar(folder.with_name("1.tar"), "a/1") as save:
+        for path in sorted(folder.iterdir()):
+            save("frames", path.name, path.read_bytes())
+    shutil.rmtree(folder)
+    finding = faults(checkout)["demo train (train.py)"]
+    assert finding.status == "problem" and "are in tars, for example ./rgb/a/1/000.png" in finding.found
+    assert "lnclip-df lmdb" in finding.fix
 
 
 def test_the_absent_predictor(checkout):

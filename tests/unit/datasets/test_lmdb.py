@@ -305,7 +305,7 @@ def test_a_full_disk_is_called_that(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (None, "no such file"),
+        (None, "No such file or directory"),
         (lambda data: b"", "not a PNG"),
         (lambda data: b"\xff\xd8\xff" + data, "not a PNG"),
         (lambda data: data[:-3], "a broken PNG"),
