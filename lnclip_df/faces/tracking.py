@@ -73,14 +73,12 @@ def link(frames: Iterable[Frame]) -> Iterator[Frame]:
     A face continues the track of the face that its box overlaps in the frame before, if that is of the same shot and
     the overlap is at least ``OVERLAP``. Of all assignments, that with the largest sum of overlaps is taken.
     """
-    from scipy.optimize import linear_sum_assignment
-
     count, last, small = 0, None, np.empty(0)
     for frame in frames:
         numbers: dict[int, int] = {}
         if last is not None and same_shot(small, frame.small):
             overlap = overlaps(last.faces.boxes, frame.faces.boxes)
-            for before, now in zip(*linear_sum_assignment(-overlap), strict=True):
+            for before, now in zip(*_assign(overlap), strict=True):
                 if overlap[before, now] >= OVERLAP:
                     numbers[int(now)] = last.tracks[before]
         for face in range(len(frame.faces.boxes)):
@@ -90,6 +88,15 @@ def link(frames: Iterable[Frame]) -> Iterator[Frame]:
         frame.tracks = [numbers[face] for face in range(len(numbers))]
         last, small, frame.small = frame, frame.small, np.empty(0)
         yield frame
+
+
+def _assign(overlap):
+    """The rows and columns of the assignment with the largest sum. One pair or none needs no slow import."""
+    if overlap.size < 2:
+        return np.nonzero(overlap)
+    from scipy.optimize import linear_sum_assignment
+
+    return linear_sum_assignment(-overlap)
 
 
 def overlaps(boxes, others) -> np.ndarray:
@@ -111,12 +118,12 @@ def join(samples: list[list[T]], seen: list[set[int]], describe: Callable[[list[
         seen: the frames of each track.
         describe: takes faces; returns their embeddings, N×128. It is not called where no two tracks can be joined.
     """
-    from scipy.cluster.hierarchy import fcluster, linkage
-    from scipy.spatial.distance import cdist, squareform
-
     together = np.array([[bool(one & other) for other in seen] for one in seen])
     if together.all():
         return list(range(len(samples)))
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import cdist, squareform
+
     counts = [len(faces) for faces in samples]
     vectors = describe([face for faces in samples for face in faces])
     starts = np.cumsum([0, *counts[:-1]])

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from lnclip_df.models.pixels import per_channel
+from lnclip_df.models.uncompiled import uncompiled
 
 FRACTION = 22  # bits of Pillow's weights after the binary point
 DIGIT = 8  # bits
@@ -72,7 +73,7 @@ def _resize_rows(grey, new):
     return torch.cat(parts, dim=-1)
 
 
-@torch.compiler.disable
+@uncompiled
 @torch.no_grad()
 def pillow_bicubic(image: torch.Tensor, size: int, mean, std) -> torch.Tensor:
     """Resize images as Pillow's ``Image.resize(…, BICUBIC)`` resizes their uint8 pixels, to the last bit.

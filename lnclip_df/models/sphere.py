@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
+from lnclip_df.models.uncompiled import uncompiled
+
 
 def _full_precision(function):
     """Run ``function`` outside autocast, with its floating-point tensors in float32 at least."""
@@ -89,7 +91,7 @@ def _classes(y):
     return first, torch.searchsorted(ordered, y, right=True) - first
 
 
-@torch.compiler.disable
+@uncompiled
 @_full_precision
 def slerp_augment(
     z: torch.Tensor,

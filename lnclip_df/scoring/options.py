@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, fields
 from numbers import Integral
+from typing import TYPE_CHECKING
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.faces.recipes import crop_settings, without_its_files
 from lnclip_df.faces.settings import CropSettings, check_number
-from lnclip_df.weights.zoo import ReleasedModel
+
+if TYPE_CHECKING:
+    from lnclip_df.weights.zoo import ReleasedModel  # imports torch, which processes that find faces do not need
 
 FACES = ("largest", "track")  # the other choices need a manipulation mask
 
@@ -39,7 +42,7 @@ class ScoreOptions(CropSettings):
         super().__post_init__()
 
 
-def score_options(model: ReleasedModel | None = None, recipe: str | None = None, **given) -> ScoreOptions:
+def score_options(model: "ReleasedModel | None" = None, recipe: str | None = None, **given) -> ScoreOptions:
     """The options of scoring whose crops begin with a named recipe.
 
     Args:

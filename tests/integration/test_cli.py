@@ -30,6 +30,28 @@ def test_nothing_heavy_is_imported_for_help():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
+@pytest.mark.slow
+def test_nothing_that_scoring_does_not_need_is_imported_for_it(tmp_path):
+    """Each of them takes between a tenth of a second and two seconds, and a single video is scored in less."""
+    pytest.importorskip("retinaface")
+    from clips import portrait, write_clip
+
+    clip = write_clip(tmp_path / "clip.mp4", [portrait(shift, 160, 240) for shift in range(2)])
+    save_weights(tiny_detector(), tmp_path / "w.safetensors", {"config": tiny_config().to_dict()})
+    heavy = {
+        "albumentations", "dlib", "gradio", "huggingface_hub", "lightning", "matplotlib", "open_clip", "pandas",
+        "pyarrow", "rich", "scipy", "sklearn", "sympy", "tensorboard", "timm", "torch._dynamo", "torchvision",
+        "transformers",
+    }  # fmt: skip
+    code = (
+        f"import sys; from lnclip_df.cli import app; app({['predict', str(clip), '--weights']} + sys.argv[1:], "
+        f"standalone_mode=False); print(sorted({heavy} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "w.safetensors"), "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "  2/2  " in done.stdout and done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
 @pytest.mark.parametrize(("set_before", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
 def test_waiting_threads_leave_their_core_unless_the_user_says_otherwise(monkeypatch, set_before, found):
     monkeypatch.setenv("OMP_WAIT_POLICY", set_before or "")

@@ -355,7 +355,7 @@ def build_tower(spec: VisionSpec, activation_checkpointing: bool = False, bf16_r
     """Return a tower whose weights are allocated but not set: load them, or call ``init_weights``."""
     with torch.device("meta"):
         tower = VisionTower(spec, activation_checkpointing, bf16_residual)
-    return tower.to_empty(device="cpu")
+    return tower._apply(lambda empty: torch.empty(empty.shape, dtype=empty.dtype))  # ``to_empty`` imports SymPy
 
 
 def spec_of(backbone: BackboneSettings) -> VisionSpec:
