@@ -19,8 +19,8 @@ from lnclip_df.app.uploads import Uploads
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.media.kinds import SUFFIXES
 from lnclip_df.scoring.explanations import heat_of, most_suspicious
+from lnclip_df.scoring.finder_process import FinderProcess
 from lnclip_df.scoring.heatmaps import gives_attention
-from lnclip_df.scoring.limited import LimitedFinder
 from lnclip_df.scoring.scorer import Scorer
 
 MAX_FILES = 12  # at once
@@ -115,7 +115,7 @@ class PageHandlers:
 
     def __init__(self, scorer: Scorer, uploads: Uploads, max_seconds: float):
         self.scorer, self.uploads, self.max_seconds = scorer, uploads, max_seconds
-        self.finder = LimitedFinder(MEMORY)
+        self.finder = FinderProcess(MEMORY)
         self._lock = threading.Lock()
 
     def score(self, ticket: str, all_faces: bool, progress: Callable[[float, str], None]) -> str:

@@ -46,6 +46,11 @@ def predict(
     config: opt.ConfigOfWeights = None,
     overrides: opt.Set = opt.NONE,
     device: opt.Device = None,
+    workers: Annotated[
+        int | None,
+        opt.running("Number of processes that find faces. By default 1 on a CPU, the number of cores on a GPU.", min=1),
+    ] = None,
+    shard: opt.Shard = None,
     quiet: opt.Quiet = False,
 ):
     """Score videos and images: how likely is each a deepfake?
@@ -74,9 +79,10 @@ def predict(
     )  # fmt: skip
     rows, text = score_files(
         load_scorer, paths, options, out=out, format=format, annotate_to=annotate, explain_to=explain, bank=bank,
-        sequences=sequences, progress=not quiet,
+        sequences=sequences, progress=not quiet, shard=shard, workers=workers,
     )  # fmt: skip
-    say(text if out is None else f"{out}: {len(rows)} files", newline=out is not None)
+    of = f" of shard {shard}" if shard else ""
+    say(text if out is None else f"{out}: {len(rows)} files{of}", newline=out is not None)
     if mixed := sum(row["people"] > len(row["persons"]) for row in rows):
         typer.echo(
             f"{mixed} of {len(rows)} files mix the faces of several people: --face track follows the one seen most, "

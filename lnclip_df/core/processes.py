@@ -13,6 +13,8 @@ from types import ModuleType
 
 from lnclip_df.core.errors import LNCLIPError, one_line
 
+DIED = "its process died (a fault of the decoder, or no memory)"  # the reason of a video whose worker died
+
 
 @contextmanager
 def worker_pool(count: int, *, at_once: bool = False) -> Iterator[ProcessPoolExecutor]:

@@ -6,11 +6,10 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 
 from lnclip_df.core.errors import LNCLIPError, one_line
-from lnclip_df.core.processes import worker_pool
+from lnclip_df.core.processes import DIED, worker_pool
 from lnclip_df.preprocess.records import Record
 from lnclip_df.preprocess.video_job import Job, give_up, process_video
 
-DIED = "its process died (a fault of the decoder, or no memory)"
 IN_FLIGHT = 4  # jobs per worker that are handed out and not finished: enough that none waits for the next
 
 

@@ -49,8 +49,14 @@ class FoundFaces(NamedTuple):
     faces: list[Face]
 
 
-def find_faces(file: InputFile, detector: Detector, recipe: Recipe, options: ScoreOptions, threads: int) -> FoundFaces:
+def recipe_of(options: ScoreOptions, detector: Detector) -> Recipe:
+    """The recipe of the crops of faces that are found."""
+    return options.crops.recipe(detector, "all" if options.all_faces else None)
+
+
+def find_faces(file: InputFile, detector: Detector, options: ScoreOptions, threads: int) -> FoundFaces:
     """Find the faces of a file that ``options`` choose; the decoder has ``threads``."""
+    recipe = recipe_of(options, detector)
 
     def choose(batch, follow):
         return follow(batch) if options.all_faces else [choose_face(batch, options.face, follow)]
@@ -75,6 +81,8 @@ def _people(faces: list[Face], options) -> int:
     tracks: dict[int, list[Face]] = {}
     for face in faces:
         tracks.setdefault(face.track, []).append(face)
+    if len(tracks) < 2:  # the embedding takes a quarter of a second to load
+        return len(tracks)
     try:
         embedding = shared_embedding()
     except LNCLIPError:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,22 +16,35 @@ class ResultsLog:
     """Results of a run, written to one file at the end; until then to a hidden file beside it, one line per row.
 
     A run that was interrupted finds its finished rows there. A row is reused if its input is unchanged (path, size,
-    modification time), and also ``provenance``: what a row depends on, JSON values.
+    modification time), and also ``provenance``: what a row depends on, JSON values. Each ``shard`` of a run (``i/n``)
+    has a hidden file of its own, and reads those of all others.
     """
 
-    def __init__(self, path, provenance: dict):
+    def __init__(self, path, provenance: dict, shard: str | None = None):
         self.path = Path(path)
-        self.pending = self.path.with_name(f".{self.path.name[:60]}.part")
+        self.name = f".{self.path.name[:60]}"
+        own = f".{shard.replace('/', '-of-')}" if shard else ""
+        self.pending = self.path.with_name(f"{self.name}{own}.part")
         self.provenance = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()
         self.rows: dict[tuple, dict] = {}  # by the identity of the input
-        lines = []
-        with suppress(OSError, ValueError):
-            lines = self.pending.read_text(encoding="utf-8").splitlines()
-        for line in lines:
-            with suppress(ValueError, TypeError, KeyError):  # a line that was cut short
-                entry = parse_json(line)
-                if entry["provenance"] == self.provenance:
-                    self.rows[tuple(entry["input"])] = entry["row"]
+        self.read()
+
+    def read(self):
+        """Read the finished rows of all shards."""
+        for path in self._files():
+            lines = []
+            with suppress(OSError, ValueError):
+                lines = path.read_text(encoding="utf-8").splitlines()
+            for line in lines:
+                with suppress(ValueError, TypeError, KeyError):  # a line that was cut short
+                    entry = parse_json(line)
+                    if entry["provenance"] == self.provenance:
+                        self.rows[tuple(entry["input"])] = entry["row"]
+
+    def _files(self):
+        """The hidden files of all shards that there are."""
+        own = re.compile(re.escape(self.name) + r"(\.\d+-of-\d+)?\.part")
+        return [path for path in self.path.parent.glob(".*.part") if own.fullmatch(path.name)]
 
     def row(self, path) -> dict | None:
         """The finished row of an input, or None."""
@@ -49,9 +63,10 @@ class ResultsLog:
             raise LNCLIPError(f"cannot write {self.pending}: {error.strerror or error}") from error
 
     def finish(self, rows: list[dict], format: str):
-        """Write the final file and delete the hidden one."""
+        """Write the final file and delete the hidden ones."""
         write_text(self.path, as_text(rows, format))
-        self.pending.unlink(missing_ok=True)
+        for path in self._files():
+            path.unlink(missing_ok=True)
 
 
 def _identity(path):

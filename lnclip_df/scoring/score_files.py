@@ -1,11 +1,13 @@
 """Score files and write the rows, annotated copies and explanations; an interrupted run resumes."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable, sha256
+from lnclip_df.core.iteration import part_of
 from lnclip_df.core.plots import new_figure
 from lnclip_df.faces.tracking import shared_embedding
 from lnclip_df.scoring.annotate import annotate
@@ -18,10 +20,13 @@ from lnclip_df.scoring.output import FIELDS, FORMATS, FRAME_FIELDS, as_json, as_
 from lnclip_df.scoring.results_log import ResultsLog
 from lnclip_df.scoring.scorer import Scorer
 
+logger = logging.getLogger(__name__)
+
 
 def score_files(
     load: Callable[[], Scorer], paths, options: ScoreOptions, *, out=None, format: str = "table", annotate_to=None,
-    explain_to=None, bank=None, sequences: bool = False, progress: bool = True,
+    explain_to=None, bank=None, sequences: bool = False, progress: bool = True, shard: str | None = None,
+    workers: int | None = None,
 ) -> tuple[list[dict], str]:  # fmt: skip
     """Score videos and images, one row per file.
 
@@ -33,10 +38,13 @@ def score_files(
         annotate_to: folder for annotated copies, see :func:`~lnclip_df.scoring.annotate.annotate`.
         explain_to: folder for pictures, see :func:`~lnclip_df.scoring.explanations.explain`.
         bank: file of a feature bank, whose nearest training examples are named; needs ``explain_to``.
+        shard: ``i/n``: score only the i-th of n parts of the files. The shard that finishes last writes ``out``, as
+            one run over all files would write it.
+        workers: see :meth:`lnclip_df.scoring.Scorer.results`.
 
     Returns:
-        The rows in order, as :func:`lnclip_df.scoring.output.as_json` makes them, with the hash of the weights and the
-        pictures that were written; and their text in ``format``.
+        The rows in order, those of the shard, as :func:`lnclip_df.scoring.output.as_json` makes them, with the hash of
+        the weights and the pictures that were written; and their text in ``format``.
 
     Raises:
         LNCLIPError: an argument is invalid, or something cannot be written; finished rows are kept.
@@ -52,18 +60,20 @@ def score_files(
     for path, folder in ((out, False), (annotate_to, True), (explain_to, True)):
         if path is not None:
             check_writable(path, folder=folder)
-    inputs, scorer = find_inputs(paths, sequences=sequences), load()
+    part = part_of(shard)
+    files, scorer = find_inputs(paths, sequences=sequences), load()
+    inputs = files[part]
     if explain_to is not None:
         require_attention(scorer.detector)
     examples = None if bank is None else read_bank(bank, weights_sha256=scorer.weights.sha256)
     log = None
     if out is not None:
-        log = ResultsLog(out, _provenance(scorer, options, annotate_to, explain_to, bank))
+        log = ResultsLog(out, _provenance(scorer, options, annotate_to, explain_to, bank), shard)
     rows = {} if log is None else {file.path: row for file in inputs if (row := log.row(file.path)) is not None}
     left = [file for file in inputs if file.path not in rows]
     with tqdm(total=len(inputs), initial=len(rows), unit="file", disable=not progress) as bar:
         results = scorer.results(
-            left, options, keep_crops=explain_to is not None,
+            left, options, keep_crops=explain_to is not None, workers=workers,
             on_progress=lambda scored, found: bar.set_postfix_str(f"{scored}/{found} faces"),
         ) if left else ()  # fmt: skip
         for file, result in zip(left, results, strict=True):
@@ -78,8 +88,24 @@ def score_files(
             bar.update()
     ordered = [rows[file.path] for file in inputs]
     if log is not None:
-        log.finish(ordered, format)
+        _finish(log, files, rows, format)
     return ordered, as_text(ordered, format)
+
+
+def _finish(log, files, rows, format):
+    """Write the final file if the rows of all files are there: those of this run, and of other shards."""
+
+    def found():
+        return [rows.get(file.path) or log.row(file.path) for file in files]
+
+    if None in (ordered := found()):
+        log.read()
+        ordered = found()
+    if None not in ordered:
+        log.finish(ordered, format)
+    elif log.pending.exists():  # else another shard has written the final file meanwhile
+        scored = len(files) - ordered.count(None)
+        logger.info("%d of %d files are scored; the shard that finishes last writes %s", scored, len(files), log.path)
 
 
 def _provenance(scorer, options, annotate_to, explain_to, bank):

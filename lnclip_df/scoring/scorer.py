@@ -1,4 +1,4 @@
-"""A detector with its weights that scores files: faces are found in one thread and scored in batches across files."""
+"""A detector with its weights that scores files: faces are scored in batches across files, while others are found."""
 
 import logging
 import os
@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache, partial
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +21,12 @@ from lnclip_df.evaluation import calibration
 from lnclip_df.evaluation.aggregation import mean
 from lnclip_df.faces.detectors import shared_detector
 from lnclip_df.faces.recipes import named_recipes
+from lnclip_df.faces.settings import check_number
 from lnclip_df.media.recipe import departure
 from lnclip_df.models.input import model_input
 from lnclip_df.models.pixels import stack
-from lnclip_df.scoring.find_faces import FoundFaces, cut_largest_faces, find_faces, read_aligned_faces, read_image
+from lnclip_df.scoring.find_faces import FoundFaces, cut_largest_faces, read_image, recipe_of
+from lnclip_df.scoring.finder_process import find_here, find_in_processes
 from lnclip_df.scoring.inputs import find_inputs
 from lnclip_df.scoring.options import ScoreOptions, score_options
 from lnclip_df.scoring.results import FrameScore, Person, Result
@@ -32,6 +35,7 @@ from lnclip_df.weights import Checkpoint, build_detector
 WEIGHTS = "LNCLIP_WEIGHTS"  # environment variable with the default weights
 RELEASED = "gend-clip"  # released by the paper's authors
 MINOR = 0.25  # a person in less than this share of the most frequent person's frames does not decide a video's score
+FILES = 4  # per process that finds faces: starting it takes as long as finding those of a few videos
 Finder = Callable[..., FoundFaces]  # of an input file, with the keyword ``options``
 
 logger = logging.getLogger(__name__)
@@ -111,7 +115,8 @@ class Scorer:
 
     def results(
         self, paths, options: ScoreOptions | None = None, *, keep_crops: bool = False,
-        on_progress: Callable[[int, int], None] | None = None, finder: Finder | None = None, **fields,
+        on_progress: Callable[[int, int], None] | None = None, finder: Finder | None = None,
+        workers: int | None = None, **fields,
     ) -> Iterator[Result]:  # fmt: skip
         """Score videos and images in order; faces of several files share a batch.
 
@@ -120,8 +125,10 @@ class Scorer:
             options: by default those of :meth:`options`.
             keep_crops: keep crops and features in the results.
             on_progress: called with the numbers of faces scored and faces found in all files so far.
-            finder: finds the faces of a file, for example a :class:`~lnclip_df.scoring.limited.LimitedFinder`; by
-                default this process does.
+            finder: finds the faces of a file, for example a
+                :class:`~lnclip_df.scoring.finder_process.FinderProcess`.
+            workers: number of processes that find faces; 1 is this process. By default 1 on a CPU. On a GPU, which
+                scores faster than one process finds faces, the number of usable cores, at most one per ``FILES`` files.
             **fields: fields of ``options``, which replace those given there.
 
         Returns:
@@ -131,8 +138,17 @@ class Scorer:
             LNCLIPError: a path does not exist, or an option is invalid.
         """
         options = replace(options, **fields) if options else self.options(**fields)
-        find = self._face_finder(options) if finder is None else partial(finder, options=options)
-        found = prefetch(map(find, find_inputs(paths)))
+        files = find_inputs(paths)
+        if finder is None and not options.aligned:
+            self._say_how_faces_are_cut(options)
+        if workers is None:
+            workers = 1 if self.device.type == "cpu" else max(1, min(usable_cores(), len(files) // FILES))
+        check_number("workers", workers, Integral, 1)
+        if finder is None and min(workers, len(files)) > 1:
+            found = find_in_processes(files, options, min(workers, len(files)))
+        else:
+            find = partial(find_here, threads=usable_cores()) if finder is None else finder
+            found = prefetch(find(file, options=options) for file in files)
         return self._results(found, options.batch_size, keep_crops, on_progress or (lambda scored, found: None))
 
     def _results(self, files, batch_size, keep_crops, on_progress):
@@ -162,17 +178,6 @@ class Scorer:
             score(queue)
         yield from map(self._result, pending)
 
-    def _face_finder(self, options):
-        """A function that finds the faces of an input file."""
-        if options.aligned:
-            return lambda file: read_aligned_faces(file, options)
-        threads = usable_cores()
-        detector = shared_detector(options.crops, threads)
-        recipe = options.crops.recipe(detector, "all" if options.all_faces else None)
-        self._warn_of_other_crops(recipe)
-        self._say_how_faces_are_cut(recipe, options.name)
-        return lambda file: find_faces(file, detector, recipe, options, threads)
-
     def _warn_of_other_crops(self, recipe):
         """Warn once of faces that are cut differently from training; how many frames there are does not matter."""
         trained = self.weights.facts
@@ -182,8 +187,10 @@ class Scorer:
             self._warned.add(text)
             logger.warning("faces are cut differently from training, and scores depend on it: %s", text)
 
-    def _say_how_faces_are_cut(self, recipe, name):
-        """Say once whether a released model gets the crops that it was trained on."""
+    def _say_how_faces_are_cut(self, options):
+        """Say once whether the crops are as in training, and whether a released model gets those of its recipe."""
+        recipe = recipe_of(options, shared_detector(options.crops, usable_cores()))
+        self._warn_of_other_crops(recipe)
         model = self.weights.model
         its = model and named_recipes()[model.recipe]
         if its is None or recipe.fingerprint in self._warned:
@@ -195,7 +202,7 @@ class Scorer:
             needs = "".join(f", which needs {key}: {what}" for key, what in its.needs.items())
             logger.warning(
                 "faces are cut by recipe %s and found by %s; %s was trained on crops of recipe %s%s",
-                name, recipe.facts["detector"]["name"], self.weights, model.recipe, needs,
+                options.name, recipe.facts["detector"]["name"], self.weights, model.recipe, needs,
             )  # fmt: skip
 
     def _result(self, file):

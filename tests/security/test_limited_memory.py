@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from clips import portrait, write_clip
 
+from lnclip_df.scoring.finder_process import FinderProcess
 from lnclip_df.scoring.inputs import InputFile
-from lnclip_df.scoring.limited import LimitedFinder
 from lnclip_df.scoring.options import ScoreOptions
 
 pytest.importorskip("retinaface")
@@ -35,7 +35,7 @@ def black_png(path, side):
 def test_a_file_that_needs_too_much_memory_is_unreadable_and_the_next_one_is_read(tmp_path):
     black_png(tmp_path / "large.png", 9000)
     write_clip(tmp_path / "good.mp4", [portrait(shift) for shift in range(4)])
-    finder = LimitedFinder(300)
+    finder = FinderProcess(300)
     try:
         for name, outcome in [("large.png", "unreadable"), ("good.mp4", "scored")] * 2:
             found = finder(InputFile(name, tmp_path / name), ScoreOptions(frames=2))
@@ -47,9 +47,9 @@ def test_a_file_that_needs_too_much_memory_is_unreadable_and_the_next_one_is_rea
 
 def test_a_file_that_ends_the_process_is_unreadable_and_the_next_one_is_read(tmp_path, monkeypatch):
     write_clip(tmp_path / "good.mp4", [portrait(shift) for shift in range(4)])
-    finder = LimitedFinder(1000)
+    finder = FinderProcess(1000)
     try:
-        monkeypatch.setattr("lnclip_df.scoring.limited.find_in_process", ends)
+        monkeypatch.setattr("lnclip_df.scoring.finder_process.find_here", ends)
         found = finder(InputFile("good.mp4", tmp_path / "good.mp4"), ScoreOptions(frames=2))
         assert found.result.outcome == "unreadable" and "more than 1000 MB of memory" in found.result.reason
         monkeypatch.undo()
@@ -59,5 +59,5 @@ def test_a_file_that_ends_the_process_is_unreadable_and_the_next_one_is_read(tmp
         finder.close()
 
 
-def ends(file, options):
+def ends(file, options, threads):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -3,10 +3,12 @@
 import json
 import os
 
+import numpy as np
 import pytest
 from clips import run
 from commands import call
 from embedding import needs_embedding
+from PIL import Image
 from scored_clips import FRAMES, of
 
 import lnclip_df
@@ -75,6 +77,64 @@ def test_a_run_that_was_broken_off_goes_on(weights, clips, tmp_path, monkeypatch
     assert [path.name for path in count] == ["late.mp4", "one.mp4", "two.mp4"]
     assert out.read_text() == whole.read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.jsonl", "whole.jsonl"]
+
+
+@pytest.fixture
+def aligned(scorer, clips, tmp_path):
+    """A function that scores seven aligned faces, and the output's folder."""
+    crop = of(scorer, clips / "still.png", keep_crops=True).persons[0].frames[0].crop
+    (tmp_path / "faces").mkdir()
+    for number in range(7):
+        Image.fromarray(np.roll(crop, 20 * number)).save(tmp_path / "faces" / f"face-{number}.png")
+    (tmp_path / "faces" / "face-3.png").write_bytes(b"no picture")
+    paths = sorted((tmp_path / "faces").iterdir())
+
+    def score(out, **more):
+        options = scorer.options(aligned=True, batch_size=1)
+        return score_files(lambda: scorer, paths, options, out=out, format="jsonl", progress=False, **more)
+
+    return score, tmp_path
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
+def test_the_last_shard_writes_what_one_run_writes(aligned, order):
+    score, folder = aligned
+    whole, out, seen = folder / "whole.jsonl", folder / "s.jsonl", []
+    score(whole)
+    for number in order:
+        assert not out.exists()
+        rows, text = score(out, shard=f"{number}/3")
+        assert text.splitlines() == whole.read_text().splitlines()[number - 1 :: 3]
+        seen += rows
+    assert out.read_bytes() == whole.read_bytes() and len(seen) == 7
+    assert {path.name for path in folder.iterdir()} == {"faces", "whole.jsonl", "s.jsonl"}
+
+
+def test_a_shard_that_was_killed_goes_on_and_an_undivided_run_takes_what_shards_have_scored(aligned, monkeypatch):
+    score, folder = aligned
+    whole, out = folder / "whole.jsonl", folder / "s.jsonl"
+    score(whole)
+    add, scored = ResultsLog.add, []
+
+    def killed(self, path, row):
+        add(self, path, row)
+        scored.append(path.name)
+        if len(scored) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ResultsLog, "add", killed)
+    with pytest.raises(KeyboardInterrupt):
+        score(out, shard="1/2")
+    score(out, shard="1/2")
+    assert scored == ["face-0.png", "face-2.png", "face-4.png", "face-6.png"] and not out.exists()
+    score(out)
+    assert scored[4:] == ["face-1.png", "face-3.png", "face-5.png"]
+    assert out.read_bytes() == whole.read_bytes() and len(list(folder.iterdir())) == 3
+
+
+def test_a_share_that_does_not_exist_is_one_line(weights, clips):
+    done = call("predict", clips / "one.mp4", "--weights", weights, "--shard", "3/2")
+    assert done.exit_code == 1 and done.stderr.startswith("error: shard: '3/2' received; accepted is i/n")
 
 
 @pytest.mark.slow

@@ -109,6 +109,8 @@ def test_images_are_scored_by_path_or_as_arrays(scorer, clips):
         with pytest.raises(LNCLIPError, match="uint8 RGB H×W×3; received"):
             scorer.score([wrong])
     assert scorer.score([]).shape == (0,)
+    with pytest.raises(LNCLIPError, match="workers: 0 received"):
+        of(scorer, clips / "still.png", workers=0)
 
 
 def test_a_probability_that_is_not_a_number_is_no_score(weights, clips):
