@@ -310,7 +310,9 @@ def test_a_packaged_yaml_that_is_named_exists(page, name):
     assert (bench_configs() / name).is_file()
 
 
-@pytest.mark.parametrize(("page", "script"), every(lambda text: re.findall(r"`python\s([\w/]+\.py)", text)))
+@pytest.mark.parametrize(
+    ("page", "script"), every(lambda text: re.findall(r"`python\s((?:benchmarks|docs|tests)/[\w/]+\.py)", text))
+)
 def test_a_script_of_this_project_that_a_page_runs_exists(page, script):
     assert (ROOT / script).is_file()
 
