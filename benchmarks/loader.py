@@ -57,6 +57,8 @@ def measure(folder: Path, repeats: int, settings: list[str]) -> dict:
     draw = {"draw": transform.draw} if settings else {}
     frames = FrameDataset(config, videos, frames_per_video=count, transform=transform, seed=0, **draw)
     parts: dict[str, list] = {"read": [], "read, augment": [], "stack into shared memory": []}
+    if packed := packed_frames(config, folder):
+        parts["read from a pack"] = []
     for _ in range(repeats + 1):
         began = time.process_time()
         for _, frame in frames.items:
@@ -66,13 +68,33 @@ def measure(folder: Path, repeats: int, settings: list[str]) -> dict:
         augmented = time.process_time()
         image = collate(items)["image"].share_memory_()
         ended = time.process_time()
-        for name, seconds in zip(parts, (read - began, augmented - read, ended - augmented), strict=True):
+        times = [read - began, augmented - read, ended - augmented]
+        if packed:
+            for _, frame in packed.items:
+                packed.read(videos[0], frame)
+            times.append(time.process_time() - ended)
+        for name, seconds in zip(parts, times, strict=True):
             parts[name].append(1000 * seconds / count)
     if image.dtype != torch.uint8:  # normalised by the loader
         mean, std = (torch.tensor(each).view(3, 1, 1) for each in (config.mean, config.std))
         image = ((image * std + mean) * 255).round().to(torch.uint8)
     pixels = np.ascontiguousarray(image.permute(0, 2, 3, 1).numpy())
     return {name: min(times[1:]) for name, times in parts.items()} | {"sha256": hashlib.sha256(pixels).hexdigest()}
+
+
+def packed_frames(config, folder: Path):
+    """The same frames in a pack; None in a checkout that has no packs."""
+    try:
+        from lnclip_df.datasets.pack import write_pack
+    except ImportError:
+        return None
+    from lnclip_df.datasets.dataset_json import read_videos
+    from lnclip_df.datasets.frame_dataset import FrameDataset
+
+    write_pack(folder / "photo.json", folder / "packs", data_root=folder, progress=False)
+    videos = read_videos(config, ["photo"], "train")
+    frames = len(videos[0].frames)
+    return FrameDataset(config.replace({"lnclip.pack_dir": "packs"}), videos, frames_per_video=frames)
 
 
 def main():
@@ -110,9 +132,11 @@ def main():
         times["all"] = times["read, augment"] + times["stack into shared memory"]
     rows = []
     for part in best["now"]:
-        rows.append({"CPU ms per image": part} | {side: f"{times[part]:.2f}" for side, times in best.items()})
+        found = {side: times.get(part) for side, times in best.items()}  # a checkout from before packs has none
+        rows.append({"CPU ms per image": part} | {side: "–" if x is None else f"{x:.3g}" for side, x in found.items()})
         if arguments.before:
-            rows[-1] |= {"now ÷ before": f"{best['now'][part] / best['before'][part]:.2f}"}
+            before = found["before"]
+            rows[-1] |= {"now ÷ before": "–" if before is None else f"{best['now'][part] / before:.2f}"}
     (digest,) = set.union(*hashes.values())
     title = f"A training image in the loader, `lnclip.augmentation: paper`; pixels {digest[:16]}"
     write_table(arguments.out, title, machine("cpu"), rows)

@@ -88,7 +88,8 @@ def _run(options):
     sha256, device, detector = _sha256(options.weights_path), choose_device(), None
     keys = ("dataset_json_folder", "rgb_dir", "lmdb_dir", "compression", "label_dict")
     ours = load_config("lnclip.yaml").replace(
-        {key: settings[key] for key in keys} | {"lnclip.data_root": str(root), "lmdb": bool(settings.get("lmdb"))}
+        {key: settings[key] for key in keys}
+        | {"lnclip.data_root": str(root), "lnclip.pack_dir": None, "lmdb": bool(settings.get("lmdb"))}
     )
     results = {}
     for name in names:

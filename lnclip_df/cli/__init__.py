@@ -25,6 +25,7 @@ COMMANDS: dict[str, list[Callable[..., Any]]] = {
         data.audit,
         data.pairs,
         data.lmdb,
+        data.pack,
     ],
     "Train and evaluate": [reproduce.reproduce, train_test.train, train_test.test, train_test.configs],
     ANALYSE: [

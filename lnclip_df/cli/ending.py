@@ -18,6 +18,7 @@ CONTINUES = "the same command continues"
 KEPT = {  # what is left of a command that was ended, and how to go on
     "preprocess": f"finished videos are kept, and {CONTINUES}",
     "lmdb": f"what is written is kept, and {CONTINUES}",
+    "pack": f"what is written is kept, and {CONTINUES}",
     "rearrange": f"files that are finished are kept; {NOTHING}",
     "train": "finished epochs are kept, and the same command with --resume continues",
     "test": f"finished data sets and parts are kept, and {CONTINUES}",

@@ -162,6 +162,7 @@ class Settings(Section):
     resize: Annotated[Literal["backbone", "deepfakebench"], INPUT] = "backbone"
     missing_frames: Annotated[Literal["error", "skip"], FRAMES] = "error"
     data_root: Annotated[str, LOCATION] = "."
+    pack_dir: Annotated[str | None, SPEED] = Field("./datasets/pack", min_length=1)  # pixels are those of the files
     start_from: Annotated[str | None, OPTIMISATION] = Field(None, min_length=1)
     replay: Annotated[Replay, TRAINING_DATA] = Replay()
 

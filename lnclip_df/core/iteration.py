@@ -1,7 +1,7 @@
-"""Iterators in batches, prefetched in a thread, and shares of a list for job arrays."""
+"""Iterators in batches, in threads and prefetched, and shares of a list for job arrays."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -9,6 +9,9 @@ from typing import TypeVar
 from lnclip_df.core.errors import LNCLIPError
 
 T = TypeVar("T")
+R = TypeVar("R")
+BATCH = 256  # results that are in memory at once
+THREADS = 8  # which mostly wait for the disk
 
 
 def part_of(shard: str | None) -> slice:
@@ -29,6 +32,22 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     items = iter(items)
     while batch := list(islice(items, size)):
         yield batch
+
+
+def map_batches(
+    function: Callable[[T], R], items: Sequence[T], *, title: str, unit: str, progress: bool
+) -> Iterator[list[tuple[T, R]]]:
+    """Batches of ``(item, function(item))``, computed in threads; one batch at a time is in memory.
+
+    ``title`` and ``unit`` (of an item) are shown with the progress bar.
+    """
+    from tqdm import tqdm
+
+    bar = tqdm(total=len(items), desc=title, unit=unit, disable=not progress)
+    with bar, ThreadPoolExecutor(THREADS) as pool:
+        for batch in batched(items, BATCH):
+            yield list(zip(batch, pool.map(function, batch), strict=True))
+            bar.update(len(batch))
 
 
 def prefetch(items: Iterator[T]) -> Iterator[T]:

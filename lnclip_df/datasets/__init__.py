@@ -1,4 +1,4 @@
-"""What a dataset is: its YAML, its videos on disk, its dataset JSON and LMDB."""
+"""What a dataset is: its YAML, its videos on disk, its dataset JSON, LMDB and pack."""
 
 from lnclip_df.core.lazy import lazily
 
@@ -9,6 +9,7 @@ _PUBLIC = {
     "scan_videos": "scan",
     "write_dataset_json": "dataset_json",
     "write_lmdb": "lmdb",
+    "write_pack": "pack",
     "write_pairs": "pairs",
 }
 __all__ = list(_PUBLIC)

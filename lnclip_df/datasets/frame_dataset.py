@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.dataset_json import Video
-from lnclip_df.datasets.frames import read_frame
+from lnclip_df.datasets.frames import check_frames, read_frame
 from lnclip_df.media.sampling import evenly_spaced_round, randomly_drawn
 from lnclip_df.models.input import model_input
 from lnclip_df.models.pixels import stack
@@ -34,6 +34,9 @@ class FrameDataset(Dataset):
         seed: an item's seed follows from this one, the epoch and the index; worker and process do not matter.
         keep: each process keeps decoded frames in memory, for the next epoch, if all of them take at most this many
             bytes (estimated by each frame); a part would help little.
+
+    Raises:
+        LNCLIPError: the frames are read from a pack that is out of date.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class FrameDataset(Dataset):
             return evenly_spaced_round(video.frames, frames_per_video)
 
         self.items = [(index, frame) for index, video in enumerate(videos) for frame in chosen(video)]
+        check_frames(config, ((videos[index].dataset, frame) for index, frame in self.items))
 
     def __len__(self) -> int:
         return len(self.items)

@@ -1,7 +1,8 @@
 """What a source of frames is, and the one that every dataset has: an image for each frame, in a file or a tar."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -22,11 +23,13 @@ class FrameSource:
         has: ``(config, dataset)`` → whether the frames of this dataset are read here.
         read: ``(config, dataset, frame)`` → uint8 H×W×3, RGB; it may be read-only.
         recipe: ``(config, dataset, frame)`` → the recipe of the crop, None if it has none.
+        check: ``(config, dataset, frames)``; LNCLIPError if the source is not up to date with these frames.
     """
 
     has: Callable[[Config, str], bool]
     read: Callable[[Config, str, str], np.ndarray]
     recipe: Callable[[Config, str, str], Recipe | None]
+    check: Callable[[Config, str, Sequence[str]], None] = lambda config, dataset, frames: None
 
 
 def of_images(
@@ -41,11 +44,7 @@ def of_images(
     """
 
     def read(config, dataset, frame):
-        data, stored = read_bytes(config, dataset, frame, -1)
-        try:
-            return np.array(read_image(data))  # a copy that may be written to
-        except UnreadableVideo as error:
-            raise LNCLIPError(f"frame {stored} is broken: {len(data)} bytes that do not decode: {error}") from error
+        return decode(*read_bytes(config, dataset, frame, -1))
 
     def recipe(config, dataset, frame):
         head, stored = read_bytes(config, dataset, frame, HEAD)
@@ -56,13 +55,26 @@ def of_images(
     return FrameSource(has, read, recipe)
 
 
-def _from_file(config, dataset, frame, size):
-    path = frame_path(frame, config.lnclip.data_root, config.rgb_dir)
+def decode(data: bytes, stored) -> np.ndarray:
+    """The pixels of an image file, uint8 H×W×3, RGB; LNCLIPError with where it is ``stored`` if it is broken."""
     try:
-        return read_file(path, size), str(path)
+        return np.array(read_image(data))  # a copy that may be written to
+    except UnreadableVideo as error:
+        raise LNCLIPError(f"frame {stored} is broken: {len(data)} bytes that do not decode: {error}") from error
+
+
+def read_bytes(path: Path, size: int = -1) -> bytes:
+    """The first ``size`` bytes (all for -1) of a frame's file; LNCLIPError if it cannot be read."""
+    try:
+        return read_file(path, size)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL or a lone surrogate
         shown = str(path).encode("utf-8", "backslashreplace").decode()
         raise LNCLIPError(f"cannot read frame {shown}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _from_file(config, dataset, frame, size):
+    path = frame_path(frame, config.lnclip.data_root, config.rgb_dir)
+    return read_bytes(path, size), str(path)
 
 
 FILES = of_images(lambda config, dataset: True, _from_file)

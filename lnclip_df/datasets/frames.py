@@ -1,5 +1,7 @@
 """One frame of a video and the recipe that it carries, read from the source that has its dataset."""
 
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from lnclip_df.core.registry import Registry
 from lnclip_df.datasets.dataset_json import Video
 from lnclip_df.datasets.frame_source import FILES, FrameSource, of_images
 from lnclip_df.datasets.lmdb import database_path, lmdb_key, read_value
+from lnclip_df.datasets.pack import PACK
 from lnclip_df.media.recipe import count_recipes, recipe_facts
 from lnclip_df.media.sampling import evenly_spaced_round
 
@@ -21,18 +24,27 @@ def _from_lmdb(config, dataset, frame, size):
     return data if size < 0 else data[:size], f"{key} in {path}"
 
 
-FRAME_SOURCES: Registry[FrameSource] = Registry(  # the first one that has a dataset is read
+FRAME_SOURCES: Registry[FrameSource] = Registry(  # the first that has a dataset is read; FILES where none has it
     "source of frames",
     {
         "lmdb": of_images(lambda config, dataset: config.lmdb, _from_lmdb),
-        "png": FILES,
+        "pack": PACK,
     },
 )
 
 
 def source_of(config: Config, dataset: str) -> FrameSource:
     """The source that a dataset's frames are read from."""
-    return next(source for source in FRAME_SOURCES.values() if source.has(config, dataset))
+    return next((source for source in FRAME_SOURCES.values() if source.has(config, dataset)), FILES)
+
+
+def check_frames(config: Config, frames: Iterable[tuple[str, str]]):
+    """Raise LNCLIPError if a source is not up to date with some frames, each given as ``(dataset, frame)``."""
+    by_dataset = defaultdict(list)
+    for dataset, frame in frames:
+        by_dataset[dataset].append(frame)
+    for dataset, names in by_dataset.items():
+        source_of(config, dataset).check(config, dataset, names)
 
 
 def read_frame(config: Config, dataset: str, frame: str) -> np.ndarray:

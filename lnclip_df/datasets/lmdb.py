@@ -3,28 +3,25 @@
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import lmdb
 import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import check_writable
-from lnclip_df.core.iteration import batched
+from lnclip_df.core.iteration import map_batches
 from lnclip_df.datasets.dataset_json import COMPRESSED, frame_path, read_frame_paths, with_slashes
 from lnclip_df.media.crop_files import is_file, read_file
 from lnclip_df.media.png_check import check_png
 
 LANDMARKS = (81, 2)
 MAX_KEY_BYTES = 511  # LMDB's limit
-BATCH = 256  # values read, held in memory and written in one transaction
 MAP_SIZE = 1 << 28  # bytes; doubled whenever they do not suffice
 FULL = 1 << 22  # a disk with fewer free bytes is called full
-THREADS = 8  # readers, which mostly wait for the disk
 
 _open_databases: dict[str, tuple[int, lmdb.Environment]] = {}
 
@@ -149,7 +146,7 @@ def write_lmdb(json_file, lmdb_dir, *, data_root=".", rgb_dir="./datasets/rgb", 
     values = _check(json_file, found, progress)
     written = 0
     with _open_to_write(path) as database:
-        for batch in _in_batches(_read_again, values, progress, "write"):
+        for batch in map_batches(_read_again, values, title="write", unit="file", progress=progress):
             written += put(database, {value.key: data for value, data in batch})
     counts = {kind: sum(value.kind == kind for value in values) for kind in ("frames", "landmarks", "masks")}
     left_out = len(found) - len(values)
@@ -214,7 +211,7 @@ def _check(json_file, values, progress) -> list[_Value]:
             return getattr(error, "strerror", None) or one_line(error)
 
     valid, faults = [], []
-    for batch in _in_batches(check, values, progress, "check"):
+    for batch in map_batches(check, values, title="check", unit="file", progress=progress):
         for value, result in batch:
             if isinstance(result, str):
                 faults.append(f"{value.file}: {result}")
@@ -224,17 +221,6 @@ def _check(json_file, values, progress) -> list[_Value]:
         count = f"{len(faults)} of the {len(values)} files that it needs are"
         raise LNCLIPError(f"{json_file}: {count} missing or damaged, the first is {faults[0]}; nothing was written")
     return valid
-
-
-def _in_batches(function: Callable, values, progress, title) -> Iterator[list[tuple[_Value, Any]]]:
-    """Batches of ``(value, function(value))``; one batch at a time is in memory."""
-    from tqdm import tqdm
-
-    bar = tqdm(total=len(values), desc=title, unit="file", disable=not progress)
-    with bar, ThreadPoolExecutor(THREADS) as pool:
-        for batch in batched(values, BATCH):
-            yield list(zip(batch, pool.map(function, batch), strict=True))
-            bar.update(len(batch))
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import inside
 from lnclip_df.datasets.dataset_json import frame_path
+from lnclip_df.datasets.frames import read_frame
 from lnclip_df.evaluation.predictions import worst_frames
 from lnclip_df.evaluation.runs import Run
-from lnclip_df.media.images import UnreadableVideo, read_image
 
 SIDE = 56  # pixels
 
@@ -19,24 +19,26 @@ SIDE = 56  # pixels
 def thumbnails(run: Run, dataset: str, videos: Collection[str], crops: str | Path | None) -> dict[str, str]:
     """The data URIs of some videos' worst frames, by video; a video whose crop is not there has none.
 
-    ``crops`` was ``lnclip.data_root`` in the test: frames lie there or in its ``rgb_dir``, see
-    :func:`~lnclip_df.datasets.dataset_json.frame_path`. Nothing outside it is read.
+    ``crops`` was ``lnclip.data_root`` in the test: frames are read there as in a test, from a pack or from files.
+    Nothing outside it is read.
     """
     if crops is None or dataset not in run.files:
         return {}
     frames = worst_frames(run.files[dataset], videos)
     made = run.provenance[dataset].predicted or {}
     rgb_dir = made.get("rgb_dir", Config.model_fields["rgb_dir"].default)
-    found = {video: _data_uri(crops, frame_path(frame, ".", rgb_dir)) for video, frame in frames.items()}
+    config = Config().replace({"lnclip.data_root": str(crops), "rgb_dir": rgb_dir})
+    found = {video: _data_uri(config, dataset, frame) for video, frame in frames.items()}
     return {video: uri for video, uri in found.items() if uri}
 
 
-def _data_uri(crops, frame) -> str | None:
+def _data_uri(config, dataset, frame) -> str | None:
     from PIL import Image
 
     try:
-        image = Image.fromarray(read_image(inside(crops, frame)))
-    except (UnreadableVideo, LNCLIPError):
+        inside(config.lnclip.data_root, frame_path(frame, ".", config.rgb_dir))
+        image = Image.fromarray(read_frame(config, dataset, frame))
+    except LNCLIPError:
         return None
     data = io.BytesIO()
     image.resize((SIDE, SIDE)).save(data, "JPEG", quality=75)

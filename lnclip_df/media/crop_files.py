@@ -119,6 +119,22 @@ def read_file(path: Path, size: int = -1) -> bytes:
     return data
 
 
+def stamp(path: Path) -> tuple[int, int]:
+    """The size in bytes of a file of crops, and when it, or its video's tar, was changed, in nanoseconds.
+
+    Raises:
+        OSError, ValueError: as :func:`read_file`.
+    """
+    try:
+        status = os.stat(path)
+        return status.st_size, status.st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        place = _place_in_tar(path)
+        if place is None:
+            raise
+    return place[2], os.stat(place[0]).st_mtime_ns
+
+
 def is_file(path: Path) -> bool:
     """Whether there is this file, on disk or in its video's tar; also in one that is damaged, as reading it says."""
     try:

@@ -56,6 +56,8 @@ def test_videos_to_faces_to_json_to_audit(root):
     written = call("rearrange", "UADFV", "--root", root, "--out", out, "--relative-to", root, "--lmdb", root / "lmdb")
     assert written.exit_code == 0 and str(out / "UADFV.json") in written.stdout and "UADFV_lmdb" in written.stdout
     assert set(json.loads((out / "UADFV.json").read_text())["UADFV"]) == {"UADFV_Real", "UADFV_Fake"}
+    packed = call("pack", out / "UADFV.json", "--pack-dir", root / "pack", "--data-root", root, "--quiet")
+    assert packed.exit_code == 0 and "UADFV.pack: " in packed.stdout and "crops of 256 × 256 pixels" in packed.stdout
     report = root / "audit.json"
     audited = call("audit", "UADFV", "--root", root, "--frames", 2, "--workers", 1, "--out", report, "--quiet")
     assert audited.exit_code == 1 and "not fit for the leaderboard" in audited.stdout  # 49 videos a class are missing

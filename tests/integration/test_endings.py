@@ -189,6 +189,7 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(toy_yaml, tmp_
         ["preprocess", tmp_path / "toy" / "frames", "--out", bad],
         ["rearrange", "UADFV", "--root", missing, "--out", bad],
         ["lmdb", missing, "--lmdb-dir", bad],
+        ["pack", missing, "--pack-dir", bad],
         ["audit", "UADFV", "--root", missing, "--out", bad],
         ["predict", missing, "--weights", weights, "--out", bad],
         ["predict", missing, "--weights", weights, "--annotate", bad],

@@ -19,6 +19,7 @@ from lnclip_df.config.loading import load_config
 from lnclip_df.core import devices
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json
+from lnclip_df.datasets.pack import write_pack
 from lnclip_df.evaluation import test as testing
 from lnclip_df.evaluation.predictions import read_predictions
 from lnclip_df.models.detector import LNCLIPDetector
@@ -416,6 +417,26 @@ def test_a_finished_data_set_is_not_tested_again(toy, tmp_path, trained, monkeyp
     assert scored == []
     testing.test(configured(toy, "lnclip.resize=deepfakebench"), weights, tmp_path, device="cpu", progress=False)
     assert scored == ["toy"]
+
+
+@pytest.mark.slow
+def test_a_pack_gives_the_training_and_the_predictions_of_its_files(tmp_path, trained, monkeypatch):
+    root, weights = make_toy(tmp_path / "toy"), trained[0] / "best.safetensors"
+    from_files = testing.test(configured(root), weights, tmp_path / "run", device="cpu", progress=False)
+    expected = read_predictions(tmp_path / "run" / "predictions" / "toy.parquet")[0]
+    train_toy(root, tmp_path / "files", "nEpochs=0")
+    write_pack(
+        root / "preprocessing" / "dataset_json" / "toy.json", root / "datasets" / "pack", data_root=root, progress=False
+    )
+    shutil.rmtree(root / "frames")
+    train_toy(root, tmp_path / "pack", "nEpochs=0")
+    one, two = weights_of(tmp_path / "files"), weights_of(tmp_path / "pack")
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+    testing.test(configured(root), weights, tmp_path / "again", device="cpu", progress=False)
+    found = read_predictions(tmp_path / "again" / "predictions" / "toy.parquet")[0]
+    assert {name: list(column) for name, column in found.items()} == {name: list(expected[name]) for name in expected}
+    monkeypatch.setattr(testing, "predict_frames", None)  # what was tested from files is finished
+    assert testing.test(configured(root), weights, tmp_path / "run", device="cpu", progress=False) == from_files
 
 
 def test_a_probability_that_is_no_number_names_the_frame(toy, tmp_path, trained, monkeypatch):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from lnclip_df.config.loading import load_config
+from lnclip_df.core import iteration
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets import lmdb as database
 from lnclip_df.datasets.dataset_json import COMPRESSED, read_frame_paths
@@ -231,7 +232,7 @@ def test_a_second_run_writes_what_is_new_or_changed(tmp_path):
 
 def test_the_map_grows_as_needed(tmp_path, monkeypatch):
     monkeypatch.setattr(database, "MAP_SIZE", 1 << 16)
-    monkeypatch.setattr(database, "BATCH", 5)
+    monkeypatch.setattr(iteration, "BATCH", 5)
     file = make_faces(tmp_path)
     summary = to_lmdb(tmp_path, file)
     stored = contents(summary.path)
@@ -241,7 +242,8 @@ def test_the_map_grows_as_needed(tmp_path, monkeypatch):
 def in_a_process(root, file, code):
     """Run ``write_lmdb`` in a process of its own, after ``code``."""
     call = f"database.write_lmdb({str(file)!r}, {str(root / 'datasets/lmdb')!r}, data_root={str(root)!r})"
-    program = f"import os, resource, signal\nfrom lnclip_df.datasets import lmdb as database\n{code}\n{call}"
+    imports = "import os, resource, signal\nfrom lnclip_df.core import iteration"
+    program = f"{imports}\nfrom lnclip_df.datasets import lmdb as database\n{code}\n{call}"
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
 
@@ -249,7 +251,7 @@ def in_a_process(root, file, code):
 def test_a_killed_run_is_finished_by_the_next(tmp_path, place):
     file = make_faces(tmp_path)
     code = f"""
-database.BATCH, put, batches = 4, database.put, []
+iteration.BATCH, put, batches = 4, database.put, []
 def kill(*_): os.kill(os.getpid(), signal.SIGKILL)
 def killing(environment, batch):
     batches.append(batch)
@@ -274,7 +276,7 @@ database.put = killing
 def test_a_disk_that_takes_no_more_is_one_line_and_what_was_written_stays(tmp_path):
     file = make_faces(tmp_path)
     size = sum(on_disk(tmp_path, frame).stat().st_size for frame in read_frame_paths(file)) // 2
-    code = f"database.BATCH = 2\nresource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
+    code = f"iteration.BATCH = 2\nresource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
     child = in_a_process(tmp_path, file, code)
     *_, last = child.stderr.strip().splitlines()
     assert child.returncode == 1

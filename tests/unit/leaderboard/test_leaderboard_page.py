@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 from runs import FF, write_dataset
 
+from lnclip_df.core.files import write_json
+from lnclip_df.datasets.pack import write_pack
 from lnclip_df.leaderboard import make_board, write_board
 from lnclip_df.leaderboard.page import page
 from lnclip_df.leaderboard.text import terminal
@@ -125,6 +127,12 @@ def test_the_worst_videos_have_pictures_from_the_folder_of_crops_and_from_nowher
     found = Elements(page(make_board([run], resamples=0), crops))
     pictures = [attrs["src"] for tag, attrs in found.folded if tag == "img"]
     assert len(pictures) == 5 and all(uri.startswith("data:image/jpeg;base64,") for uri in pictures)
+    packed = tmp_path / "packed"
+    frames = {"mine": {"a_real": {"test": {"0": {"frames": [f"./{frame}.png" for frame in range(60)]}}}}}
+    write_json(tmp_path / "mine.json", frames)
+    write_pack(tmp_path / "mine.json", packed / "datasets" / "pack", data_root=crops, progress=False)
+    from_pack = Elements(page(make_board([run], resamples=0), packed)).folded
+    assert [attrs["src"] for tag, attrs in from_pack if tag == "img"] == pictures
     rgb = {"predicted": {"rgb_dir": "rgb"}}
     bare = write_dataset(tmp_path / "bare", "mine", ["a_real", "a_fake"], metadata=rgb, frame="{}.png")
     board = make_board([bare], resamples=0)
