@@ -1,7 +1,8 @@
 """Studies: several trainings that answer one question, over seeds, with one table and plot.
 
-A finished training is not repeated: the same command continues where it stopped. With --demo a study runs on the
-demo's data in minutes, to show how it works; its figures then say nothing about real deepfakes.
+Trainings run side by side, one on each of --devices. A finished one is not repeated: the same command continues where
+it stopped. With --demo a study runs on the demo's data in minutes, to show how it works; its figures then say nothing
+about real deepfakes.
 
 Example: lnclip-df study ablation --demo --out runs/ablation-demo
 """
@@ -23,6 +24,7 @@ def ablation(
     demo: opt.Demo = False,
     demo_data: opt.DemoFolder = DEMO,
     accelerator: opt.Accelerator = "auto",
+    devices: opt.Devices = "auto",
     quiet: opt.Quiet = False,
 ):
     """Train the five steps from a linear probe to the whole method (the YAMLs of ablation/), and test each.
@@ -36,7 +38,7 @@ def ablation(
     """
     from lnclip_df.studies.ablation import Ablation
 
-    _run(Ablation, out, seeds, overrides, datasets, demo, demo_data, accelerator, quiet)
+    _run(Ablation, out, seeds, overrides, datasets, demo, demo_data, accelerator, devices, quiet)
 
 
 def pairing(
@@ -49,6 +51,7 @@ def pairing(
     demo: opt.Demo = False,
     demo_data: opt.DemoFolder = DEMO,
     accelerator: opt.Accelerator = "auto",
+    devices: opt.Devices = "auto",
     quiet: opt.Quiet = False,
 ):
     """Train on paired and on unpaired data (the paper's Figure 3): validation over steps, and the final test.
@@ -62,7 +65,20 @@ def pairing(
     """
     from lnclip_df.studies.pairing import Pairing
 
-    _run(Pairing, out, seeds, overrides, datasets, demo, demo_data, accelerator, quiet, yaml=config, dataset=dataset)
+    _run(
+        Pairing,
+        out,
+        seeds,
+        overrides,
+        datasets,
+        demo,
+        demo_data,
+        accelerator,
+        devices,
+        quiet,
+        yaml=config,
+        dataset=dataset,
+    )
 
 
 def training_set(
@@ -74,6 +90,7 @@ def training_set(
     demo: opt.Demo = False,
     demo_data: opt.DemoFolder = DEMO,
     accelerator: opt.Accelerator = "auto",
+    devices: opt.Devices = "auto",
     quiet: opt.Quiet = False,
 ):
     """Train on one data set after another, each time from the start, and test each on all (the paper's Figure 4).
@@ -86,7 +103,19 @@ def training_set(
     """
     from lnclip_df.studies.training_set import YAMLS, TrainingSet
 
-    _run(TrainingSet, out, seeds, overrides, datasets, demo, demo_data, accelerator, quiet, configs=configs or YAMLS)
+    _run(
+        TrainingSet,
+        out,
+        seeds,
+        overrides,
+        datasets,
+        demo,
+        demo_data,
+        accelerator,
+        devices,
+        quiet,
+        configs=configs or YAMLS,
+    )
 
 
 def continual(
@@ -99,6 +128,7 @@ def continual(
     demo: opt.Demo = False,
     demo_data: opt.DemoFolder = DEMO,
     accelerator: opt.Accelerator = "auto",
+    devices: opt.Devices = "auto",
     quiet: opt.Quiet = False,
 ):
     """Train on one data set, then continue with the next, with and without replay of the old: what is forgotten?
@@ -113,10 +143,10 @@ def continual(
     from lnclip_df.studies.continual import YAMLS, Continual, parse_shares
 
     chosen = {"configs": configs or YAMLS, "shares": parse_shares(shares)}
-    _run(Continual, out, seeds, overrides, datasets, demo, demo_data, accelerator, quiet, **chosen)
+    _run(Continual, out, seeds, overrides, datasets, demo, demo_data, accelerator, devices, quiet, **chosen)
 
 
-def _run(study, out, seeds, overrides, datasets, demo, demo_folder, accelerator, quiet, **own):
+def _run(study, out, seeds, overrides, datasets, demo, demo_folder, accelerator, devices, quiet, **own):
     """Run a study with the options of every study and its own, and print its summary."""
     from lnclip_df.demo.for_studies import demo_data
     from lnclip_df.studies.protocol import parse_seeds
@@ -124,6 +154,6 @@ def _run(study, out, seeds, overrides, datasets, demo, demo_folder, accelerator,
     study(
         out, seeds=parse_seeds(seeds), overrides=overrides, datasets=datasets,
         demo=demo_data(demo_folder, out, progress=not quiet) if demo else None, accelerator=accelerator,
-        progress=not quiet, **own,
+        devices=devices, progress=not quiet, **own,
     ).run()  # fmt: skip
     say((out / "summary.md").read_text(encoding="utf-8") + f"\nResults: {out}")

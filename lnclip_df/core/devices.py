@@ -77,6 +77,21 @@ def device_names(device: str | None, devices: int | str) -> list[str | None]:
     return [f"cuda:{number}" if number else "cuda" for number in numbers]
 
 
+def process_environment(device: str | None, processes: int) -> dict[str, str]:
+    """The variables by which one of so many processes has its device alone, and its share of the cores.
+
+    They count where they are set before torch is imported. A process with a GPU (one of :func:`device_names`) sees it
+    as its only one.
+    """
+    share = str(max(1, usable_cores() // processes))
+    variables = {"OMP_NUM_THREADS": share, "LOKY_MAX_CPU_COUNT": share}  # the latter limits usable_cores()
+    if device is not None and device.startswith("cuda"):
+        number = int(device.partition(":")[2] or 0)
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        variables["CUDA_VISIBLE_DEVICES"] = seen.split(",")[number].strip() if seen else str(number)
+    return variables
+
+
 def cpu_has_bf16_units() -> bool:
     """Whether this CPU multiplies in bf16, by the flags that Linux lists; elsewhere False."""
     flags = CPU.read_text(encoding="utf-8", errors="replace").split() if CPU.is_file() else []

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -17,7 +17,9 @@ DIED = "its process died (a fault of the decoder, or no memory)"  # the reason o
 
 
 @contextmanager
-def worker_pool(count: int, *, at_once: bool = False) -> Iterator[ProcessPoolExecutor]:
+def worker_pool(
+    count: int, *, at_once: bool = False, environment: Mapping[str, str] | None = None
+) -> Iterator[ProcessPoolExecutor]:
     """Yield a pool of worker processes. They end with this process, however it ends, and at once where it is stopped.
 
     The workers do not import the caller's script: it needs no ``if __name__ == "__main__"``, and may come from a
@@ -26,6 +28,7 @@ def worker_pool(count: int, *, at_once: bool = False) -> Iterator[ProcessPoolExe
     Args:
         count: number of processes.
         at_once: end the workers at once on an error, too, instead of after the tasks that they work on.
+        environment: variables that the processes have besides those of this one.
 
     Raises:
         LNCLIPError: no worker can be started, or one died and the caller does not handle ``BrokenProcessPool``.
@@ -34,7 +37,7 @@ def worker_pool(count: int, *, at_once: bool = False) -> Iterator[ProcessPoolExe
     end, lifeline = context.Pipe(duplex=False)
     with end, lifeline:
         try:
-            pool = _Pool(count, context, initializer=_live_while, initargs=(end,))
+            pool = _Pool(count, context, initializer=_live_while, initargs=(end, environment or {}))
             pool.submit(os.getpid).result()
         except (BrokenProcessPool, OSError, RuntimeError, ImportError) as error:
             raise LNCLIPError(f"no worker process can be started ({one_line(error)}); use one worker") from error
@@ -65,8 +68,9 @@ class _Pool(ProcessPoolExecutor):
             sys.modules["__main__"] = main
 
 
-def _live_while(end):
+def _live_while(end, environment):
     """In a worker: leave Ctrl-C to the parent, and end when the other end of this pipe is closed."""
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch():

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError, shown
-from lnclip_df.core.files import read_json, write_json
+from lnclip_df.core.files import read_json, sha256, write_json
+from lnclip_df.core.provenance import digest
 from lnclip_df.datasets.schema import own_datasets, own_labels
 
 SPLITS = ("train", "val", "test")
@@ -124,6 +125,17 @@ def read_videos(config: Config, names: list[str], split: str) -> list[Video]:
     return videos
 
 
+def json_of(config: Config, name: str) -> Path:
+    """The path of a dataset's JSON, which may be absent."""
+    return Path(config.lnclip.data_root) / config.dataset_json_folder / f"{name}.json"
+
+
+def dataset_digest(config: Config, name: str) -> str:
+    """The digest of what :func:`read_videos` reads of a dataset: of its JSON file, or of a user's faces on disk."""
+    path = json_of(config, name)
+    return sha256(path) if path.is_file() else digest(_classes(config, name)[1])
+
+
 def read_classes(path: Path, name: str) -> dict[str, dict]:
     """The classes of the dataset ``name``, ``{label: {split: records}}``, as its JSON has them."""
     return _mapping(path, read_json(path), name)
@@ -177,8 +189,8 @@ def _classes(config, name) -> tuple[Path, dict[str, dict]]:
 
     That is its JSON or, without one, the YAML of a user's dataset: then they are those of the faces on disk.
     """
-    folder = Path(config.lnclip.data_root) / config.dataset_json_folder
-    path, own = folder / f"{name}.json", own_datasets()
+    path, own = json_of(config, name), own_datasets()
+    folder = path.parent
     if path.is_file():
         return path, read_classes(path, _without_level(name))
     if name in own:

@@ -7,10 +7,12 @@ from typing import Any
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.plots import LIGHT, new_figure
 from lnclip_df.core.tables import markdown_table
+from lnclip_df.datasets.dataset_json import json_of
+from lnclip_df.datasets.schema import own_datasets
 from lnclip_df.studies.over_seeds import by_group, group_rows, spread, spread_text, tested_names
 from lnclip_df.studies.plots import draw_spreads
 from lnclip_df.studies.protocol import Report, Study
-from lnclip_df.studies.trials import Result, Trial, dataset_json
+from lnclip_df.studies.trials import Result, Trial
 
 COLOURS = dict(zip(("paired", "unpaired"), LIGHT.series, strict=False))
 
@@ -49,10 +51,9 @@ class Pairing(Study):
                     )
                 subset = f"{named[0]}-{kind}"
                 config = self.load(self.yaml, seed, demo=settings, last={"train_dataset": [subset]})
-                path = dataset_json(config, subset)
+                path = json_of(config, subset)
                 if not path.is_file():
-                    whole = path.with_name(f"{named[0]}.json")
-                    raise LNCLIPError(f"no {path}; write it with: lnclip-df pairs {whole} --root {config.rgb_dir}")
+                    raise LNCLIPError(f"no {path}; write it with: {_commands(named[0], config)}")
                 yield Trial(kind, seed, config, self.tested(config, demo_tests))
 
     def report(self, results: list[Result]) -> Report:
@@ -71,6 +72,13 @@ class Pairing(Study):
             lines.append([row["group"], f"{row['best_epoch']['mean']:.1f}", *map(spread_text, figures)])
         text = f"{markdown_table(lines)}\n`drop` is from the best epoch to the last: what early stopping saved.\n"
         return Report({"rows": rows}, text, _plot(rows, names, results), {"curves": _curve_rows(results)})
+
+
+def _commands(name, config):
+    """The commands that write the two subsets of a data set; a user's may not have its JSON yet."""
+    whole, own = json_of(config, name), name in own_datasets()
+    first = f"lnclip-df rearrange {name} --out {whole.parent} && " if own and not whole.is_file() else ""
+    return f"{first}lnclip-df pairs {whole}" + ("" if own else f" --root {config.rgb_dir}")
 
 
 def curve(results: list[Result]) -> list[dict[str, Any]]:

@@ -1,10 +1,10 @@
 """What the protocol studies share: their options, running their trials, and writing what comes out."""
 
 import logging
-import statistics
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 from lnclip_df.config.loading import load_config
 from lnclip_df.config.schema import Config
 from lnclip_df.core import enough
+from lnclip_df.core.devices import device_names, usable_cores
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.escapes import markdown
 from lnclip_df.core.files import check_writable, write_json, write_text
@@ -19,9 +20,11 @@ from lnclip_df.core.names import split_names
 from lnclip_df.core.plots import new_figure, save_figure
 from lnclip_df.core.tables import Rows, write_csv
 from lnclip_df.studies.over_seeds import is_cross
-from lnclip_df.studies.trials import COUNTS, MEASURES, Result, Trial, check_data, run_trial
+from lnclip_df.studies.side_by_side import run_trials
+from lnclip_df.studies.trials import COUNTS, MEASURES, Result, Trial, check_data, finished_before
 
 YAMLS = ("training/ffpp.yaml", "training/ffiw.yaml", "training/dsv2.yaml")
+DEMO_PROCESSES = 4  # at most; each takes 0.8 GB of memory
 DEMO_NOTE = (
     "Made of the demo's data: synthetic videos of one photograph, and a small backbone of random weights. These "
     "figures show that the study works. They say nothing about real deepfakes, and nothing about what the paper found."
@@ -75,7 +78,8 @@ class Study(ABC):
         datasets: what is tested; ``lnclip.benchmarks`` by default.
         demo: the demo's data and backbone instead of real data; runs on the CPU.
         accelerator: Lightning's; a trial uses one device.
-        progress: show progress bars.
+        devices: how many trials run side by side, or on which GPUs, see ``lnclip_df.core.devices.device_names``.
+        progress: show progress bars, or with several devices a line for each epoch.
     """
 
     name: ClassVar[str]
@@ -88,6 +92,7 @@ class Study(ABC):
     datasets: Sequence[str] = ()
     demo: DemoData | None = None
     accelerator: str = "auto"
+    devices: int | str = "auto"
     progress: bool = True
 
     @abstractmethod
@@ -99,36 +104,51 @@ class Study(ABC):
         """What the results so far say."""
 
     def run(self) -> dict[str, Any]:
-        """Train and test every trial that is not finished, and write the summary after each.
+        """Train and test every trial that is not finished, side by side, and write the summary after each.
 
         Returns:
             The content of ``summary.json``: ``study``, ``note`` (of the demo), ``finished``, ``of``, the study's own
             entries, and ``trials``.
 
         Raises:
-            LNCLIPError: options, data or packages are invalid or absent (before the first training), or a trial of the
-                same name was made with another configuration, other data or other starting weights.
+            LNCLIPError: options, data or packages are invalid or absent, or a trial of the same name was made with
+                another configuration, other data or other starting weights (before the first training); or trials
+                failed (after all others).
         """
         new_figure(1, 1)  # fail before the work where matplotlib is absent
         check_writable(self.out, folder=True)
         trials = list(self.trials())
         check_data(trials)
         accelerator = self.accelerator if self.demo is None else "cpu"
-        results: list[Result] = []
-        spent: list[float] = []
-        summary: dict[str, Any] = {}
-        for number, trial in enumerate(trials, start=1):
-            started = time.monotonic()
-            result, computed = run_trial(
-                trial, self.out, f"{number}/{len(trials)}", accelerator=accelerator, progress=self.progress
-            )
-            results.append(result)
-            if computed:
-                spent.append(time.monotonic() - started)
-                left = statistics.mean(spent) * (len(trials) - number)
-                logger.info("%d/%d done in %.0f s; at most %s left", number, len(trials), spent[-1], _duration(left))
-            summary = self.write(results, len(trials))
+        found = finished_before(trials, self.out)
+        left = [trial for trial in trials if trial.folder not in found]
+        devices = self._devices(accelerator)[: len(left)]
+        failed: dict[str, str] = {}
+        started, summary = time.monotonic(), self.write(list(found.values()), len(trials)) if found else {}
+        rest = run_trials(left, self.out, devices, accelerator=accelerator, progress=self.progress)
+        with closing(rest):  # whatever stops this process stops the trainings
+            for number, (trial, outcome) in enumerate(rest, start=1):
+                if isinstance(outcome, str):
+                    failed[trial.folder] = outcome
+                    logger.warning("%s failed: %s", trial.folder, outcome)
+                    continue
+                found[trial.folder] = outcome
+                to_come = (time.monotonic() - started) / number * (len(left) - number)
+                logger.info(
+                    "%s: finished in %.0f s; %d of %d are, about %s to come",
+                    trial.folder, outcome.seconds, len(found), len(trials), _duration(to_come),
+                )  # fmt: skip
+                summary = self.write([found[each.folder] for each in trials if each.folder in found], len(trials))
+        if failed:
+            why = "; ".join(f"{folder}: {text}" for folder, text in failed.items())
+            raise LNCLIPError(f"{len(failed)} of {len(trials)} trainings failed ({why}); repeat the command for them")
         return summary
+
+    def _devices(self, accelerator):
+        """The devices to train on; with ``auto`` every GPU, or the CPU, for the demo's small network core by core."""
+        if self.demo is not None and self.devices == "auto":
+            return device_names("cpu", min(usable_cores(), DEMO_PROCESSES))
+        return device_names("cpu" if accelerator == "cpu" else None, self.devices)
 
     def write(self, results: list[Result], total: int) -> dict[str, Any]:
         """Write the summary of the results so far, of ``total`` trials; returns the content of ``summary.json``."""

@@ -11,9 +11,12 @@ from typing import Any
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256, write_json
+from lnclip_df.datasets.dataset_json import dataset_digest, json_of, read_videos
+from lnclip_df.datasets.schema import own_datasets
 
 MEASURES = ("auroc", "ap", "eer", "accuracy")
 COUNTS = ("reals", "fakes")  # videos of each class
+RECORD = "trial.json"
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +42,10 @@ class Trial:
         """Its folder below the study's."""
         return f"{self.group}/seed-{self.seed}"
 
+    def weights(self, out) -> str:
+        """The path of its weights in the study's folder ``out``."""
+        return str(Path(out) / self.folder / "best.safetensors")
+
 
 @dataclass(frozen=True)
 class Result:
@@ -63,48 +70,62 @@ class Result:
     seconds: float
 
 
-def run_trial(trial: Trial, out, number: str = "", *, accelerator: str = "auto", progress: bool = True):
-    """Train and test one trial, or read what it left.
-
-    Args:
-        out: the study's folder; the trial gets ``group/seed-N`` below it, with all that ``train`` and ``test`` write.
-        number: of the trial in the study, for the log.
-        accelerator: Lightning's; a trial uses one device.
-
-    Returns:
-        The ``Result``, and whether anything was computed.
+def read_result(trial: Trial, out) -> Result | None:
+    """The result that a study in ``out`` has of a trial; None if it is not finished, or was damaged.
 
     Raises:
         LNCLIPError: a trial of the same name was made with another configuration, other data or other starting weights.
+    """
+    from lnclip_df.training.outputs import read_last
+
+    folder, weights, stored = Path(out) / trial.folder, Path(trial.weights(out)), _stored(trial, out)
+    state, epochs = read_last(folder, trial.config), trial.config.nEpochs
+    if state is not None and state["epoch"] > epochs:
+        raise LNCLIPError(f"{folder}: trained to epoch {state['epoch']}, nEpochs is {epochs}; give another out folder")
+    if state is None or state["epoch"] < epochs or "result" not in stored or not weights.is_file():
+        return None
+    if sha256(weights) != stored["weights"] or not _tested(trial).items() <= stored["tested"].items():
+        return None
+    before = Result(**stored["result"])
+    return replace(before, tests={name: before.tests[name] for name in trial.tests})
+
+
+def finished_before(trials: Iterable[Trial], out) -> dict[str, Result]:
+    """The results that a study in ``out`` already has, by the trial's folder; raises as :func:`read_result`."""
+    found, unmade = {}, set()
+    for trial in trials:
+        result = None if trial.config.lnclip.start_from in unmade else read_result(trial, out)
+        if result is None:
+            unmade.add(trial.weights(out))
+        else:
+            logger.info("%s: finished before", trial.folder)
+            found[trial.folder] = result
+    return found
+
+
+def run_trial(trial: Trial, out, *, accelerator: str = "auto", progress: bool = True) -> Result:
+    """Train and test one trial, from where an earlier run of it was ended.
+
+    Args:
+        out: the study's folder; the trial gets ``group/seed-N`` below it, with all that ``train`` and ``test`` write.
+        accelerator: Lightning's; a trial uses one device.
+
+    Raises:
+        LNCLIPError: the training or a test fails; or as :func:`read_result`.
     """
     from lnclip_df.evaluation.test import test
     from lnclip_df.training.outputs import read_last
     from lnclip_df.training.train import train
 
-    folder = Path(out) / trial.folder
-    file, weights = folder / "trial.json", folder / "best.safetensors"
-    sources = made_from(trial)
-    stored = read_json(file) if file.is_file() else {"made_from": sources}
-    _check_same(stored["made_from"], sources, folder)
-    state = read_last(folder, trial.config)
-    epochs = trial.config.nEpochs
-    if state is not None and state["epoch"] > epochs:
-        raise LNCLIPError(f"{folder}: trained to epoch {state['epoch']}, nEpochs is {epochs}; give another out folder")
-    tested = {name: sha256(dataset_json(trial.config, name)) for name in trial.tests}
-    before = Result(**stored["result"]) if "result" in stored else None
-    trained = state is not None and state["epoch"] == epochs and weights.is_file()
-    if before and trained and sha256(weights) == stored["weights"] and tested.items() <= stored["tested"].items():
-        logger.info("%s %s, seed %d: finished before", number, trial.group, trial.seed)
-        return replace(before, tests={name: before.tests[name] for name in trial.tests}), False
-    logger.info("%s %s, seed %d: training and testing …", number, trial.group, trial.seed)
-    started = time.monotonic()
-    write_json(file, {"made_from": stored["made_from"]})
+    started, folder, stored = time.monotonic(), Path(out) / trial.folder, _stored(trial, out)
+    write_json(folder / RECORD, {"made_from": stored["made_from"]})
     with _only_warnings():
         made = train(trial.config, folder, resume=True, accelerator=accelerator, devices=1, progress=progress)
         device = "cpu" if accelerator == "cpu" else None
-        metrics = test(trial.config, weights, folder, datasets=trial.tests, device=device, progress=progress)
+        metrics = test(trial.config, trial.weights(out), folder, datasets=trial.tests, device=device, progress=progress)
     state = read_last(folder, trial.config)
     assert state is not None  # train has just written it
+    before = stored["result"]["seconds"] if "result" in stored else 0.0
     result = Result(
         trial.group,
         trial.seed,
@@ -116,34 +137,45 @@ def run_trial(trial: Trial, out, number: str = "", *, accelerator: str = "auto",
             name: {key: metrics[name]["video"][key] for key in MEASURES} | {key: metrics[name][key] for key in COUNTS}
             for name in trial.tests
         },
-        seconds=round((before.seconds if before else 0.0) + time.monotonic() - started, 1),
+        seconds=round(before + time.monotonic() - started, 1),
     )
-    facts = {"weights": sha256(weights), "tested": tested, "result": asdict(result)}
-    write_json(file, {"made_from": stored["made_from"], **facts})
-    return result, True
+    facts = {"weights": sha256(trial.weights(out)), "tested": _tested(trial), "result": asdict(result)}
+    write_json(folder / RECORD, {"made_from": stored["made_from"], **facts})
+    return result
 
 
 def made_from(trial: Trial) -> dict[str, str]:
-    """SHA-256 of the files that a training is made from: its data sets' JSONs and the weights that it starts from."""
+    """Digests of what a training is made from: its data sets and the weights that it starts from."""
     ours = trial.config.lnclip
     names = [*trial.config.train_dataset, *ours.replay.datasets, *ours.val_dataset]
-    files = {f"{name}.json": sha256(dataset_json(trial.config, name)) for name in dict.fromkeys(names)}
-    return files | ({} if ours.start_from is None else {"lnclip.start_from": sha256(ours.start_from)})
+    made = {}
+    for name in dict.fromkeys(names):
+        file = json_of(trial.config, name)
+        made[file.name if file.is_file() else name] = dataset_digest(trial.config, name)
+    return made | ({} if ours.start_from is None else {"lnclip.start_from": sha256(ours.start_from)})
 
 
-def dataset_json(config: Config, name: str) -> Path:
-    """The path of a data set's JSON."""
-    return Path(config.lnclip.data_root) / config.dataset_json_folder / f"{name}.json"
+def _stored(trial, out):
+    """What a trial's folder says of it; LNCLIPError if it was made from something else."""
+    folder, sources = Path(out) / trial.folder, made_from(trial)
+    file = folder / RECORD
+    stored = read_json(file) if file.is_file() else {"made_from": sources}
+    for name in [*stored["made_from"], *sources]:
+        if stored["made_from"].get(name) != sources.get(name):
+            raise LNCLIPError(f"{folder} was made from another {name}; restore it, or give another folder (out)")
+    return stored
+
+
+def _tested(trial):
+    return {name: dataset_digest(trial.config, name) for name in trial.tests}
 
 
 def check_data(trials: Iterable[Trial]):
     """Read every split that the trials need once.
 
     Raises:
-        LNCLIPError: a JSON is absent or invalid, or a trial has nothing to test on.
+        LNCLIPError: a JSON is invalid or absent (a user's dataset needs none), or a trial has nothing to test on.
     """
-    from lnclip_df.datasets.dataset_json import read_videos
-
     needed: dict[tuple[str, str], Config] = {}
     for trial in trials:
         config, ours = trial.config, trial.config.lnclip
@@ -152,20 +184,14 @@ def check_data(trials: Iterable[Trial]):
         splits = {"train": [*config.train_dataset, *ours.replay.datasets], "val": ours.val_dataset}
         for split, names in (splits | {"test": trial.tests}).items():
             needed |= {(name, split): config for name in names}
-    paths = {dataset_json(config, name) for (name, _), config in needed.items()}
-    if absent := sorted(path for path in paths if not path.is_file()):
+    files = {json_of(config, name): name for (name, _), config in needed.items()}
+    if absent := sorted(path for path, name in files.items() if not path.is_file() and name not in own_datasets()):
         raise LNCLIPError(
             f"no {', '.join(path.name for path in absent)} in {absent[0].parent}; write what is missing with "
             "lnclip-df rearrange, or name other data with datasets (tests) and lnclip.val_dataset"
         )
     for (name, split), config in needed.items():
         read_videos(config, [name], split)
-
-
-def _check_same(before, now, folder):
-    for name in [*before, *now]:
-        if before.get(name) != now.get(name):
-            raise LNCLIPError(f"{folder} was made from another {name}; restore that file, or give another folder (out)")
 
 
 @contextmanager

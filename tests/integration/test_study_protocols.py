@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -21,6 +22,7 @@ from lnclip_df.config.loading import bench_configs
 from lnclip_df.core.files import sha256
 from lnclip_df.datasets.dataset_json import Video, read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset, share_of
+from lnclip_df.datasets.new import new_dataset
 from lnclip_df.studies.ablation import STEPS, Ablation
 from lnclip_df.studies.continual import Continual, measures
 from lnclip_df.studies.over_seeds import is_cross, spread
@@ -389,7 +391,8 @@ def test_the_matrix_has_training_sets_as_rows_and_test_sets_as_columns(root, tmp
         TrainingSet(tmp_path, configs=yamls[:1] * 2, seeds=(0,), **QUIET).run()
 
 
-def test_continual_training_starts_each_step_where_the_last_ended_and_replays(root, tmp_path):
+@pytest.mark.slow
+def test_continual_training_starts_each_step_where_the_last_ended_and_replays_also_side_by_side(root, tmp_path):
     yamls = [yaml_of(root, "toy"), yaml_of(root, "new")]
     summary = Continual(tmp_path, configs=yamls, shares=(0.0, 0.5), seeds=(0,), **QUIET).run()
     before = tmp_path / "1-toy" / "seed-0" / "best.safetensors"
@@ -403,10 +406,38 @@ def test_continual_training_starts_each_step_where_the_last_ended_and_replays(ro
         assert row["forgetting"]["mean"] == pytest.approx(expected[0][0] - expected[1][0])
     assert summary["finished"] == 3 and png(tmp_path / "continual.png")
     assert "## Replay 50 %" in (tmp_path / "summary.md").read_text()
+    two = Continual(tmp_path / "two", configs=yamls, shares=(0.0, 0.5), seeds=(0,), devices=2, **QUIET).run()
+    for row, same in zip(summary["rows"], two["rows"], strict=True):
+        assert [[cell["mean"] for cell in cells] for cells in same["matrix"]] == [
+            [cell["mean"] for cell in cells] for cells in row["matrix"]
+        ]
+    files = [path.relative_to(tmp_path) for path in tmp_path.glob("[1r]*/**/*.parquet")]
+    assert len(files) == 6
+    for file in files:
+        one, other = (parquet.read_table(folder / file).to_pydict() for folder in (tmp_path, tmp_path / "two"))
+        assert one["frame"] == other["frame"] and np.allclose(one["prob"], other["prob"], atol=1e-6)
     with pytest.raises(LNCLIPError, match="expected two or more steps, each with data of its own; received toy; toy"):
         Continual(tmp_path, configs=yamls[:1] * 2, seeds=(0,), **QUIET).run()
     with pytest.raises(LNCLIPError, match=r"shares: 2 is not within 0 to 1"):
         Continual(tmp_path, configs=yamls, shares=(2,), seeds=(0,), **QUIET).run()
+
+
+def test_a_dataset_of_ones_own_needs_no_json_and_is_refused_once_it_has_changed(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(root / "frames", "crops")
+    made = new_dataset("mine", "crops/demo_real", {"": "crops/demo_fake"})
+    yaml = yaml_of(root, "mine", "lnclip.val_dataset=[mine]", "lnclip.benchmarks=[mine]")
+    study = TrainingSet(tmp_path / "out", configs=[yaml], seeds=(0,), **QUIET)
+    (row,) = study.run()["rows"]
+    assert row["auroc"]["mine"]["mean"] == pytest.approx(auroc_of(tmp_path / "out/mine/seed-0", "mine"), abs=1e-12)
+    with pytest.raises(
+        LNCLIPError, match=r"lnclip-df rearrange mine --out .*dataset_json && lnclip-df pairs \S+mine\.json"
+    ):
+        Pairing(tmp_path / "pairs", yaml=yaml, seeds=(0,), **QUIET).run()
+    trained = next(item for item in made.items if item.splits == ("train",))
+    next((tmp_path / "crops").glob(f"*/{trained.name}/001.png")).unlink()
+    with pytest.raises(LNCLIPError, match=r"mine/seed-0 was made from another mine; restore it"):
+        study.run()
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
