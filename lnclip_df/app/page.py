@@ -16,7 +16,7 @@ from lnclip_df import __version__
 from lnclip_df.app.cards import message_card, result_card, results_html
 from lnclip_df.app.middleware import VISITOR
 from lnclip_df.app.uploads import Uploads
-from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.errors import LNCLIPError, NotEnoughMemory, enough_memory
 from lnclip_df.media.kinds import SUFFIXES
 from lnclip_df.scoring.explanations import heat_of, most_suspicious
 from lnclip_df.scoring.finder_process import FinderProcess
@@ -125,8 +125,11 @@ class PageHandlers:
         the work that is done, and the current step.
         """
         try:
-            with self._lock:
+            with self._lock, enough_memory("lnclip-df app --device names another device"):
                 return self._score(ticket, all_faces, progress)
+        except NotEnoughMemory as error:
+            logger.error("a file could not be scored: %s", error)
+            return message_card(FAILED)
         except LNCLIPError as error:
             return message_card(_without_folders(str(error)))
         except Exception:

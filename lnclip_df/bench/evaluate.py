@@ -16,8 +16,9 @@ from lnclip_df.bench.edits import user_labels
 from lnclip_df.bench.run_script import run_module
 from lnclip_df.config.loading import labels, load_config, read_yaml
 from lnclip_df.config.validation import overridden
-from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.errors import LNCLIPError, enough_memory, is_out_of_memory, one_line
 from lnclip_df.core.files import check_writable
+from lnclip_df.media.limits import reason_of
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,8 @@ def _build(settings, weights, device):
     try:
         detector = DETECTOR[name](settings).to(device).eval()
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise LNCLIPError(f"{name} cannot be built: {type(error).__name__}: {one_line(error)}") from error
     if weights is not None:
         try:
@@ -141,6 +144,8 @@ def _build(settings, weights, device):
             state = state.get("state_dict", state)
             detector.load_state_dict({key.removeprefix("module."): value for key, value in state.items()})
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             raise LNCLIPError(f"{weights} are no weights of {name}: {one_line(error)[:300]}") from error
     return detector
 
@@ -196,7 +201,7 @@ class _Frames:
         try:
             return self.load(path)
         except Exception as error:
-            self.fault = self.fault or f"{path}: {one_line(error)}"
+            self.fault = self.fault or f"{path}: {reason_of(error)}"
             return Image.new("RGB", (self.size, self.size))
 
     def __len__(self):
@@ -222,7 +227,7 @@ if __name__ == "__main__":
     from lnclip_df.evaluation.loading import one_line_errors
 
     try:
-        with one_line_errors():
+        with enough_memory("lower test_batchSize or workers"), one_line_errors():
             _run(BenchTest(**json.loads(sys.argv[1])))
     except LNCLIPError as error:
         sys.exit(f"error: {error}")

@@ -9,7 +9,7 @@ import runpy
 import sys
 
 from lnclip_df.bench.checkout import PREDICTOR
-from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.errors import LNCLIPError, enough_memory
 
 
 def main(argv):
@@ -18,7 +18,8 @@ def main(argv):
     script = argv[0]
     sys.argv = [script, *with_local_rank(argv[1:])]
     sys.path[0] = os.path.dirname(os.path.abspath(script))
-    runpy.run_path(script, run_name="__main__")
+    with enough_memory("lower train_batchSize, test_batchSize or workers in the YAMLs"):
+        runpy.run_path(script, run_name="__main__")
 
 
 def prepare():

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import typer
 
-from lnclip_df.core.errors import LNCLIPError, is_out_of_memory, one_line, printable
+from lnclip_df.core.errors import LNCLIPError, NotEnoughMemory, is_out_of_memory, not_enough_memory, printable
 
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)]
 NOTHING = "nothing is half written; run it again"
@@ -32,6 +32,20 @@ KEPT = {  # what is left of a command that was ended, and how to go on
     "uninstall": "run it again to finish it",
     "bench-run": "what the script has saved is kept",
     "bench-test": f"finished data sets are kept, and {CONTINUES}",
+}
+TRAINING = "lower train_batchSize, test_batchSize or workers (--set KEY=VALUE)"
+TESTING = "lower test_batchSize or workers (--set KEY=VALUE)"
+SMALLER = {  # what to make smaller where memory is used up, by command
+    "preprocess": "lower --workers",
+    "train": TRAINING,
+    "study": TRAINING,
+    "reproduce": TRAINING,
+    "test": TESTING,
+    "robustness": TESTING,
+    "calibrate": TESTING,
+    "bank": TESTING,
+    "bench-test": TESTING,
+    "predict": "lower --batch-size or --frames",
 }
 
 
@@ -102,7 +116,7 @@ def one_line_and_a_status(context: typer.Context | None = None) -> Iterator[None
                 _say(f"ended by {signal.Signals(number).name}: {KEPT.get(_command(context), NOTHING)}")
         elif isinstance(error, BrokenPipeError):
             status = 141
-        elif (line := _line(error)) is not None:
+        elif (line := _line(error, _command(context))) is not None:
             status = 1
             _say(f"error: {line}")
         else:
@@ -117,16 +131,26 @@ def _wait_for_a_signal(error):
             time.sleep(0.2)
 
 
-def _line(error) -> str | None:
+def _line(error, command) -> str | None:
     """What is wrong, or None where it is a fault of this package."""
+    if (memory := _out_of_memory(error)) is not None:
+        return str(not_enough_memory(memory, SMALLER.get(command, "use fewer workers, or raise the limit")))
     if isinstance(error, LNCLIPError):
         return str(error)
-    if is_out_of_memory(error):
-        return f"not enough memory ({one_line(error)[:200]}); use smaller batches, fewer workers, or raise the limit"
     if isinstance(error, OSError) and error.errno is not None:
         where = "input or output failed" if error.filename is None else error.filename
         return printable(f"{where}: {os.strerror(error.errno)}")
     return None
+
+
+def _out_of_memory(error):
+    """The exception that says that memory is used up, of which this one may be a misreading, without a cure yet."""
+    if isinstance(error, NotEnoughMemory):
+        return None
+    if isinstance(error, LNCLIPError):  # its text may speak of memory, and name a cure
+        cause = error.__cause__
+        return None if cause is None or isinstance(cause, OSError) else _out_of_memory(cause)
+    return error if is_out_of_memory(error) else None
 
 
 def _command(context):

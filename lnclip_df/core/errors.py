@@ -1,10 +1,13 @@
 """The one error that users see: what is wrong, what was expected and how to fix it, in one line."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 MAX_LENGTH = 600  # characters of a message: a name or a value from a file may have any length
 OUT_OF_MEMORY = re.compile(
     r"not enough memory|cannot allocate memory|can't allocate memory|bad.?alloc|insufficient memory|out of memory"
+    r"|failed to allocate|unable to allocate|alloc_failed"
     r"|failed to map segment|can't start new thread|resource temporarily unavailable",
     re.IGNORECASE,
 )
@@ -54,3 +57,25 @@ class LNCLIPError(Exception):
 
     def __str__(self) -> str:
         return shorten(printable(super().__str__()), MAX_LENGTH)
+
+
+class NotEnoughMemory(LNCLIPError):
+    """The memory of the machine or of a device is used up; the message says what to make smaller."""
+
+
+def not_enough_memory(error: BaseException, cure: str) -> NotEnoughMemory:
+    """The error that says so, of the exception that memory is used up and what to make smaller."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    said = next(filter(OUT_OF_MEMORY.search, lines), lines[-1])  # of a worker's error, the last line of its trace
+    return NotEnoughMemory(f"not enough memory ({shorten(said.strip(), 160)}): {cure}")
+
+
+@contextmanager
+def enough_memory(cure: str) -> Iterator[None]:
+    """Raise :class:`NotEnoughMemory` with a ``cure`` for an exception that says that memory is used up."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, LNCLIPError) or not is_out_of_memory(error):
+            raise
+        raise not_enough_memory(error, cure) from error

@@ -12,7 +12,7 @@ import torch
 
 from lnclip_df.config.schema import Config
 from lnclip_df.core.devices import choose_device, settled_precision
-from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.errors import LNCLIPError, enough_memory
 from lnclip_df.core.provenance import Provenance, WeightsRecord, digest
 from lnclip_df.datasets.dataset_json import Video
 from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset
@@ -163,11 +163,15 @@ def score_batches(
     """
     from tqdm import tqdm
 
-    training = detector.training
-    detector.to(device).eval()
+    training, batches = detector.training, OnDevice(loader, device)
+    smaller = f"test_batchSize (now {loader.batch_size}) or workers (now {loader.num_workers})"
     try:
-        with one_line_errors():
-            for batch in tqdm(OnDevice(loader, device), desc=title, unit="batch", disable=not progress, leave=False):
+        with (
+            enough_memory(f"lower {smaller}"), one_line_errors(),
+            tqdm(batches, desc=title, unit="batch", disable=not progress, leave=False) as bar,
+        ):  # fmt: skip
+            detector.to(device).eval()
+            for batch in bar:
                 with torch.inference_mode():
                     table = _score_batch(detector, batch, features)
                 yield table

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.errors import LNCLIPError, is_out_of_memory
 
 OVERLAP = 0.4  # a box that overlaps a better one by more (intersection over union) is dropped
 INSTALL = "install the extra: pip install 'lnclip-df[{extra}]'"
@@ -76,6 +76,8 @@ def onnx_session(model, threads: int):
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions have no common base
+        if is_out_of_memory(error):
+            raise
         raise LNCLIPError(f"{model} is not a model that onnxruntime can load; give another file") from error
 
 

@@ -136,7 +136,7 @@ class Animation:
                     check_pixels(*image.size)
                     image.load()
                     yield index, image
-        except UnreadableVideo:
+        except (UnreadableVideo, MemoryError):
             raise
         except Exception as error:  # of a broken image, Pillow's readers raise nearly anything
             raise Miscounted from error
@@ -147,6 +147,8 @@ def open_pictures(path, max_seconds: float | None = None) -> ImageFrames | Anima
     try:
         with open_image(path) as image:
             animated = image.format in ANIMATED and getattr(image, "is_animated", False)
+    except MemoryError:
+        raise
     except Exception:  # of a broken image, Pillow's readers raise nearly anything
         animated = False  # it is refused with the reason when it is read
     return Animation(path, max_seconds) if animated else ImageFrames([path])
@@ -161,7 +163,7 @@ def read_image(source) -> np.ndarray:
     try:
         with open_image(source) as image:
             return to_rgb(pillow().exif_transpose(image))
-    except UnreadableVideo:
+    except (UnreadableVideo, MemoryError):
         raise
     except Exception as error:  # of a broken image, Pillow's readers raise nearly anything
         raise UnreadableVideo(f"cannot be decoded: {one_line(error)}") from error
@@ -179,6 +181,8 @@ def open_image(source):
     formats = [name for name in FORMATS if name in Image.OPEN]
     try:
         image = Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
+    except MemoryError:
+        raise
     except Exception as error:
         raise UnreadableVideo(f"cannot be decoded: {_why(source, error)}") from error
     try:

@@ -1,6 +1,6 @@
 """What every source of frames shares: limits, and the two ways in which reading fails."""
 
-from lnclip_df.core.errors import one_line
+from lnclip_df.core.errors import is_out_of_memory, not_enough_memory, one_line
 
 MAX_RATE = 240  # frames per second beyond which the times of a file are not believed
 MAX_ANIMATION = 1 << 33  # pixels of all frames of an animated picture
@@ -23,4 +23,6 @@ def check_pixels(width: int, height: int):
 
 def reason_of(error: Exception) -> str:
     """Why a video cannot be read, in one line."""
+    if is_out_of_memory(error):
+        return str(not_enough_memory(error, "use fewer workers, or a machine with more"))
     return one_line(error) if isinstance(error, UnreadableVideo) else f"{type(error).__name__}: {one_line(error)}"

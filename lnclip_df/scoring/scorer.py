@@ -15,7 +15,7 @@ import torch
 from lnclip_df.config.schema import Config
 from lnclip_df.core import enough
 from lnclip_df.core.devices import choose_device, device_name, settled_precision, usable_cores
-from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.errors import LNCLIPError, enough_memory
 from lnclip_df.core.iteration import batched, prefetch
 from lnclip_df.evaluation import calibration
 from lnclip_df.evaluation.aggregation import mean
@@ -100,9 +100,9 @@ class Scorer:
         Raises:
             LNCLIPError: a probability is not a number.
         """
-        with torch.inference_mode():
+        with enough_memory(f"lower batch_size (now {len(crops)})"), torch.inference_mode():
             predicted = self.detector({"image": self.tensor(crops).to(self.device)})
-        prob, feature = predicted["prob"].double().cpu().numpy(), predicted["feat"].float().cpu().numpy()
+            prob, feature = predicted["prob"].double().cpu().numpy(), predicted["feat"].float().cpu().numpy()
         if not ((prob >= 0) & (prob <= 1)).all():
             raise LNCLIPError(
                 f"{self.weights.path}: the probability of a face is not a number; the weights may be damaged"

@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lnclip_df.config.schema import Config
 from lnclip_df.core import enough
 from lnclip_df.core.devices import choose_device, device_name, settled_precision
-from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.errors import LNCLIPError, enough_memory, one_line
 from lnclip_df.core.files import read_json, write_json
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset, share_of
@@ -144,17 +144,14 @@ def _device(accelerator):
 def _fit(trainer, module, epoch, outputs):
     """Run the epochs from ``epoch`` on, which Lightning numbers alike."""
     trainer.fit_loop.epoch_progress.current.processed = epoch
+    batch, workers = module.config.train_batchSize, module.config.workers
+    smaller = f"train_batchSize (now {batch}) or workers (now {workers})"
     try:
-        trainer.fit(module)
+        with enough_memory(f"lower {smaller}, or set lnclip.activation_checkpointing: true"):
+            trainer.fit(module)
     except OSError as error:  # TensorBoard's files
         raise LNCLIPError(
             f"cannot write in {outputs.out}: {error.strerror or error}; resume once that is fixed"
-        ) from error
-    except torch.cuda.OutOfMemoryError as error:
-        batch = module.config.train_batchSize
-        raise LNCLIPError(
-            f"the device does not have enough memory: lower train_batchSize (now {batch}) or set "
-            "lnclip.activation_checkpointing=true"
         ) from error
     except SystemExit:
         if not outputs.interrupted:

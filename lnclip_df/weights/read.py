@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.errors import LNCLIPError, is_out_of_memory, one_line
 from lnclip_df.weights.torchscript import is_torchscript, read_torchscript
 
 # What DDP puts before a model's names, and torch.compile before those of any module.
@@ -40,9 +40,11 @@ def read_weights(path) -> Weights:
         raise LNCLIPError(f"no weights file {path}")
     try:
         content = _read(path)
-    except LNCLIPError:
+    except (LNCLIPError, MemoryError):
         raise
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        if is_out_of_memory(error):
+            raise
         raise _damaged(path, error) from error
     except Exception as error:  # pickle.UnpicklingError, and whatever a hostile pickle makes of it
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
