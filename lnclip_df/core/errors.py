@@ -7,7 +7,7 @@ from contextlib import contextmanager
 MAX_LENGTH = 600  # characters of a message: a name or a value from a file may have any length
 OUT_OF_MEMORY = re.compile(
     r"not enough memory|cannot allocate memory|can't allocate memory|bad.?alloc|insufficient memory|out of memory"
-    r"|failed to allocate|unable to allocate|alloc_failed"
+    r"|failed to allocate|alloc_failed"
     r"|failed to map segment|can't start new thread|resource temporarily unavailable",
     re.IGNORECASE,
 )
