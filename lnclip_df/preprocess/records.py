@@ -9,6 +9,7 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json
 from lnclip_df.media.crop_files import file_names, pending_path, read_file
 from lnclip_df.media.recipe import FOREIGN, HEAD, Recipe, read_recipe
+from lnclip_df.media.remote import source_state
 from lnclip_df.preprocess.paths import FACE, Source, face_name
 
 DONE, NO_FACE, UNREADABLE = "done", "no face", "unreadable"
@@ -31,7 +32,8 @@ class Record:
         recipe: fingerprint of the crops' recipe.
         people: how many people the faces written are of, at least: those seen in one frame are different.
         changes: what was done to its frames before faces were searched, as the crops' recipe has it.
-        bytes, modified_ns: of the source when it was read.
+        bytes, modified_ns: of the source when it was read; of a URL, a number of its version.
+        source: the URL that it was read from, without passwords and query; empty for a file.
         resumed: whether an earlier run had finished it (not in the file).
     """
 
@@ -51,6 +53,7 @@ class Record:
     bytes: int = 0
     modified_ns: int = 0
     changes: dict[str, str] = field(default_factory=dict)
+    source: str = ""
     resumed: bool = False
 
 
@@ -90,10 +93,9 @@ def finished(source: Source, out, recipe: Recipe) -> Record | None:
         _refuse_other_crops(source, out, recipe)
         return None
     try:
-        status = os.stat(source.path)
+        same = (record.bytes, record.modified_ns) == source_state(source.path)
     except OSError:
         return None
-    same = (record.bytes, record.modified_ns) == (status.st_size, status.st_mtime_ns)
     crops, landmarks = ({path.name for path in _faces(source, out, kind)} for kind in ("frames", "landmarks"))
     complete = crops == {*map(face_name, record.saved)} and len(landmarks) == len(record.saved)
     if not (same and complete):

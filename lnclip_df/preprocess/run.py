@@ -4,7 +4,8 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from lnclip_df.core.devices import usable_cores
 from lnclip_df.core.errors import LNCLIPError
@@ -14,6 +15,7 @@ from lnclip_df.faces.recipes import changed
 from lnclip_df.faces.settings import CropSettings
 from lnclip_df.media.discover import Found, find_videos
 from lnclip_df.media.recipe import Recipe
+from lnclip_df.media.remote import find_at, is_url, refuse_url
 from lnclip_df.preprocess.manifest import write_contact_sheet, write_manifest
 from lnclip_df.preprocess.options import RunOptions
 from lnclip_df.preprocess.paths import Source, invalid_names
@@ -35,7 +37,8 @@ def preprocess(
     versions, and a sheet of random crops.
 
     Args:
-        source: a video, an image, or a folder; below a folder, ``<video>`` keeps the relative folder.
+        source: a video, an image, or a folder, or the URL of one (``s3://…``, see ``media/remote.py``); below a
+            folder, ``<video>`` keeps the relative folder.
         out: the output folder.
         settings: how faces are found and cut.
         run: where the run works, and on which part of the videos.
@@ -48,10 +51,13 @@ def preprocess(
     Raises:
         LNCLIPError: as :func:`preprocess_sources`, or there is no video.
     """
-    source = Path(source)
-    found = find_videos(source, sequences=sequences)
+    if is_url(source):
+        found = find_at(str(source), sequences=sequences)
+        name = PurePosixPath(urlsplit(str(source)).path).stem
+    else:
+        found, path = find_videos(source, sequences=sequences), Path(source)
+        name = path.resolve().name if path.is_dir() else path.stem
     sources = [Source(key, str(path)) for key, path in found.videos.items()]
-    name = source.resolve().name if source.is_dir() else source.stem
     return preprocess_sources(sources, out, settings, run, name=name or "videos", found=found)
 
 
@@ -83,6 +89,7 @@ def preprocess_dataset(
     from lnclip_df.datasets.scan import scan_videos
     from lnclip_df.datasets.schema import load_dataset
 
+    refuse_url("root", root)
     spec = load_dataset(dataset)
     items = scan_videos(spec, root, level=level, folders=folders, allow_missing=allow_missing)
     items = [item for item in items if not splits or set(splits) & set(item.splits)]
@@ -142,6 +149,7 @@ def preprocess_sources(
     Raises:
         LNCLIPError: crops of another recipe are there already, or the output cannot be written.
     """
+    refuse_url("out", out)
     started, out = time.monotonic(), Path(out).resolve()
     settings, run = (settings or CropSettings()).with_default_face(), run or RunOptions()
     sources = sorted(map(_absolute, sources), key=lambda source: source.key)
@@ -185,4 +193,5 @@ def _results(records, run, total, todo):
 def _absolute(source):
     """The same source with absolute paths: a cluster's workers run in other folders."""
     mask = source.mask and os.path.abspath(source.mask)
-    return replace(source, path=os.path.abspath(source.path), mask=mask)
+    path = source.path if is_url(source.path) else os.path.abspath(source.path)
+    return replace(source, path=path, mask=mask)

@@ -24,6 +24,7 @@ from lnclip_df.media.frames import open_frames, read_twice
 from lnclip_df.media.limits import Miscounted, reason_of
 from lnclip_df.media.opencv import one_thread
 from lnclip_df.media.recipe import add_recipe
+from lnclip_df.media.remote import is_url, local_file, redacted, source_state
 from lnclip_df.preprocess.paths import FACE, LEFT_FACE, Source, face_name
 from lnclip_df.preprocess.records import DONE, NO_FACE, UNREADABLE, Record, write_record
 
@@ -43,6 +44,11 @@ class Job:
     recipe: str
     threads: int
     format: str = "png"
+
+    @property
+    def address(self) -> str:
+        """The URL that the video is read from, as it may be shown; empty for a file."""
+        return redacted(self.source.path) if is_url(self.source.path) else ""
 
     @property
     def record_path(self):
@@ -98,13 +104,13 @@ def process_video(job: Job) -> Record:
         reason = f"its name collides with {taken}; rename the file or remove that"
         return Record(job.source.key, UNREADABLE, reason)
     try:
-        status = os.stat(job.source.path)  # before it is read: a later run recognises a changed file by it
-        size, modified_ns = status.st_size, status.st_mtime_ns
+        size, modified_ns = source_state(job.source.path)  # before it is read: a later run sees by it that it changed
     except OSError:
         size, modified_ns = 0, 0
     try:
-        frames = open_frames(job.source.path, job.threads, as_shown=job.settings.as_shown)
-        written = read_twice(frames, lambda: _write_crops(job, frames, detector, recipe))
+        with local_file(job.source.path) as path:
+            frames = open_frames(path, job.threads, as_shown=job.settings.as_shown)
+            written = read_twice(frames, lambda: _write_crops(job, frames, detector, recipe))
     except LNCLIPError:
         raise
     except Exception as error:  # whatever one video does to a decoder or a detector, the others are done
@@ -127,6 +133,7 @@ def process_video(job: Job) -> Record:
         bytes=size,
         modified_ns=modified_ns,
         changes=counts.changes,
+        source=job.address,
     )
     write_record(job.record_path, record)
     return record
@@ -135,7 +142,7 @@ def process_video(job: Job) -> Record:
 def give_up(job: Job, reason: str, seconds: float = 0.0) -> Record:
     """Remove what there is of a video that cannot be read, and record why."""
     _clear(job)
-    record = Record(job.source.key, UNREADABLE, reason, seconds=round(seconds, 3))
+    record = Record(job.source.key, UNREADABLE, reason, seconds=round(seconds, 3), source=job.address)
     write_record(job.record_path, record)
     return record
 
