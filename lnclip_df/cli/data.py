@@ -130,7 +130,7 @@ def preprocess(
     shard: opt.Shard = None,
     format: Annotated[
         Literal["png", "tar"],
-        opt.results("png: a file for each crop. tar: one file for each video, with its crops, landmarks and masks."),
+        opt.results("How crops are stored: png, a file for each; or tar, one file for each video with its landmarks."),
     ] = "png",
     quiet: opt.Quiet = False,
 ):
