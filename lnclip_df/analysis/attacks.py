@@ -116,7 +116,7 @@ def attacked_score(name: str, epsilon: float, config: Config, seed: int):
         training = detector.training
         model = FromPixels(detector, config.mean, config.std).to(device).eval()
         attack = make_attack(name, epsilon / 255, model, detector.backbone.image_size, device, config.test_batchSize)
-        with _frozen(detector), _seeded(seed):
+        with _frozen(detector), _seeded(seed, device):
             attacked = _Attacked(detector, model, attack, device)
             table = score(attacked, loader, device=device, title=title, progress=progress)
         detector.train(training)
@@ -155,12 +155,12 @@ def _frozen(detector):
 
 
 @contextmanager
-def _seeded(seed):
+def _seeded(seed, device):
     """ART draws from NumPy's and torch's global generators: seed them, and restore them afterwards."""
     state = np.random.get_state()
     np.random.seed(seed % (1 << 32))
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             yield
     finally:

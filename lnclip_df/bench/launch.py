@@ -9,6 +9,7 @@ import runpy
 import sys
 
 from lnclip_df.bench.checkout import PREDICTOR
+from lnclip_df.core.devices import require_usable_gpu
 from lnclip_df.core.errors import LNCLIPError, enough_memory
 
 
@@ -26,6 +27,7 @@ def prepare():
     """Patch PyTorch and dlib in this process where DeepfakeBench could not start. The working folder is its root."""
     import torch
 
+    require_usable_gpu()
     if not torch.cuda.is_available():
         run_on_cpu(torch)
     find_predictor()

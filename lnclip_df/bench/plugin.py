@@ -8,7 +8,7 @@ from torch import distributed, nn
 
 from lnclip_df.bench.dataset_json import steps_per_epoch
 from lnclip_df.config.schema import Config, role_of
-from lnclip_df.core.devices import settled_precision
+from lnclip_df.core.devices import device_name, settled_precision
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.evaluation.metrics import frame_metrics, video_metrics
 from lnclip_df.models.backbones.base import Backbone
@@ -66,6 +66,7 @@ class BenchDetector(LNCLIPDetector):
                 "with OpenCV: lnclip.resize: backbone has nothing to resize. It needs the crops' size, resolution: 256",
                 logging.WARNING,
             )
+        _log(f"lnclip: computing on {device_name(device)} in {precision}")
         if ignored := ignored_keys(config):
             _log(f"lnclip: without effect inside DeepfakeBench: {', '.join(ignored)}")
 

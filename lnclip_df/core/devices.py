@@ -112,7 +112,7 @@ def require_usable_gpu():
     raise LNCLIPError(
         f"PyTorch {torch.__version__}, {built}, cannot use the NVIDIA GPU (driver {driver[0] if driver else '?'}): "
         "install a PyTorch for this driver, or a newer driver (docs/install.md has a table); to compute on the CPU, "
-        "name it (device or accelerator: cpu)"
+        "name it (device or accelerator: cpu), or hide the GPU (CUDA_VISIBLE_DEVICES=)"
     )
 
 
@@ -121,6 +121,12 @@ def device_name(device: "torch.device") -> str:
     import torch
 
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def _has_bf16(device):
+    import torch
+
+    return bool(torch.version.hip) or torch.cuda.get_device_properties(device).major >= 8
 
 
 def settled_precision(wanted: str, device: "torch.device") -> str:
@@ -137,7 +143,7 @@ def settled_precision(wanted: str, device: "torch.device") -> str:
     if device.type == "cpu" and wanted != "fp32" and not (wanted == "bf16" and cpu_has_bf16_units()):
         logger.info("lnclip.precision: this CPU has no units for %s: computing in fp32", wanted)
         return "fp32"
-    if device.type == "cuda" and wanted == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if device.type == "cuda" and wanted == "bf16" and not _has_bf16(device):
         raise LNCLIPError(
             f"lnclip.precision: {device_name(device)} does not compute in bf16; set lnclip.precision: fp16 or fp32"
         )

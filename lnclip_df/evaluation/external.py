@@ -1,6 +1,7 @@
 """Any detector under this evaluator: a Python file with a function, or a class, that predicts RGB images."""
 
 import importlib.util
+import logging
 import sys
 import traceback
 from collections.abc import Callable
@@ -12,13 +13,15 @@ import numpy as np
 import torch
 
 from lnclip_df.config.schema import Config
-from lnclip_df.core.devices import choose_device
+from lnclip_df.core.devices import choose_device, device_name
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import sha256
 from lnclip_df.core.provenance import digest
 from lnclip_df.evaluation.predict import LoadedDetector
 from lnclip_df.weights import Checkpoint
 from lnclip_df.weights.facts import Facts
+
+logger = logging.getLogger(__name__)
 
 
 class ExternalDetector(torch.nn.Module):
@@ -71,6 +74,7 @@ def load_external(source, config: Config, weights=None, device: str | None = Non
     """
     path, name = _path_and_name(str(source))
     chosen = choose_device(device)
+    logger.info("computing on %s", device_name(chosen))
     weights = None if weights is None else Path(weights)
     if weights is not None and not weights.is_file():
         raise LNCLIPError(f"no weights file {weights}")

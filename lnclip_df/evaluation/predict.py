@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from lnclip_df.config.schema import Config
-from lnclip_df.core.devices import choose_device, settled_precision
+from lnclip_df.core.devices import choose_device, device_name, settled_precision
 from lnclip_df.core.errors import LNCLIPError, enough_memory
 from lnclip_df.core.provenance import Provenance, WeightsRecord, digest
 from lnclip_df.datasets.dataset_json import Video
@@ -55,7 +55,9 @@ def load_detector(config: Config, weights, device: str | None = None) -> LoadedD
     """
     checkpoint = Checkpoint.open(weights)
     chosen = choose_device(device)
-    config = config.replace({"lnclip.precision": settled_precision(config.lnclip.precision, chosen)})
+    precision = settled_precision(config.lnclip.precision, chosen)
+    logger.info("computing on %s in %s", device_name(chosen), precision)
+    config = config.replace({"lnclip.precision": precision})
     detector = build_detector(config, checkpoint)
     again = partial(load_detector, config, checkpoint)
     return LoadedDetector(detector.to(chosen), config, chosen, checkpoint, again=again)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 from lnclip_df.config.loading import load_config
 from lnclip_df.config.schema import Config
 from lnclip_df.core import enough
-from lnclip_df.core.devices import device_names, usable_cores
+from lnclip_df.core.devices import choose_device, device_name, device_names, settled_precision, usable_cores
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.escapes import markdown
 from lnclip_df.core.files import check_writable, write_json, write_text
@@ -123,6 +123,7 @@ class Study(ABC):
         found = finished_before(trials, self.out)
         left = [trial for trial in trials if trial.folder not in found]
         devices = self._devices(accelerator)[: len(left)]
+        _say_where(left, devices)
         failed: dict[str, str] = {}
         started, summary = time.monotonic(), self.write(list(found.values()), len(trials)) if found else {}
         rest = run_trials(left, self.out, devices, accelerator=accelerator, progress=self.progress)
@@ -213,6 +214,14 @@ def _result_rows(results):
             cross = int(is_cross(result.trained, name))
             facts = [result.best["epoch"], len(result.history), result.seconds]
             yield [result.group, result.seed, name, cross, *map(figures.get, (*MEASURES, *COUNTS)), *facts]
+
+
+def _say_where(trials, devices):
+    """Say where trainings compute, and in which precision; their own messages are left out."""
+    chosen = [choose_device(name) for name in dict.fromkeys(devices)]
+    names = ", ".join(map(device_name, chosen))
+    for wanted in dict.fromkeys(trial.config.lnclip.precision for trial in trials):
+        logger.info("computing on %s in %s", names, settled_precision(wanted, chosen[0]))
 
 
 def _duration(seconds):

@@ -357,8 +357,10 @@ def test_missing_data_are_named_before_anything_is_trained(root, tmp_path):
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-def test_pairing_trains_on_the_two_subsets_and_keeps_every_epoch(root, tmp_path):
-    summary = Pairing(tmp_path, seeds=(0, 1), overrides=tiny(root, "nEpochs=1"), datasets=["new"], **QUIET).run()
+def test_pairing_trains_on_the_two_subsets_and_keeps_every_epoch(root, tmp_path, caplog):
+    with caplog.at_level("INFO", "lnclip_df.studies"):
+        summary = Pairing(tmp_path, seeds=(0, 1), overrides=tiny(root, "nEpochs=1"), datasets=["new"], **QUIET).run()
+    assert caplog.messages[0] == "computing on cpu in fp32"
     paired, unpaired = summary["rows"]
     assert (paired["group"], unpaired["group"]) == ("paired", "unpaired") and png(tmp_path / "pairing.png")
     for row in summary["rows"]:

@@ -1,6 +1,7 @@
 """Which device and precision are taken, and what is said where a GPU cannot be used."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -59,11 +60,12 @@ def test_units_are_those_that_linux_lists(tmp_path, monkeypatch, flags, found):
 
 
 def test_a_gpu_without_bf16_is_named(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(major=7 + device.index))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
     with pytest.raises(LNCLIPError, match=r"cuda:0 \(Tesla V100\) does not compute in bf16; set .*fp16 or fp32"):
         devices.settled_precision("bf16", torch.device("cuda:0"))
     assert devices.settled_precision("fp16", torch.device("cuda:0")) == "fp16"
+    assert devices.settled_precision("bf16", torch.device("cuda:1")) == "bf16"
 
 
 def test_tf32_is_switched_on_for_a_gpu():
