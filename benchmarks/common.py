@@ -8,6 +8,9 @@ import torch
 
 from lnclip_df.core.devices import usable_cores
 
+# Operations per image of ViT-L/14 at 224 pixels with frozen matrices, by torch's FlopCounterMode.
+FORWARD, BACKWARD = 156.4e9, 165.4e9
+
 
 def machine(device) -> str:
     """Processor, threads and PyTorch version, in one line."""

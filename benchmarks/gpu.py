@@ -6,11 +6,13 @@
 Checks come first, then rates, then whole programs; one that does not fit into what is left of the budget (seconds) is
 skipped. The rates are of ViT-L/14 at 224 pixels with random weights and trained LayerNorms. GenD-like is transformers'
 CLIP as the authors' later release trains it, with its pairwise losses. The limit is that of bf16 matrix products,
-measured in the same run. Exit status 1: a check failed.
+measured in the same run. `epoch` is a whole `lnclip-df train` with its loader. Exit status 1: a check failed.
 """
 
 import argparse
 import copy
+import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,10 +24,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from common import machine, write_table
+import yaml
+from common import BACKWARD, FORWARD, machine, write_table
+from loader import make_frames
 from torch import nn
 
 from lnclip_df import LNCLIPDetector, load_config
+from lnclip_df.core.devices import usable_cores
 from lnclip_df.evaluation.loading import OnDevice
 from lnclip_df.models.sphere import alignment, normalize, slerp_augment, uniformity
 
@@ -33,7 +38,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 TINY = "{name: tiny, pretrained: none, vision: {image_size: 32, patch_size: 8, width: 64, layers: 3}}"
 LARGE = "{name: ViT-L-14-quickgelu, pretrained: none}"
-FORWARD, BACKWARD = 156.4e9, 165.4e9  # operations per image at 224 pixels, by torch's FlopCounterMode
 
 
 class Setup:
@@ -54,6 +58,7 @@ class Setup:
         model = copy.deepcopy(self.model)
         model.config = self.config(*overrides)
         model.settings = model.config.lnclip
+        model.backbone.bf16_residual = model.settings.residual == "bf16"
         return model.to(device or self.device)
 
     def data(self, count, device=None):
@@ -197,14 +202,80 @@ def programs(setup):
     return {"losses": gap, "probabilities": apart}
 
 
+def ddp(setup):
+    """A training in one process under DDP (NCCL on a GPU) has the losses of one without."""
+    from tiny import configured, make_toy
+
+    with tempfile.TemporaryDirectory() as folder:
+        root, found = make_toy(Path(folder)), {}
+        (root / "toy.yaml").write_text(yaml.safe_dump(configured(root, "nEpochs=0").to_dict()))
+        for strategy in ("auto", "ddp"):
+            command = [sys.executable, "-m", "lnclip_df", "train", "--config", str(root / "toy.yaml"), "--devices", "1"]
+            command += ["--out", str(root / strategy), "--strategy", strategy]
+            command += ["--accelerator", "cpu" if setup.tiny else "gpu"]
+            subprocess.run(command, check=True, capture_output=True, timeout=300)
+            (row,) = json.loads((root / strategy / "history.json").read_text())["epochs"]
+            found[strategy] = row["train"]["overall"]
+    require(abs(found["auto"] - found["ddp"]) < 0.02 * abs(found["auto"]), found)
+    return found
+
+
+def epoch(setup):
+    """Images per second of the loader alone, and of a training with it; a step waits for the GPU here."""
+    from lnclip_df.datasets.dataset_json import read_videos
+    from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset
+    from lnclip_df.evaluation.loading import make_loader
+    from lnclip_df.training.augmentation import TrainTransform
+    from lnclip_df.training.module import LNCLIPModule
+    from lnclip_df.training.train import train
+
+    count, repeats, workers = (24, 1, 0) if setup.tiny else (512, 12, usable_cores())
+    marks, plain = [], LNCLIPModule.on_train_batch_start
+
+    def marked(self, batch, batch_idx):
+        if not setup.tiny:
+            torch.cuda.synchronize()
+        marks.append(time.perf_counter())
+        plain(self, batch, batch_idx)
+
+    with tempfile.TemporaryDirectory() as folder:
+        make_frames(Path(folder), count)
+        frames = [f"./{number:04}.png" for number in range(count)]
+        videos = {"train": {str(n): frames[8:] for n in range(repeats)}, "val": {"v": frames[:8]}, "test": {}}
+        classes = {label: {split: {name: {"label": label, "frames": paths} for name, paths in group.items()}
+                           for split, group in videos.items()} for label in ("demo_real", "demo_fake")}  # fmt: skip
+        (Path(folder) / "photo.json").write_text(json.dumps({"photo": classes}))
+        config = setup.config().replace({
+            "resolution": 256, "lnclip.data_root": folder, "dataset_json_folder": folder, "train_dataset": ["photo"],
+            "lnclip.val_dataset": ["photo"], "frame_num": {"train": count, "test": 8}, "workers": workers, "nEpochs": 0,
+            "lnclip.compile": None,
+        })  # fmt: skip
+        dataset = FrameDataset(
+            config, read_videos(config, ["photo"], "train"), frames_per_video=count, transform=TrainTransform(config)
+        )
+        order = EpochSampler(len(dataset), seed=0, shuffle=True)
+        loader = iter(make_loader(dataset, order, batch_size=setup.batch, workers=workers, drop_last=True))
+        next(loader)
+        began, batches = time.perf_counter(), sum(1 for _ in loader)
+        alone = setup.batch * batches / (time.perf_counter() - began)
+        LNCLIPModule.on_train_batch_start = marked
+        try:
+            train(config, Path(folder) / "run", accelerator="cpu" if setup.tiny else "gpu", devices=1, progress=False)
+        finally:
+            LNCLIPModule.on_train_batch_start = plain
+    inner = marks[len(marks) // 4 :]  # the first ones compile
+    trained = setup.batch * (len(inner) - 1) / (inner[-1] - inner[0])
+    return {"workers": workers, "loader alone, images/s": round(alone), "training, images/s": round(trained)}
+
+
 # ---- rates: each returns a training step and an inference
 
 
-def ours(compiled):
+def ours(compiled, residual="fp32"):
     """This package: slerp to 1024, three losses, Adam."""
 
     def sides(setup):
-        model = setup.detector(f"lnclip.compile={compiled}")
+        model = setup.detector(f"lnclip.compile={compiled}", f"lnclip.residual={residual}")
         optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-5)
         data = setup.data(setup.batch)
 
@@ -269,10 +340,11 @@ def gend_like(compiled):
     return sides
 
 
-CHECKS = {check.__name__: check for check in (features, gradients, sphere, waits, prefetching, programs)}
+CHECKS = {check.__name__: check for check in (features, gradients, sphere, waits, prefetching, programs, ddp, epoch)}
 RATES = {
-    "ours": ours("false"), "GenD-like": gend_like("false"), "ours, blocks compiled": ours("true"),
-    "GenD-like, compiled": gend_like("true"),
+    "ours": ours("false"), "GenD-like": gend_like("false"), "ours, bf16 residual": ours("false", "bf16"),
+    "ours, blocks compiled": ours("true"), "GenD-like, compiled": gend_like("true"),
+    "ours, blocks compiled, bf16 residual": ours("true", "bf16"),
 }  # fmt: skip
 SECONDS = 60  # that a check or a side may take; compiled ones twice that
 
@@ -296,6 +368,14 @@ def rate_rows(setup, name, sides, peak):
             "what": what, "side": name, "ms": f"{1000 * seconds:.1f}", "images/s": f"{images:.0f}",
             "of the limit": "–" if setup.tiny else f"{images * work / peak:.2f}", "GB": f"{memory:.1f}",
         })  # fmt: skip
+    return rows
+
+
+def against_gend(rows):
+    """Add to each row how many times faster it is than the fastest GenD-like one of its kind."""
+    for row in rows:
+        theirs = [float(each["ms"]) for each in rows if "GenD" in each["side"] and each["what"] == row["what"]]
+        row["times GenD-like"] = f"{min(theirs) / float(row['ms']):.2f}" if theirs else "–"
     return rows
 
 
@@ -327,7 +407,10 @@ def main():
             checks.append({"check": name, "result": "failed", "found": f"{type(error).__name__}: {str(error)[:200]}"})
     where = machine(setup.device)
     folder = Path(tempfile.mkdtemp()) if setup.tiny else arguments.out
-    for file, title, rows in (("gpu-checks", "Checks on one GPU", checks), ("gpu", "Rates on one GPU", rates)):
+    for file, title, rows in (
+        ("gpu-checks", "Checks on one GPU", checks),
+        ("gpu", "Rates on one GPU", against_gend(rates)),
+    ):
         if rows:
             write_table(folder / f"{file}.md", f"{title}, batch {setup.batch}", where, rows)
     return int(any(row["result"] == "failed" for row in checks))

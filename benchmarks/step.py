@@ -1,112 +1,206 @@
-"""ViT-L/14: a training step and inference against transformers' CLIP, with the same LayerNorms trained.
+"""ViT-L/14: a whole training step and inference, with this package's tower and with transformers' CLIP in its place.
 
-    python benchmarks/step.py [--batch 4] [--device cuda] [--compile] [--out benchmarks/results/step.md]
+    python benchmarks/step.py [--batch 4] [--rounds 5] [--device cuda] [--compile] [--out benchmarks/results/step.md]
 
-Both sides have random weights and run in turn; the fastest of the repeats counts. A training step is the forward
-pass, the cross-entropy of a linear head over the normalised feature, the backward pass and Adam.
+A training step is the loader's next batch (PNG crops of 256 pixels, `lnclip.augmentation: paper`), the resize, the
+backbone, slerp, the three losses, the backward pass and Adam; inference has neither augmentation nor losses. All but
+the backbone is the same code on both sides, and both train the same LayerNorms of random weights.
+
+Each side lives in its own process, so that its peak memory is its own. The sides take turns, one step each, in an order
+that changes every round; the first round warms up. On a CPU the seconds are CPU time, of the threads that compute and
+of the loader (waiting threads sleep): other processes of the machine change it far less than the wall clock's. Shown
+are the fastest step of each side, the time that its matrix products would take at the rate of a single one, and the
+median over the rounds of the ratio. A quiet CPU of 2 cores takes 3 minutes.
 """
 
 import argparse
+import multiprocessing
+import os
+import statistics
+import tempfile
 import time
+from itertools import cycle
+from pathlib import Path
 
-import torch
-import torch.nn.functional as F
-from common import machine, write_table
-from transformers import CLIPVisionConfig, CLIPVisionModel
+from loader import make_frames
 
-from lnclip_df.models.backbones.clip import build_tower, open_clip_spec
-
-
-def ours(device):
-    """Our tower with trainable LayerNorms, and its forward function."""
-    tower = build_tower(open_clip_spec("ViT-L-14-quickgelu"))
-    tower.init_weights()
-    tower.requires_grad_(False).to(device)
-    for norm in tower.layer_norms():
-        norm.requires_grad_(True)
-    return tower, tower
+SIDES = ("lnclip-df", "transformers")
+MODES = [(precision, train) for precision in ("fp32", "bf16") for train in (True, False)]
+VISION = {"image_size": 224, "patch_size": 14, "width": 1024, "layers": 24}  # ViT-L/14, of heads of 64 channels
+TRAINED = 104_450  # parameters on either side
 
 
-def theirs(device):
-    """CLIP of transformers with the same trainable parameters, and its forward function to the CLS token."""
-    config = CLIPVisionConfig(
-        hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16, image_size=224,
-        patch_size=14, hidden_act="quick_gelu",
-    )  # fmt: skip
-    model = CLIPVisionModel(config).to(device)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_("norm" in name or "layrnorm" in name)
-    return model, lambda x: model(pixel_values=x).pooler_output
+def transformers_backbone(settings):
+    """CLIP of transformers up to the normalised CLS token, as a backbone of this package."""
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    from lnclip_df.models.backbones import processor_of
+    from lnclip_df.models.backbones.base import Backbone
+
+    class Theirs(Backbone):
+        width = VISION["width"]
+
+        def __init__(self):
+            super().__init__()
+            self.processor = processor_of(settings)
+            shape = {key: VISION[key] for key in ("image_size", "patch_size")}
+            shape |= {"hidden_size": self.width, "intermediate_size": 4 * self.width, "hidden_act": "quick_gelu"}
+            heads, layers = self.width // 64, VISION["layers"]
+            self.model = CLIPVisionModel(CLIPVisionConfig(**shape, num_attention_heads=heads, num_hidden_layers=layers))
+
+        def forward(self, image):
+            return self.model(pixel_values=image).pooler_output
+
+    return Theirs()
 
 
 class Side:
-    """One side: a backbone, a head, an optimizer."""
+    """One side in its own process: a detector, an optimizer, and a loader for training and one for inference."""
 
-    def __init__(self, build, device, compiled):
-        self.module, self.forward = build(device)
-        if compiled:
-            self.forward = torch.compile(self.forward)
-        self.head = torch.nn.Linear(1024, 2, device=device)
-        self.trained = [p for p in self.module.parameters() if p.requires_grad] + list(self.head.parameters())
-        self.optimizer = torch.optim.Adam(self.trained, lr=1e-5)
+    def __init__(self, name, folder, arguments):
+        import torch
 
-    def run(self, x, y, bf16, train):
-        """One training step, or one inference."""
-        with torch.set_grad_enabled(train):
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
-                feature = self.forward(x)
-            logits = self.head(F.normalize(feature.float(), dim=1))
+        from lnclip_df import LNCLIPDetector, load_config
+        from lnclip_df.datasets.dataset_json import read_videos
+        from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset
+        from lnclip_df.evaluation.loading import OnDevice, make_loader
+        from lnclip_df.training.augmentation import TrainTransform
+
+        torch.manual_seed(0)
+        self.device = torch.device(arguments.device)
+        backbone = {"name": "ViT-L/14", "pretrained": "none", "vision": VISION}
+        keys = {"lnclip.backbone": backbone, "lnclip.data_root": folder, "dataset_json_folder": folder}
+        config = load_config("lnclip.yaml", keys | {"train_batchSize": arguments.batch})
+        self.configs = {
+            precision: config.replace({"lnclip.precision": precision, "lnclip.compile": arguments.compile}).lnclip
+            for precision in ("fp32", "bf16")
+        }
+        backbone = None if name == SIDES[0] else transformers_backbone(config.lnclip.backbone)
+        model = LNCLIPDetector(config, backbone).to(self.device)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        if sum(p.numel() for p in trained) != TRAINED:
+            raise SystemExit(f"{name} trains {sum(p.numel() for p in trained)} parameters, not {TRAINED}")
+        self.model, self.optimizer = model, torch.optim.Adam(trained, lr=1e-5)
+        videos, self.batches = read_videos(config, ["photo"], "train"), {}
+        for train in (True, False):
+            transform = TrainTransform(config) if train else None
+            frames = FrameDataset(config, videos, frames_per_video=len(videos[0].frames), transform=transform)
+            order = EpochSampler(len(frames), seed=0, shuffle=train)
+            loader = make_loader(frames, order, batch_size=arguments.batch, workers=arguments.workers, drop_last=True)
+            self.batches[train] = cycle_anew(OnDevice(loader, self.device, ("image", "label")))
+
+    def products(self, precision):
+        """Operations per second of a product of the MLP's size, the fastest of ten."""
+        import torch
+
+        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+        a, b = (torch.randn(shape, device=self.device, dtype=dtype) for shape in ((1024, 4096), (4096, 1024)))
+        times = []
+        for _ in range(10):
+            began = self.now()
+            a @ b
+            times.append(self.now() - began)
+        return 2 * 1024 * 4096 * 1024 / min(times)
+
+    def now(self):
+        """Seconds: of the clock when a GPU has done its work, else of this process's CPU time."""
+        import torch
+
+        if self.device.type != "cuda":
+            return time.process_time()
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def step(self, precision, train):
+        """Seconds of one training step or inference, and the peak memory in GB."""
+        import torch
+
+        cuda = self.device.type == "cuda"
+        self.model.settings = self.configs[precision]
+        self.model.train(train)
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        began = self.now()
+        with torch.inference_mode(not train):
+            batch = next(self.batches[train])
+            predicted = self.model(batch)
             if train:
                 self.optimizer.zero_grad()
-                F.cross_entropy(logits, y).backward()
+                self.model.get_losses(batch, predicted)["overall"].backward()
                 self.optimizer.step()
-        if x.is_cuda:
-            torch.cuda.synchronize()
+        elapsed = self.now() - began
+        return elapsed, torch.cuda.max_memory_allocated() / 1e9 if cuda else peak_memory()
 
-    def timed(self, *arguments):
-        """Seconds of one run, and its peak memory in GB on a GPU."""
-        if arguments[0].is_cuda:
-            torch.cuda.reset_peak_memory_stats()
-        start = time.perf_counter()
-        self.run(*arguments)
-        elapsed = time.perf_counter() - start
-        return elapsed, torch.cuda.max_memory_allocated() / 1e9 if arguments[0].is_cuda else float("nan")
+
+def cycle_anew(batches):
+    """The batches of a loader without end."""
+    for loader in cycle([batches]):
+        yield from loader
+
+
+def peak_memory():
+    """The largest resident memory of this process since it was reset, in GB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e9
+
+
+def serve(name, folder, arguments, pipe):
+    """A side's process: answers each (precision, train) with what ``Side.step`` returns, until None comes."""
+    side = Side(name, folder, arguments)
+    pipe.send({precision: side.products(precision) for precision in ("fp32", "bf16")})
+    for mode in iter(pipe.recv, None):
+        pipe.send(side.step(*mode))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5, help="Measured steps of each kind and side.")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=0, help="Processes of the loader. Only 0 counts its CPU time.")
     parser.add_argument("--compile", action="store_true", help="Use torch.compile on both sides.")
     parser.add_argument("--out", default="benchmarks/results/step.md")
     arguments = parser.parse_args()
-    device = torch.device(arguments.device)
-    builds = {"lnclip-df": ours, "transformers": theirs}
-    sides = {name: Side(build, device, arguments.compile) for name, build in builds.items()}
-    sizes = {sum(p.numel() for p in side.trained) for side in sides.values()}
-    if sizes != {104_450}:
-        raise SystemExit(f"the two sides train {sizes} parameters, not 104,450 each")
-    x = torch.randn(arguments.batch, 3, 224, 224, device=device)
-    y = torch.arange(arguments.batch, device=device) % 2
+    os.environ["OMP_WAIT_POLICY"] = "passive"  # before torch starts its threads in the sides' processes
+    context, pipes, processes = multiprocessing.get_context("spawn"), {}, []
+    found = {(mode, name): [] for mode in MODES for name in SIDES}
+    with tempfile.TemporaryDirectory() as folder:
+        make_frames(Path(folder), 8 * arguments.batch)
+        for name in SIDES:
+            pipes[name], other = context.Pipe()
+            processes.append(context.Process(target=serve, args=(name, folder, arguments, other)))
+            processes[-1].start()
+            other.close()  # so that the end of a side that fails is seen here
+            limit = pipes[name].recv()
+        for number in range(arguments.rounds + 1):
+            for mode in MODES:
+                for name in SIDES[:: 1 if number % 2 else -1]:
+                    pipes[name].send(mode)
+                    found[mode, name].append(pipes[name].recv())
+        for pipe, process in zip(pipes.values(), processes, strict=True):
+            pipe.send(None)
+            process.join()
+
+    from common import BACKWARD, FORWARD, machine, write_table
+
     rows = []
-    for bf16 in (False, True):
-        for train in (True, False):
-            times, memory = {name: [] for name in sides}, {}
-            for repeat in range(arguments.repeats + 1):
-                for name, side in sides.items():
-                    elapsed, memory[name] = side.timed(x, y, bf16, train)
-                    if repeat:  # the first one warms up
-                        times[name].append(elapsed)
-            fast = {name: min(values) for name, values in times.items()}
-            row = {"what": "training step" if train else "inference", "precision": "bf16" if bf16 else "fp32"}
-            row |= {f"{name}, s": f"{value:.3f}" for name, value in fast.items()}
-            row["ratio"] = f"{fast['lnclip-df'] / fast['transformers']:.2f}"
-            if device.type == "cuda":
-                row |= {f"{name}, GB": f"{value:.1f}" for name, value in memory.items()}
-            rows.append(row)
-    title = f"ViT-L/14, batch {arguments.batch}{', torch.compile' if arguments.compile else ''}"
-    write_table(arguments.out, title, machine(device), rows)
+    for mode in MODES:
+        ours, theirs = (found[mode, name][1:] for name in SIDES)
+        row = {"what": "training step" if mode[1] else "inference", "precision": mode[0]}
+        for name in SIDES:
+            row[f"{name}, s"] = f"{min(seconds for seconds, _ in found[mode, name][1:]):.3f}"
+        work = arguments.batch * (FORWARD + (BACKWARD if mode[1] else 0)) / limit[mode[0]]
+        row["products alone, s"] = f"{work:.3f}"
+        row["ratio"] = f"{statistics.median(a[0] / b[0] for a, b in zip(ours, theirs, strict=True)):.2f}"
+        for name in SIDES:
+            row[f"{name}, GB"] = f"{max(memory for _, memory in found[mode, name][1:]):.2f}"
+        rows.append(row)
+    seconds = "CPU seconds" if arguments.device == "cpu" else "seconds"
+    compiled = ", torch.compile" if arguments.compile else ""
+    title = f"ViT-L/14, batch {arguments.batch}, loader, slerp and losses included{compiled}; {seconds}"
+    write_table(arguments.out, title, machine(arguments.device), rows)
 
 
 if __name__ == "__main__":
