@@ -127,8 +127,9 @@ class Parts:
             except (OSError, SafetensorError, ValueError) as error:
                 raise LNCLIPError(f"cannot read {path}: {one_line(error)}; remove it") from error
             self._check(path, facts)
-            rows = {len(array) for name, array in arrays.items() if array.ndim and name not in ("batch", "seconds")}
-            if len(rows) > 1 or any(array.dtype != TYPES[name] for name, array in arrays.items()):
+            rows = {array.shape[:1] for name, array in arrays.items() if name not in ("batch", "seconds")}
+            forms = {name: (array.dtype, array.ndim) for name, array in arrays.items()}
+            if len(rows) > 1 or any(form != (TYPES[name], 1 + (name == "features")) for name, form in forms.items()):
                 raise LNCLIPError(f"{path} is damaged: its columns do not fit together; remove it")
             yield arrays
 

@@ -152,6 +152,7 @@ def _read_parquet(path, needed):
         fields = [SCHEMA.field(name) for name in needed] + [METHOD] * (METHOD.name in arrow_schema.names)
         schema = pa.schema(fields, metadata=arrow_schema.metadata)
         arrow = file.read(columns=schema.names).select(schema.names).cast(schema)
+        arrow.validate(full=True)  # strings may be no UTF-8
     except OSError as error:
         raise LNCLIPError(f"cannot read {path}: {error.strerror or error}") from error
     except (pa.ArrowException, ValueError) as error:

@@ -130,4 +130,7 @@ def _help(load, device, tests, share):
 
 
 def _threads(processes):
-    return max(1, usable_cores() // processes)
+    """PyTorch's threads of one of several processes: as many as it would take, or its share of the cores."""
+    import torch
+
+    return max(1, min(torch.get_num_threads(), usable_cores() // processes))

@@ -22,13 +22,15 @@ from lnclip_df.analysis.coverage import read_counts
 from lnclip_df.analysis.subgroups import read_attributes
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.provenance import Provenance
-from lnclip_df.datasets.dataset_json import read_frame_paths, read_videos
+from lnclip_df.datasets.dataset_json import Video, read_frame_paths, read_videos
+from lnclip_df.datasets.frame_dataset import FrameDataset
 from lnclip_df.datasets.frames import read_frame
 from lnclip_df.datasets.lmdb import write_lmdb
 from lnclip_df.datasets.schema import load_dataset
 from lnclip_df.datasets.tables import Rows
 from lnclip_df.evaluation.calibration import read_calibration
 from lnclip_df.evaluation.features import read_features, write_features
+from lnclip_df.evaluation.parts import Parts
 from lnclip_df.leaderboard.board import make_board
 from lnclip_df.leaderboard.comparison import compare
 from lnclip_df.leaderboard.page import page
@@ -273,6 +275,16 @@ def _predictions(folder):
 
     provenance = Provenance.from_json(facts)
     write_features(folder / "seed.features", np.ones((8, 4)), provenance)
+    videos = [Video("toy", name, name == "fake", "test", None, "0", ("0.png", "1.png")) for name in ("real", "fake")]
+    frames = FrameDataset(load_config("lnclip.yaml"), videos, frames_per_video=2)
+    parts = Parts(folder / "tested", provenance, batch_size=4, features=True)
+    parts.write([0], [{"index": [0, 1, 2, 3], "prob": [0.1, 0.2, 0.3, 0.4], "features": np.ones((4, 3), np.half)}], 1.0)
+    (part,) = parts.folder.iterdir()
+
+    def read_part(path):
+        part.write_bytes(path.read_bytes())
+        parts.join(frames)
+
     calibration = {"temperature": 1.2, "threshold": {"score": 0.4, "asked_fpr": 0.05}, "weights_sha256": "a" * 64}
     return {
         "predictions parquet": Reader([seed], read_parquet, ".parquet", mutated),
@@ -280,6 +292,7 @@ def _predictions(folder):
                                "json"),
         "features": Reader([(folder / "seed.features").read_bytes()],
                            lambda path: read_features(path, provenance, 8), ".safetensors", _mutated_safetensors),
+        "part of a test": Reader([part.read_bytes()], read_part, ".safetensors", _mutated_safetensors),
         "calibration json": Reader([json.dumps(calibration).encode()], read_calibration, ".json", "json"),
     }  # fmt: skip
 

@@ -32,6 +32,14 @@ def test_a_table_comes_back_as_it_went(tmp_path_factory, rows):
     assert read["prob"].dtype == np.float64 and (read["prob"] == written["prob"]).all()
 
 
+@pytest.mark.parametrize("read", [read_coded, read_predictions])
+def test_a_name_that_is_no_utf8_is_one_line(tmp_path, read):
+    video = pa.StringArray.from_buffers(1, pa.py_buffer(np.int32([0, 1])), pa.py_buffer(b"\xeb"))
+    pq.write_table(pa.table(table(1, video=video)), tmp_path / "bad.parquet")
+    with pytest.raises(LNCLIPError, match=r"bad\.parquet is not a table of predictions: .*UTF8"):
+        read(tmp_path / "bad.parquet")
+
+
 def test_single_precision_and_torch_like_inputs_are_widened(tmp_path):
     write_predictions(tmp_path / "a.parquet", table(prob=np.float32([0.1, 0.2, 1]), label=[0.0, 1.0, 1.0]), {})
     read, metadata = read_predictions(tmp_path / "a.parquet")
