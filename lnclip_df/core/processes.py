@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from multiprocessing import get_context, get_start_method, set_start_method
 from threading import Thread
 from types import ModuleType
 
@@ -37,7 +37,7 @@ def worker_pool(
     end, lifeline = context.Pipe(duplex=False)
     with end, lifeline:
         try:
-            pool = _Pool(count, context, initializer=_live_while, initargs=(end, environment or {}))
+            pool = _Pool(count, context, initializer=_live_while, initargs=(end, environment or {}, get_start_method()))
             pool.submit(os.getpid).result()
         except (BrokenProcessPool, OSError, RuntimeError, ImportError) as error:
             raise LNCLIPError(f"no worker process can be started ({one_line(error)}); use one worker") from error
@@ -68,8 +68,13 @@ class _Pool(ProcessPoolExecutor):
             sys.modules["__main__"] = main
 
 
-def _live_while(end, environment):
-    """In a worker: leave Ctrl-C to the parent, and end when the other end of this pipe is closed."""
+def _live_while(end, environment, method):
+    """In a worker: leave Ctrl-C to the parent, and end when the other end of this pipe is closed.
+
+    Its own processes, a loader's, start by ``method`` as those of the parent do. Spawned, each would get the dataset
+    through a pipe, and a worker that is ended would leave its semaphores.
+    """
+    set_start_method(method, force=True)
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

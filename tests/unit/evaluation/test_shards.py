@@ -2,6 +2,7 @@
 
 import json
 import logging
+from multiprocessing import get_start_method
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tiny import configured, toy_with_weights, write_dataset
 from lnclip_df import LNCLIPError
 from lnclip_df.core.devices import device_names
 from lnclip_df.core.files import read_json
+from lnclip_df.core.processes import worker_pool
 from lnclip_df.evaluation import shards
 from lnclip_df.evaluation.external import load_external
 from lnclip_df.evaluation.predictions import read_predictions
@@ -124,6 +126,12 @@ def test_two_processes_give_the_undivided_test(many, tmp_path):
     assert found[1] | {"prob": None} == expected[1] | {"prob": None}
     assert found[0]["video"] == pytest.approx(expected[0]["video"], abs=1e-6)
     assert torch.get_num_threads() == threads
+
+
+def test_the_loaders_of_a_process_start_their_workers_as_here():
+    """Spawned ones would each get the whole dataset through a pipe."""
+    with worker_pool(1) as pool:
+        assert pool.submit(get_start_method).result() == get_start_method()
 
 
 def test_two_that_join_at_once_do_no_harm(many, tmp_path, monkeypatch):
