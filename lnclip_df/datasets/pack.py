@@ -109,7 +109,7 @@ def pack_path(pack_dir, dataset: str) -> str:
 
 
 def _path(config, dataset):
-    return os.path.join(config.lnclip.data_root, pack_path(config.lnclip.pack_dir, dataset))
+    return os.path.normpath(os.path.join(config.lnclip.data_root, pack_path(config.lnclip.pack_dir, dataset)))
 
 
 def _has(config, dataset):
