@@ -4,11 +4,12 @@ Each run is a process of its own; the smallest figures of all runs are written. 
 process, and depend little on what else the machine does. The weights are random ones of a small backbone: reading the
 1.2 GB of ViT-L/14 comes on top.
 
-python benchmarks/startup.py VIDEO [--runs 5] [--weights WEIGHTS] [--out benchmarks/results/startup.md]
+python benchmarks/startup.py VIDEO [--runs 5] [--weights WEIGHTS] [--before CHECKOUT]
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,8 +23,7 @@ SMALL = (
 
 def phases(video, weights):
     """Seconds and CPU seconds of each step, in this process."""
-    times = [(time.perf_counter(), time.process_time())]
-    taken = {"Python": (None, times[0][1])}
+    times, taken = [(time.perf_counter(), time.process_time())], {}
 
     def done(what):
         times.append((time.perf_counter(), time.process_time()))
@@ -60,11 +60,26 @@ def save_small_weights(path):
     save_weights(build_detector(config), path, {"config": config.to_dict()})
 
 
+def measure(video, weights, path):
+    """The figures of one run in a process of its own, with the package of another checkout where ``path`` names one."""
+    command = [sys.executable, __file__, video, "--weights", str(weights), "--once"]
+    environment = os.environ | ({"PYTHONPATH": str(Path(path).resolve())} if path else {})
+    return json.loads(subprocess.check_output(command, text=True, env=environment))
+
+
+def smallest(runs):
+    """Of each step the smallest figures of some runs, and of what the package does before the first video their sum."""
+    best = {what: [min(run[what][at] for run in runs) for at in (0, 1)] for what in runs[0]}
+    own = [what for what in best if what != "import torch" and "video" not in what]
+    return best | {"start-up without import torch": [sum(best[what][at] for what in own) for at in (0, 1)]}
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("video")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--weights")
+    parser.add_argument("--before", help="Another checkout, whose figures are measured too.")
     parser.add_argument("--out", default="benchmarks/results/startup.md")
     parser.add_argument("--once", action="store_true", help="Print one run as JSON; this is what each process does.")
     options = parser.parse_args()
@@ -73,18 +88,22 @@ def main():
         return
     from common import machine, write_table
 
+    sides = {"": None} | ({"before: ": options.before} if options.before else {})
+    runs = {side: [] for side in sides}
     with tempfile.TemporaryDirectory() as folder:
         weights = options.weights or Path(folder) / "small.safetensors"
         if options.weights is None:
             save_small_weights(weights)
-        command = [sys.executable, __file__, options.video, "--weights", str(weights), "--once"]
-        runs = [json.loads(subprocess.check_output(command, text=True)) for _ in range(options.runs)]
-    best = {what: [min(run[what][at] or 0 for run in runs) for at in (0, 1)] for what in runs[0]}
-    before = list(best)[: list(best).index("the first video")]
-    own = [what for what in before if what not in ("Python", "import torch")]
-    best["start-up without Python and import torch"] = [sum(best[what][at] for what in own) for at in (0, 1)]
-    rows = [{"": what, "s": f"{wall:.2f}", "CPU s": f"{cpu:.2f}"} for what, (wall, cpu) in best.items()]
-    write_table(options.out, "Start-up before the first video", machine("cpu"), rows)
+        for _ in range(options.runs):
+            for side, path in sides.items():
+                runs[side].append(measure(options.video, weights, path))
+    best = {side: smallest(each) for side, each in runs.items()}
+    rows = [
+        {"step": what} | {
+            side + unit: f"{best[side][what][at]:.2f}" for side in sides for at, unit in enumerate(("s", "CPU s"))
+        } for what in best[""]
+    ]  # fmt: skip
+    write_table(options.out, "Start-up of predict before the first video", machine("cpu"), rows)
 
 
 if __name__ == "__main__":
