@@ -63,7 +63,7 @@ class OnDevice:
         keys: of a batch; what is absent or no tensor stays as it is.
     """
 
-    def __init__(self, loader: Iterable[dict], device, keys: tuple[str, ...] = ("image",)):
+    def __init__(self, loader: Iterable[dict], device, keys: tuple[str, ...] = ("image", "feature")):
         self.loader, self.device, self.keys = loader, torch.device(device), keys
         self.sampler = getattr(loader, "sampler", None)  # Lightning tells it the epoch
 

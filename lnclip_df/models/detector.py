@@ -85,8 +85,10 @@ class LNCLIPDetector(nn.Module):
     def features(self, data_dict: dict) -> torch.Tensor:
         """Return the features z = f / ‖f‖₂ of ``image`` B×3×H×W, or f itself with ``normalize: false``.
 
-        B×D, float32 (float64 for a float64 tower).
+        B×D, float32 (float64 for a float64 tower). ``feature``, if given instead, is returned: it was computed before.
         """
+        if "feature" in data_dict:
+            return data_dict["feature"]
         image = self.backbone_input(data_dict["image"])
         if self._compiled is None:
             self._compile(image.device)

@@ -37,13 +37,16 @@ class TrainTransform:
     are resampled with the face, as in the test videos. ``deepfakebench`` augments at ``resolution``.
 
     Attributes:
+        varies: whether an image depends on the seed.
         draw: with ``lnclip.augment_on: device`` it draws an image's numbers from its seed (:class:`Draws`); frames are
             then not changed here, but in batches by ``lnclip_df.training.augmentation_on_device``. Otherwise None.
     """
 
     def __init__(self, config: Config):
         self.config = config
-        augmentation = AUGMENTATIONS.choose(config.lnclip.augmentation if config.use_data_augmentation else "none")
+        name = config.lnclip.augmentation if config.use_data_augmentation else "none"
+        augmentation = AUGMENTATIONS.choose(name)
+        self.varies = name != "none"
         self.augment = augmentation.make(config)
         self.resize_first = augmentation.resize_first
         self.draw = getattr(self.augment, "draw", None) if config.lnclip.augment_on == "device" else None

@@ -1,6 +1,7 @@
 """The training step, learning rate, seeds and validation, as a Lightning module."""
 
 import hashlib
+import logging
 import platform
 from collections.abc import Callable
 
@@ -19,7 +20,9 @@ from lnclip_df.evaluation.predict import join, score
 from lnclip_df.models.detector import check_finite
 from lnclip_df.models.schedule import cyclic_lr
 from lnclip_df.training.augmentation_on_device import augment
+from lnclip_df.training.frozen import FeatureLoader, with_features
 
+logger = logging.getLogger(__name__)
 SCORE_BINS = np.linspace(0, 1, 26)  # of TensorBoard's histograms
 
 
@@ -72,7 +75,20 @@ class LNCLIPModule(LightningModule):
                 f"train_batchSize {self.config.train_batchSize} is above the {len(loader.sampler)} training frames of "
                 "a process: lnclip.drop_last leaves no batch; lower train_batchSize, or set lnclip.drop_last: false"
             )
-        return OnDevice(loader, self.device, ("image", "label", "draws"))
+        if getattr(self.train_frames.transform, "varies", False) and self.config.lnclip.tune == "none":
+            logger.info(
+                "lnclip.augmentation changes the images in every epoch, so that their features are computed each time; "
+                "with lnclip.augmentation: none, lnclip.tune: none computes them once"
+            )
+        elif self.config.lnclip.tune == "none":
+            loader = self._with_features(loader, "features")
+        return OnDevice(loader, self.device, ("image", "feature", "label", "draws"))
+
+    def _with_features(self, loader, title):
+        return with_features(
+            self.detector, loader, device=self.device, gather=gathered, rank=self.global_rank,
+            world_size=self.trainer.world_size, title=title, progress=self.progress and self.trainer.is_global_zero,
+        )  # fmt: skip
 
     def transfer_batch_to_device(self, batch, device, dataloader_idx):
         return batch  # its loader has done so
@@ -174,6 +190,8 @@ class LNCLIPModule(LightningModule):
 
     def _validate(self):
         """Labels and scores of the validation videos."""
+        if self.config.lnclip.tune == "none" and not isinstance(self.val_loader, FeatureLoader):
+            self.val_loader = self._with_features(self.val_loader, "features for validation")
         show = self.progress and self.trainer.is_global_zero
         table = score(self.detector, self.val_loader, device=self.device, title="validation", progress=show)
         table = join(gathered(table))

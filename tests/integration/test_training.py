@@ -419,6 +419,57 @@ def test_a_finished_data_set_is_not_tested_again(toy, tmp_path, trained, monkeyp
     assert scored == ["toy"]
 
 
+def without_stored_features(monkeypatch):
+    monkeypatch.setattr("lnclip_df.training.module.with_features", lambda detector, loader, **how: loader)
+    monkeypatch.setattr("lnclip_df.training.module.FeatureLoader", object)
+
+
+def seen_by_the_backbone(monkeypatch):
+    """How many images each call of a backbone gets, from now on."""
+    seen, genuine = [], LNCLIPDetector.backbone_input
+    monkeypatch.setattr(
+        LNCLIPDetector, "backbone_input", lambda self, image: seen.append(len(image)) or genuine(self, image)
+    )
+    return seen
+
+
+@pytest.mark.slow
+def test_a_frozen_backbone_computes_each_feature_once_with_the_same_result(toy, tmp_path, monkeypatch, caplog):
+    seen = seen_by_the_backbone(monkeypatch)
+    once = train_toy(toy, tmp_path / "once", "lnclip.tune=none", "nEpochs=1")
+    assert sum(seen) == 48 + 24  # the training and the validation frames
+    train_toy(toy, tmp_path / "resumed", "lnclip.tune=none", "nEpochs=0")
+    train_toy(toy, tmp_path / "resumed", "lnclip.tune=none", "nEpochs=1", resume=True)
+    one, resumed = weights_of(tmp_path / "once"), weights_of(tmp_path / "resumed")
+    assert set(one) == {"head.weight", "head.bias"} and all(torch.equal(one[name], resumed[name]) for name in one)
+    assert "computed each time" not in caplog.text
+    without_stored_features(monkeypatch)
+    seen.clear()
+    each_time = train_toy(toy, tmp_path / "each", "lnclip.tune=none", "nEpochs=1")
+    assert sum(seen) == 2 * (48 + 24)
+    for name, weight in weights_of(tmp_path / "each").items():
+        torch.testing.assert_close(one[name], weight, rtol=1e-4, atol=1e-6)
+    for first, second in zip(once["history"], each_time["history"], strict=True):
+        assert first["train"] == pytest.approx(second["train"], rel=1e-4)
+        assert first["val"] == pytest.approx(second["val"], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_features_of_images_that_vary_are_computed_in_every_epoch(toy, tmp_path, monkeypatch, caplog):
+    seen = seen_by_the_backbone(monkeypatch)
+    with caplog.at_level(logging.INFO):
+        train_toy(toy, tmp_path / "run", "lnclip.tune=none", "lnclip.augmentation=paper", "nEpochs=1")
+    assert sum(seen) == 2 * 48 + 24
+    assert "lnclip.augmentation changes the images in every epoch" in caplog.text
+
+
+def test_frames_that_cannot_be_read_are_skipped_in_every_epoch_of_a_frozen_backbone(tmp_path):
+    root = make_toy(tmp_path / "toy")
+    (root / "frames/demo_real/3/001.png").unlink()
+    result = train_toy(root, tmp_path / "run", "lnclip.tune=none", "lnclip.missing_frames=skip", "nEpochs=1")
+    assert [row["skipped"] for row in result["history"]] == [1, 1]
+
+
 @pytest.mark.slow
 def test_a_pack_gives_the_training_and_the_predictions_of_its_files(tmp_path, trained, monkeypatch):
     root, weights = make_toy(tmp_path / "toy"), trained[0] / "best.safetensors"
@@ -435,7 +486,7 @@ def test_a_pack_gives_the_training_and_the_predictions_of_its_files(tmp_path, tr
     testing.test(configured(root), weights, tmp_path / "again", device="cpu", progress=False)
     found = read_predictions(tmp_path / "again" / "predictions" / "toy.parquet")[0]
     assert {name: list(column) for name, column in found.items()} == {name: list(expected[name]) for name in expected}
-    monkeypatch.setattr(testing, "predict_frames", None)  # what was tested from files is finished
+    monkeypatch.setattr(testing, "predict_share", None)  # what was tested from files is finished
     assert testing.test(configured(root), weights, tmp_path / "run", device="cpu", progress=False) == from_files
 
 
