@@ -54,7 +54,7 @@ def demo_data(folder, out, *, progress: bool = True) -> DemoData:
 
     check_packages()
     data = DemoData(Path(folder), Path(out) / "dataset_json")
-    make_data(data.folder, 0, None, progress)
+    make_data(data.folder, 0, None, progress, ("preprocess", "rearrange"))
     items = scan_faces(DATASET_YAML, data.folder, faces=data.folder / "faces")
     classes = read_json(data.folder / "dataset_json" / f"{DATASET}.json")[DATASET]
     for name in (DATASET, *BY_METHOD):

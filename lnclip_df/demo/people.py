@@ -144,16 +144,21 @@ def _mirror(layers):
     return np.ascontiguousarray(layers[:, columns])
 
 
-def speak(portrait, opening: float) -> np.ndarray:
-    """Lower the lower lip and the chin by ``opening`` pixels."""
+def speak(layers, opening: float) -> np.ndarray:
+    """Lower the lower lip and the chin of a portrait by ``opening`` pixels: of its colours, the first three layers."""
     import cv2
 
-    top, left = 118, 105
-    y, x = np.mgrid[top:215, left:225].astype(np.float32)
+    rows, columns, x, y, share = _mouth()
+    speaking = layers.copy()
+    moved = cv2.remap(layers, x, y - np.float32(opening) * share, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    speaking[rows, columns, :3] = moved[..., :3]
+    return speaking
+
+
+@lru_cache(maxsize=1)
+def _mouth():
+    """The rows and columns that speech moves, their pixels' x and y, and how much each moves, 0 to 1."""
+    y, x = np.mgrid[118:215, 105:225].astype(np.float32)
     below = 1 / (1 + np.exp(-(y - MOUTH_Y - 1) / 2.0))
     bump = np.exp(-(((x - CHIN[0]) / 26) ** 2) - ((y - CHIN[1] + 12) / 24) ** 2)
-    speaking = portrait.copy()
-    speaking[top:215, left:225] = cv2.remap(
-        portrait, x, (y - opening * bump * below).astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return speaking
+    return slice(118, 215), slice(105, 225), x, y, (bump * below).astype(np.float32)

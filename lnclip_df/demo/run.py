@@ -2,7 +2,10 @@
 
 import logging
 import time
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
 from lnclip_df.config.loading import bench_configs, load_config
 from lnclip_df.config.schema import Config
@@ -40,11 +43,9 @@ def run_demo(out="runs/demo", seed: int = 0, *, workers: int | None = None, prog
         LNCLIPError: a package of the extra ``demo`` is missing, or ``out`` contains the demo of another seed.
     """
     check_packages()
-    from lnclip_df.reproduce.plan import KINDS
-
     started, out = time.monotonic(), Path(out)
     check_writable(out, folder=True)
-    report = make_data(out, seed, workers, progress, KINDS)
+    report = make_data(out, seed, workers, progress)
     result, baseline = (read_json(out / name / "metrics" / f"{DATASET}.json") for name in ("trained", "untrained"))
     summary = {
         "video_auroc": result["video"]["auroc"],
@@ -61,22 +62,26 @@ def run_demo(out="runs/demo", seed: int = 0, *, workers: int | None = None, prog
     return summary
 
 
-def make_data(out: Path, seed: int, workers: int | None, progress: bool, stages=("preprocess", "rearrange")) -> dict:
-    """Make the demo's videos in ``out``, carry out stages of ``reproduce`` on them, and return its report."""
+def make_data(out: Path, seed: int, workers: int | None, progress: bool, stages: Sequence[str] | None = None) -> dict:
+    """Make the demo's videos in ``out``, carry out stages of ``reproduce`` (all) on them, and return its report."""
     from lnclip_df.demo.videos import make_videos
-    from lnclip_df.preprocess import RunOptions
-    from lnclip_df.reproduce.run import reproduce
 
     made = out / "videos" / "videos.json"
     if not made.is_file():
         logger.info("making short videos of synthetic people, and forgeries of them …")
+        # Processes make the videos. Until then this one imports what the training takes seconds to import.
+        Thread(target=import_module, args=("lnclip_df.training.train",), daemon=True).start()
         videos = make_videos(out / "videos", seed=seed, workers=workers, progress=progress)
         rows = [{"label": video.label, "split": video.split, "name": video.name} for video in videos]
         write_json(made, {"seed": seed, "videos": rows})
     if (found := read_json(made)["seed"]) != seed:
         raise LNCLIPError(f"{out} contains the demo of seed {found}, not {seed}. Give another folder.")
+    from lnclip_df.preprocess import RunOptions
+    from lnclip_df.reproduce.plan import KINDS
+    from lnclip_df.reproduce.run import reproduce
+
     options, trainer = RunOptions(workers, progress=progress), {"accelerator": "cpu", "devices": 1}
-    report = reproduce(demo_job(out, seed), stages, options, trainer)
+    report = reproduce(demo_job(out, seed), stages or KINDS, options, trainer)
     missing = [facts["why"] for facts in report["missing"].values()]
     faceless = [facts["preprocess"] for facts in report["datasets"].values() if facts["preprocess"]]
     for why in (*missing, *faceless, *report["failures"].values()):  # none of which the demo may have

@@ -101,10 +101,9 @@ def _noise(rng, frames, size, sigma):
 
 def film(person: Person, scene: Scene) -> np.ndarray:
     """The frames of a person in a scene: uint8 RGB, frames×size×size×3."""
-    frames = []
+    frames, portrait = [], np.dstack([person.portrait, person.alpha])
     for pose, mouth, light, noise in zip(scene.pose, scene.mouth, scene.light, scene.noise, strict=True):
-        layers = np.dstack([speak(person.portrait, mouth), person.alpha])
-        layers = place(layers, pose, len(noise))
+        layers = place(speak(portrait, mouth), pose, len(noise))
         alpha = layers[..., 3:]
         clean = scene.background + alpha * (layers[..., :3] - scene.background)
         frames.append(pixels(clean * scene.shade * np.float32(light) + noise))
@@ -121,4 +120,6 @@ def place(layers, pose, size: int) -> np.ndarray:
 
 def pixels(values) -> np.ndarray:
     """Values rounded to uint8."""
-    return np.clip(np.round(values), 0, 255).astype(np.uint8)
+    import cv2
+
+    return cv2.add(values, (0.0,) * 4, dtype=cv2.CV_8U)  # which rounds, and cuts off below 0 and above 255
