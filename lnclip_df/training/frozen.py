@@ -21,7 +21,7 @@ class FeatureLoader:
 
     def __init__(self, loader: DataLoader, features: torch.Tensor, readable: torch.Tensor):
         self.loader, self.features, self.readable = loader, features, readable
-        self.sampler = loader.sampler
+        self.sampler, self.batch_size, self.num_workers = loader.sampler, loader.batch_size, 0
         frames: FrameDataset = loader.dataset  # type: ignore[assignment]
         self.paths = [frame for _, frame in frames.items]
         self.video = torch.tensor([video for video, _ in frames.items])
