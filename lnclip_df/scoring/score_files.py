@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -71,21 +72,24 @@ def score_files(
         log = ResultsLog(out, _provenance(scorer, options, annotate_to, explain_to, bank), shard)
     rows = {} if log is None else {file.path: row for file in inputs if (row := log.row(file.path)) is not None}
     left = [file for file in inputs if file.path not in rows]
-    with tqdm(total=len(inputs), initial=len(rows), unit="file", disable=not progress) as bar:
-        results = scorer.results(
-            left, options, keep_crops=explain_to is not None, workers=workers,
-            on_progress=lambda scored, found: bar.set_postfix_str(f"{scored}/{found} faces"),
-        ) if left else ()  # fmt: skip
-        for file, result in zip(left, results, strict=True):
-            row = as_json(result) | {"weights": scorer.weights.sha256}
-            if annotate_to is not None:
-                row["annotated"] = [str(path) for path in annotate(result, annotate_to, name=file.name)]
-            if explain_to is not None:
-                row["explained"] = explain(scorer, result, explain_to, name=file.name, bank=examples)
-            rows[file.path] = row
-            if log is not None:
-                log.add(file.path, row)
-            bar.update()
+    if left:
+        with (
+            tqdm(total=len(inputs), initial=len(rows), unit="file", disable=not progress) as bar,
+            closing(scorer.results(
+                left, options, keep_crops=explain_to is not None, workers=workers,
+                on_progress=lambda scored, found: bar.set_postfix_str(f"{scored}/{found} faces"),
+            )) as results,
+        ):  # fmt: skip
+            for file, result in zip(left, results, strict=True):
+                row = as_json(result) | {"weights": scorer.weights.sha256}
+                if annotate_to is not None:
+                    row["annotated"] = [str(path) for path in annotate(result, annotate_to, name=file.name)]
+                if explain_to is not None:
+                    row["explained"] = explain(scorer, result, explain_to, name=file.name, bank=examples)
+                rows[file.path] = row
+                if log is not None:
+                    log.add(file.path, row)
+                bar.update()
     ordered = [rows[file.path] for file in inputs]
     if log is not None:
         _finish(log, files, rows, format)

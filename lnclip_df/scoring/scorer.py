@@ -3,7 +3,8 @@
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache, partial
 from numbers import Integral
@@ -117,7 +118,7 @@ class Scorer:
         self, paths, options: ScoreOptions | None = None, *, keep_crops: bool = False,
         on_progress: Callable[[int, int], None] | None = None, finder: Finder | None = None,
         workers: int | None = None, **fields,
-    ) -> Iterator[Result]:  # fmt: skip
+    ) -> Generator[Result, None, None]:  # fmt: skip
         """Score videos and images in order; faces of several files share a batch.
 
         Args:
@@ -164,16 +165,17 @@ class Scorer:
             scored += len(batch)
             on_progress(scored, total)
 
-        for found in files:
-            file = _Pending(found, [])
-            pending.append(file)
-            queue += [(file, face) for face in found.faces]
-            total += len(found.faces)
-            while len(queue) >= batch_size:
-                score(queue[:batch_size])
-                del queue[:batch_size]
-            while pending and len(pending[0].frames) == len(pending[0].found.faces):
-                yield self._result(pending.popleft())
+        with closing(files):  # ends the processes that find faces, also where something fails
+            for found in files:
+                file = _Pending(found, [])
+                pending.append(file)
+                queue += [(file, face) for face in found.faces]
+                total += len(found.faces)
+                while len(queue) >= batch_size:
+                    score(queue[:batch_size])
+                    del queue[:batch_size]
+                while pending and len(pending[0].frames) == len(pending[0].found.faces):
+                    yield self._result(pending.popleft())
         if queue:
             score(queue)
         yield from map(self._result, pending)

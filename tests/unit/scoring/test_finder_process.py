@@ -8,12 +8,15 @@ from itertools import count
 import pytest
 from scored_clips import results_of
 
+from lnclip_df import LNCLIPError
 from lnclip_df.core.processes import DIED
 from lnclip_df.scoring.find_faces import FoundFaces
 from lnclip_df.scoring.finder_process import IN_FLIGHT, FinderProcess, find_in_processes
 from lnclip_df.scoring.inputs import InputFile
 from lnclip_df.scoring.options import ScoreOptions
 from lnclip_df.scoring.results import Result
+from lnclip_df.scoring.results_log import ResultsLog
+from lnclip_df.scoring.score_files import score_files
 
 pytestmark = pytest.mark.slow
 
@@ -25,11 +28,19 @@ def files(folder, *names):
     return [InputFile(name, folder / name) for name in names]
 
 
-def wait_for(path, seconds=20):
+def wait_for(path, seconds=60):
     deadline = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} does not come"
         time.sleep(0.01)
+
+
+def assert_gone(pid):
+    """The process is gone soon, and not only told to end."""
+    with pytest.raises(ProcessLookupError):
+        for _ in range(3000):
+            os.kill(pid, 0)
+            time.sleep(0.01)
 
 
 def acts_by_name(file, options, threads):
@@ -38,7 +49,7 @@ def acts_by_name(file, options, threads):
     if file.name.startswith("killer"):
         os.kill(os.getpid(), signal.SIGKILL)
     if file.name.startswith("hangs"):
-        time.sleep(60)
+        time.sleep(600)
     if "waits_for_" in file.name:
         wait_for(file.path.with_name(file.name.partition("waits_for_")[2]))
     return FoundFaces(Result(str(file.path), "scored", str(threads)), [])
@@ -78,7 +89,7 @@ def test_a_file_that_hangs_is_given_up_and_the_next_one_is_read(tmp_path, monkey
     finder = FinderProcess(seconds=0.2)
     try:
         hung = finder(InputFile("hangs", tmp_path / "hangs"), ALIGNED).result
-        finder.seconds = 20
+        finder.seconds = 60
         good = finder(InputFile("d", tmp_path / "d"), ALIGNED).result
     finally:
         finder.close()
@@ -100,7 +111,16 @@ def test_few_files_are_taken_and_an_early_end_waits_for_none(tmp_path, monkeypat
     pid = int((tmp_path / "1.pid").read_text())
     found.close()
     assert len(taken) == IN_FLIGHT and not (tmp_path / "2.pid").exists()
-    with pytest.raises(ProcessLookupError):  # the process is gone, and not only told to end
-        for _ in range(500):
-            os.kill(pid, 0)
-            time.sleep(0.01)
+    assert_gone(pid)
+
+
+def test_an_error_while_results_are_used_ends_the_processes(scorer, tmp_path, monkeypatch):
+    def full(self, path, row):
+        raise LNCLIPError("the disk is full")
+
+    monkeypatch.setattr(FIND, acts_by_name)
+    monkeypatch.setattr(ResultsLog, "add", full)
+    given = files(tmp_path, "a_waits_for_hangs.pid", "hangs")
+    with pytest.raises(LNCLIPError, match="disk is full"):
+        score_files(lambda: scorer, given, ALIGNED, out=tmp_path / "s.csv", workers=2, progress=False)
+    assert_gone(int((tmp_path / "hangs.pid").read_text()))
