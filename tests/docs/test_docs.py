@@ -36,7 +36,7 @@ TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
 CODE_LINK = re.compile(r"\[`([\w.]+)`\]\(\.\./(lnclip_df/[\w/]+\.py)\)")
-THEIRS = {"--ddp", "--local_rank"}  # DeepfakeBench's options
+THEIRS = {"--cpus-per-task", "--ddp", "--local_rank"}  # options of SLURM and of DeepfakeBench
 COMMAND = typer.main.get_command(cli.app)
 
 
