@@ -138,7 +138,8 @@ def _through_h264(av, frames, crf):
         container.mux(stream.encode(None))
     file.seek(0)
     with av.open(file) as container:
-        decoded = [frame.to_ndarray(format="rgb24")[:height, :width] for frame in container.decode(video=0)]
+        pictures = (frame.to_ndarray(format="rgb24", threads=1) for frame in container.decode(video=0))
+        decoded = [picture[:height, :width] for picture in pictures]
     if len(decoded) != len(frames):
         raise ValueError(f"{len(frames)} frames were encoded and {len(decoded)} decoded")
     return decoded

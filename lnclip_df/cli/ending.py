@@ -37,6 +37,7 @@ TRAINING = "lower train_batchSize, test_batchSize or workers (--set KEY=VALUE)"
 TESTING = "lower test_batchSize or workers (--set KEY=VALUE)"
 SMALLER = {  # what to make smaller where memory is used up, by command
     "preprocess": "lower --workers",
+    "audit": "lower --workers",
     "train": TRAINING,
     "study": TRAINING,
     "reproduce": TRAINING,
@@ -134,7 +135,7 @@ def _wait_for_a_signal(error):
 def _line(error, command) -> str | None:
     """What is wrong, or None where it is a fault of this package."""
     if (memory := _out_of_memory(error)) is not None:
-        return str(not_enough_memory(memory, SMALLER.get(command, "use fewer workers, or raise the limit")))
+        return str(not_enough_memory(memory, SMALLER.get(command, "free some, or raise its limit")))
     if isinstance(error, LNCLIPError):
         return str(error)
     if isinstance(error, OSError) and error.errno is not None:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from lnclip_df.config.loading import bench_configs, labels, read_yaml
+from lnclip_df.config.schema import Section
 from lnclip_df.config.validation import validate
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.table_formats import TABLE_FORMATS
@@ -67,7 +68,7 @@ Counts = dict[str, int]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(**Section.model_config, use_attribute_docstrings=True)
 
 
 class Folder(_Section):
@@ -252,11 +253,11 @@ class Ratios(_Section):
     every class. The same videos, shares and seed give the same splits.
     """
 
-    train: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    train: Annotated[float, Field(ge=0)] = 0
     """Share of the training split."""
-    val: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    val: Annotated[float, Field(ge=0)] = 0
     """Share of the validation split."""
-    test: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    test: Annotated[float, Field(ge=0)] = 0
     """Share of the test split."""
     seed: int = 0
     """Seed of the draw."""

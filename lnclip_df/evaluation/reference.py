@@ -3,9 +3,10 @@
 from functools import cache, cached_property
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from lnclip_df.config.loading import bench_configs, load_config, read_yaml
+from lnclip_df.config.schema import Section
 from lnclip_df.config.validation import validate
 from lnclip_df.core.nested import flatten
 from lnclip_df.core.registry import Registry
@@ -14,11 +15,7 @@ MEAN = "mean"  # the cross-dataset mean, where a figure names it as its column
 IN_MEAN = "in-dataset mean"  # likewise
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class Column(_Section):
+class Column(Section):
     """A column of the big table: a dataset, else the reals of ``part_of`` and its ``fakes`` of one label or method."""
 
     column: str
@@ -28,7 +25,7 @@ class Column(_Section):
     fakes: tuple[str, ...] = ()
 
 
-class Figure(_Section):
+class Figure(Section):
     """One published figure: an AUROC in %, and its source."""
 
     column: str
@@ -36,7 +33,7 @@ class Figure(_Section):
     source: str = Field(min_length=1)
 
 
-class PublishedRow(_Section):
+class PublishedRow(Section):
     """A published detector.
 
     ``figures`` are video AUROCs, else of ``metric``, a name of ``lnclip_df.evaluation.metrics.METRICS``. ``mean_over``
@@ -53,7 +50,7 @@ class PublishedRow(_Section):
         return next((figure for figure in self.figures if figure.column == column), None)
 
 
-class FrameTable(_Section):
+class FrameTable(Section):
     """A published table of frame AUROCs in %: each row has the figures of ``columns`` in their order."""
 
     source: str = Field(min_length=1)
@@ -84,7 +81,7 @@ class FrameTable(_Section):
         return PublishedRow(figures=figures, mean_over=len(self.cross_dataset), metric="frame_auroc")
 
 
-class Stated(_Section):
+class Stated(Section):
     """What the paper states of a recipe: keys of the YAML for training and for testing, and the rest in words."""
 
     train: tuple[str, ...]
@@ -92,7 +89,7 @@ class Stated(_Section):
     words: dict[str, str]
 
 
-class Reference(_Section):
+class Reference(Section):
     """``reference.yaml``."""
 
     columns: Annotated[tuple[Column, ...], Field(min_length=1)]

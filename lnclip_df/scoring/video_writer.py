@@ -50,7 +50,7 @@ class VideoWriter:
         if self.stream is None:
             self._begin(*image.shape[:2])
         frame = av.VideoFrame.from_ndarray(self._resized(image), format="rgb24")
-        frame = frame.reformat(format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED)
+        frame = frame.reformat(format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED, threads=1)
         tick = self.stream.codec_context.time_base
         self.last = max(self.last + 1, 0 if seconds is None else round(seconds / tick))
         frame.pts, frame.time_base = self.last, tick

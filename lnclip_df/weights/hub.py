@@ -73,19 +73,17 @@ def fetch_model(model: ReleasedModel) -> Path:
 
 
 def _download(repository, names=NAMES, revision=None):
-    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     def fetch(name):
         try:
-            return Path(hf_hub_download(repository, name, revision=revision))
+            return fetched(repository, name, revision)
         except LocalEntryNotFoundError:  # an EntryNotFoundError: the Hub cannot be reached
             raise
         except EntryNotFoundError:
             return None
 
     try:
-        require_hub()
         fetch("config.json")
         found = next(filter(None, map(fetch, names)), None)
     except Exception as error:  # whatever a network, a proxy or a hub can raise
@@ -98,6 +96,14 @@ def _download(repository, names=NAMES, revision=None):
     if found is None:
         raise LNCLIPError(f"{repository} on the Hugging Face Hub has none of {', '.join(names)}; name a file instead")
     return found
+
+
+def fetched(repository: str, name: str, revision: str | None = None) -> Path:
+    """Return a file of a Hub repository, which is downloaded; OSError or an error of the Hub's client if it cannot."""
+    from huggingface_hub import hf_hub_download
+
+    require_hub()
+    return Path(hf_hub_download(repository, name, revision=revision))
 
 
 def in_hub_cache(repository: str, names, revision: str | None = None) -> Path | None:

@@ -10,7 +10,7 @@ from lnclip_df.models.backbones import build_backbone, family_of
 from lnclip_df.models.backbones.base import Backbone
 from lnclip_df.models.backbones.clip import VisionTower
 from lnclip_df.weights.compatibility import check_activation, check_shape, fitting, read_mapping
-from lnclip_df.weights.hub import HUB_ID, SUFFIXES, in_hub_cache, require_hub
+from lnclip_df.weights.hub import HUB_ID, SUFFIXES, fetched, in_hub_cache, require_hub
 from lnclip_df.weights.hub_names import hub_name
 from lnclip_df.weights.read import read_weights
 from lnclip_df.weights.tensor_names import LAYOUTS, from_transformers
@@ -55,11 +55,8 @@ def _published_file(wanted):
         )
     if (cached := in_hub_cache(repository, ("model.safetensors",))) is not None:
         return cached
-    from huggingface_hub import hf_hub_download
-
     try:
-        require_hub()
-        return Path(hf_hub_download(repository, "model.safetensors"))
+        return fetched(repository, "model.safetensors")
     except Exception as error:  # whatever a network, a proxy or a hub can raise
         raise _not_fetched(
             wanted.pretrained, wanted.name, f"model.safetensors of {repository} on the Hugging Face Hub", error

@@ -77,7 +77,7 @@ def test_every_command_that_keeps_something_exists():
     [
         (LNCLIPError("x is 3, not 4"), "error: x is 3, not 4"),
         (OSError(28, "No space left on device", "runs/a"), "error: runs/a: No space left on device"),
-        (MemoryError("std::bad_alloc"), "error: not enough memory (std::bad_alloc): use fewer workers, "),
+        (MemoryError("std::bad_alloc"), "error: not enough memory (std::bad_alloc): free some, "),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "error: not enough memory (Default"),
         (ImportError("libx.so: failed to map segment from shared object"), "error: not enough memory (libx.so"),
     ],
