@@ -48,12 +48,12 @@ def choose_device(name: str | None = None) -> "torch.device":
     return device
 
 
-def device_names(device: str | None, devices: int | str) -> list[str | None]:
+def device_names(device: str | None, devices: int | str | list[int]) -> list[str | None]:
     """The devices of a machine that several processes use, one each.
 
     Args:
         device: a kind (``cuda``, ``cpu``), or where there is one process, any name that :func:`choose_device` takes.
-        devices: how many; which GPUs (``0,3``); or ``auto``: every GPU, or the CPU once.
+        devices: how many; which GPUs (``0,3``, or a list); or ``auto``: every GPU, or the CPU once.
 
     Raises:
         LNCLIPError: there are fewer, or they cannot be counted.
@@ -62,8 +62,9 @@ def device_names(device: str | None, devices: int | str) -> list[str | None]:
 
     kind = choose_device(device).type
     there = torch.cuda.device_count() if kind == "cuda" else 1
-    text = str(there) if str(devices) in ("auto", "-1") else str(devices)
-    if not re.fullmatch(r"[1-9][0-9]{0,3}|[0-9]{1,4}(,[0-9]{1,4})+|[0-9]{1,4},", text):
+    text = "".join(f"{number}," for number in devices) if isinstance(devices, list) else str(devices)
+    text = str(there) if text in ("auto", "-1") else text
+    if not re.fullmatch(r"[1-9][0-9]{0,3}|([0-9]{1,4},)+([0-9]{1,4})?", text):
         raise LNCLIPError(f"devices: {devices!r} received; accepted are a number (2), GPUs (0,3), and auto")
     if text == "1":
         return [device]

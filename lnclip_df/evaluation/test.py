@@ -90,7 +90,7 @@ def test(
             tests[name] = parts
         else:
             logger.info("%s: finished before with these weights and this configuration", name)
-    with helped(loaded, others, list(tests.values()), shard) as check:
+    with helped(loaded, others if tests else [], list(tests.values()), shard) as check:
         for name, parts in tests.items():
             frames, share = frames_of(loaded, videos[name]), Share(shard, processes=1 + len(others))
             predict_share(loaded, frames, parts, share, progress=progress, check=check)

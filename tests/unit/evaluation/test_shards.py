@@ -233,6 +233,7 @@ def test_a_process_that_fails_in_the_middle_ends_all_and_the_test_continues(many
     [
         (None, 1, [None]), ("cuda:2", "1", ["cuda:2"]), (None, "auto", ["cuda", "cuda:1", "cuda:2", "cuda:3"]),
         ("cuda", 2, ["cuda", "cuda:1"]), (None, "1,3", ["cuda:1", "cuda:3"]), (None, "3,", ["cuda:3"]),
+        (None, [0, 2], ["cuda", "cuda:2"]),
         ("cpu", 3, ["cpu"] * 3), ("cpu", "auto", ["cpu"]), (None, -1, ["cuda", "cuda:1", "cuda:2", "cuda:3"]),
     ],
 )  # fmt: skip
