@@ -118,7 +118,7 @@ def test_a_test_that_was_ended_continues_whoever_has_predicted_the_parts(many, t
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_undivided_test(many, tmp_path):
+def test_two_processes_give_the_undivided_test(many, tmp_path, monkeypatch):
     threads = torch.get_num_threads()
     share(many, tmp_path, devices=2)
     found, expected = contents(tmp_path), many[2]
@@ -126,6 +126,8 @@ def test_two_processes_give_the_undivided_test(many, tmp_path):
     assert found[1] | {"prob": None} == expected[1] | {"prob": None}
     assert found[0]["video"] == pytest.approx(expected[0]["video"], abs=1e-6)
     assert torch.get_num_threads() == threads
+    monkeypatch.setattr(shards, "worker_pool", None)
+    assert share(many, tmp_path, devices=2)["many"]["frames"] == 95  # finished: no process is started
 
 
 def test_the_loaders_of_a_process_start_their_workers_as_here():
