@@ -234,7 +234,7 @@ def _paths(root, videos):
         return
     if missing:
         found = f"{len(missing)} of {len(sample)} frames checked are missing or empty, for example {missing[0]}"
-        yield "problem", found, "write them and the JSON again: DeepfakeBench would use other frames instead"
+        yield "problem", found, "write them and the JSON again: DeepfakeBench reads no pack, and would use other frames"
 
 
 def _has_bytes(path):

@@ -273,7 +273,7 @@ def pack(
     of one size: 0.2 MB per crop of 256 pixels. Where lnclip.pack_dir of a detector YAML (by default datasets/pack below
     lnclip.data_root) has the pack of a data set, its frames are read there instead of from PNG files, with the same
     predictions. Run pack again after the JSON or a crop has changed: until then commands refuse the pack. The same
-    command continues an interrupted run. audit, rearrange, pairs and DeepfakeBench need the PNG files.
+    command continues an interrupted run. audit, rearrange, pairs, lmdb and DeepfakeBench need the PNG files.
     """
     from lnclip_df.datasets.pack import write_pack
 
@@ -301,7 +301,7 @@ def audit(
 
     Checks counts against the published ones, faces per video, unreadable or unusual images, equal images across splits,
     sources and pairs on both sides of a split, and crops of several recipes. A problem makes figures wrong or
-    incomparable.
+    incomparable. It reads the crops' PNG files or tars: a pack does not replace them.
     """
     from lnclip_df.datasets.audit import AuditOptions, audit_dataset
 
@@ -348,6 +348,8 @@ def datasets(root: opt.RootOrNone = None, faces: opt.FacesRoot = None):
     """List the data sets that the commands know, your own first; with --root also what is on disk.
 
     Example: lnclip-df datasets --root datasets/rgb
+
+    Faces are counted by their PNG files and tars, not in packs.
     """
     from lnclip_df.datasets.overview import overview
 
