@@ -103,5 +103,6 @@ def _outcome(future: Future) -> Result | str:
         return DIED
     except LNCLIPError as error:
         return str(error)
-    except Exception as error:
+    except Exception as error:  # a fault of the code
+        logger.debug("", exc_info=error)
         return f"{type(error).__name__}: {one_line(error)}"
