@@ -66,7 +66,6 @@ setup(
         "albumentations>=1.3,<3",
         "huggingface_hub>=0.23",
         "jinja2>=3.1",
-        "joblib>=1.2",
         "lightning>=2.5",
         "lmdb>=1.4",
         "numpy>=1.24",

@@ -1,17 +1,19 @@
-"""Preprocessing against DeepfakeBench's own preprocess.py: whole commands on one video, and how ours scales.
+"""Preprocessing against DeepfakeBench's own preprocess.py: whole commands on two videos, and how ours scales.
 
 Needs a DeepfakeBench checkout, its environment (constraints/deepfakebench.txt, dlib-bin, imutils) and a dlib predictor:
   python benchmarks/preprocessing.py --checkout ~/DeepfakeBench --predictor shape_predictor_81_face_landmarks.dat
-Without --checkout only the scaling is measured.
+Without --checkout the scaling of ours is measured instead.
 """
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import cv2
@@ -19,10 +21,12 @@ import numpy as np
 from common import machine, write_table
 from skimage.data import astronaut
 
+HEIGHTS = (1080, 512)  # of the videos that both sides preprocess
 RESULTS = Path(__file__).parent / "results"
 THEIRS = """
 import logging, sys
 from pathlib import Path
+from typing import NamedTuple
 import preprocess
 preprocess.logger = logging.getLogger()
 preprocess.preprocess(Path(sys.argv[1]), None, "fixed_num_frames", 32, 10, preprocess.logger)
@@ -47,26 +51,35 @@ def make_video(path, frames, height):
     return path
 
 
-def seconds(command, **options):
-    """Wall time of a command."""
-    started = time.perf_counter()
+class Took(NamedTuple):
+    """What a command took: wall time, and CPU time of it and its processes, both in seconds."""
+
+    seconds: float
+    cpu: float
+
+
+def took(command, **options) -> Took:
+    """Run a command. Its CPU time hardly depends on what else the machine does."""
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, capture_output=True, **options)
-    return time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Took(time.perf_counter() - started, cpu)
 
 
-def ours(source, out, *options):
-    """Wall time of our command."""
-    return seconds([sys.executable, "-m", "lnclip_df", "preprocess", source, "--out", out, "--quiet", *options])
+def ours(source, out, *options) -> Took:
+    """Run our command."""
+    return took([sys.executable, "-m", "lnclip_df", "preprocess", source, "--out", out, "--quiet", *options])
 
 
-def theirs(checkout, predictor, video, folder):
-    """Wall time of their unchanged script, in a folder with its predictor; the crops are written beside the video."""
+def theirs(checkout, predictor, video, folder) -> Took:
+    """Run their unchanged script, in a folder with its predictor; the crops are written beside the video."""
     (folder / "dlib_tools").mkdir(parents=True)
     (folder / "dlib_tools" / "shape_predictor_81_face_landmarks.dat").symlink_to(predictor.resolve())
     (folder / "videos").mkdir()
     (folder / "videos" / video.name).symlink_to(video)
     environment = os.environ | {"PYTHONPATH": str(checkout.resolve() / "preprocessing")}
-    return seconds([sys.executable, "-c", THEIRS, folder / "videos"], cwd=folder, env=environment)
+    return took([sys.executable, "-c", THEIRS, folder / "videos"], cwd=folder, env=environment)
 
 
 def difference(one, other):
@@ -77,42 +90,47 @@ def difference(one, other):
 
 
 def compare(arguments, folder):
-    """Run both sides on one video in turn, and write the table."""
-    video = make_video(folder / "clip.mp4", arguments.frames, 1080)
+    """Run both sides on each video in turn, and write the table."""
     rows = []
-    for run in range(arguments.repeat):
-        out = folder / f"{run}"
+    for height, run in [(height, run) for height in HEIGHTS for run in range(arguments.repeat)]:
+        video, out = folder / f"{height}.mp4", folder / f"{height}-{run}"
+        if not video.exists():
+            make_video(video, arguments.frames, height)
         base = theirs(arguments.checkout, arguments.predictor, video, out / "theirs")
         dlib = ["--detector", "dlib", "--predictor", arguments.predictor, "--second-detection"]
         sides = {
-            "ours, RetinaFace": ours(video, out / "retinaface"),
-            "ours, dlib with the second detection": ours(video, out / "dlib", *dlib),
+            "DeepfakeBench (dlib)": (base, out / "theirs" / "videos"),
+            "ours, RetinaFace": (ours(video, out / "retinaface"), out / "retinaface"),
+            "ours, dlib with the second detection": (ours(video, out / "dlib", *dlib), out / "dlib"),
         }
-        same = difference(out / "theirs" / "videos" / "frames" / "clip", out / "dlib" / "frames" / "clip")
-        rows.append(
-            {"run": run, "what": "DeepfakeBench (dlib)", "seconds": f"{base:.2f}", "times faster": 1, "crops": ""}
-        )
-        for what, took in sides.items():
-            crops = f"differ by {same[0]:.4f}/255, same frames: {same[1]}" if "dlib" in what else ""
+        crops = {what: root / "frames" / video.stem for what, (_, root) in sides.items()}
+        grey, same = difference(*(crops[what] for what in sides if "dlib" in what))
+        for what, (side, _) in sides.items():
             rows.append(
                 {
+                    "video": f"{height}p",
                     "run": run,
                     "what": what,
-                    "seconds": f"{took:.2f}",
-                    "times faster": f"{base / took:.1f}",
-                    "crops": crops,
+                    "seconds": f"{side.seconds:.2f}",
+                    "times faster": f"{base.seconds / side.seconds:.1f}",
+                    "CPU seconds": f"{side.cpu:.2f}",
+                    "times less CPU": f"{base.cpu / side.cpu:.1f}",
+                    "faces": f"{len(list(crops[what].iterdir()))} of 32",
+                    "crops": f"differ by {grey:.4f}/255, same frames: {same}" if "ours, dlib" in what else "",
                 }
             )
-    title = f"Preprocessing a 1080p video of {arguments.frames} frames, whole commands"
-    write_table(RESULTS / "preprocessing.md", title, machine("cpu"), rows)
+    title = f"Preprocessing a video of {arguments.frames} frames, whole commands"
+    busy = f"{os.getloadavg()[2]:.0f} processes ran at a time on average"
+    write_table(RESULTS / "preprocessing.md", title, f"{machine('cpu')}; {busy}", rows)
 
 
 def grow(folder):
     """Measure ours over length, resolution and workers, and write the table."""
     rows = []
 
-    def add(what, took, videos=1):
-        rows.append({"what": what, "seconds": f"{took:.2f}", "seconds per video": f"{took / videos:.2f}"})
+    def add(what, side, videos=1):
+        each = side.seconds / videos
+        rows.append({"what": what, "seconds": f"{side.seconds:.2f}", "seconds per video": f"{each:.2f}"})
 
     for frames, height in [(100, 1080), (300, 1080), (1000, 1080), (300, 360), (300, 720), (300, 2160), (20000, 180)]:
         video = make_video(folder / f"{height}-{frames}.mp4", frames, height)
@@ -121,8 +139,8 @@ def grow(folder):
     for number in range(8):
         (folder / "eight" / f"{number}.mp4").symlink_to(folder / "720-300.mp4")
     for workers in (1, 2):
-        took = ours(folder / "eight", folder / f"workers{workers}", "--workers", str(workers))
-        add(f"8 videos, 300 frames, 720p, {workers} worker{'s' if workers > 1 else ''}", took, 8)
+        side = ours(folder / "eight", folder / f"workers{workers}", "--workers", str(workers))
+        add(f"8 videos, 300 frames, 720p, {workers} worker{'s' if workers > 1 else ''}", side, 8)
     write_table(
         RESULTS / "preprocessing-growth.md", "Preprocessing with RetinaFace, whole commands", machine("cpu"), rows
     )
@@ -130,7 +148,7 @@ def grow(folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkout", type=Path, help="Root of a DeepfakeBench checkout.")
+    parser.add_argument("--checkout", type=Path, help="Root of a DeepfakeBench checkout, to compare with.")
     parser.add_argument("--predictor", type=Path, help="dlib's landmark predictor, for both sides.")
     parser.add_argument("--frames", type=int, default=300, help="Frames of the video (%(default)s).")
     parser.add_argument("--repeat", type=int, default=3, help="Number of runs of each side, in turn (%(default)s).")
@@ -138,7 +156,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         if arguments.checkout:
             compare(arguments, Path(folder))
-        grow(Path(folder))
+        else:
+            grow(Path(folder))
 
 
 if __name__ == "__main__":

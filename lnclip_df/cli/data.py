@@ -124,6 +124,12 @@ def preprocess(
     size: Annotated[
         str | None, opt.faces("Side of a face crop in pixels, or native: the face's own. By default the recipe's.")
     ] = None,
+    detect_on: Annotated[
+        Literal["cpu", "cuda"] | None, opt.running("Device of the face detector. By default cpu.", metavar="DEVICE")
+    ] = None,
+    decode_on: Annotated[
+        str | None, opt.running("Device that decodes videos: cpu, or cuda for an NVIDIA GPU. By default cpu.")
+    ] = None,
     scale: Annotated[float | None, opt.faces("Enlargement of the crop around the face. By default 1.3.")] = None,
     workers: opt.Workers = None,
     scheduler: Annotated[str | None, opt.running("Dask scheduler to use instead: tcp://host:8786.")] = None,
@@ -155,7 +161,7 @@ def preprocess(
     given = {
         "sampling": sampling, "frames": frames, "stride": stride, "detector": detector, "predictor": predictor,
         "second_detection": second_detection, "face": face, "scale": scale, "score": score, "alignment": alignment,
-        "size": size and _side(size),
+        "size": size and _side(size), "detect_on": detect_on, "decode_on": decode_on,
     }  # fmt: skip
     settings = crop_settings(recipe, **{key: value for key, value in given.items() if value is not None})
     run = RunOptions(workers, scheduler, shard, progress=not quiet, format=format)

@@ -1,8 +1,10 @@
 """Choose the device and the precision, and count the cores. Torch is imported only where it is needed."""
 
 import logging
+import math
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 NVIDIA = Path("/proc/driver/nvidia/version")  # there where an NVIDIA driver is loaded
 CPU = Path("/proc/cpuinfo")
+QUOTAS = (("/sys/fs/cgroup/cpu.max",), ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
 BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is ARM's
 
 logger = logging.getLogger(__name__)
@@ -25,10 +28,16 @@ def core_ids() -> set[int]:
 
 
 def usable_cores() -> int:
-    """Number of cores that this process may use, by its affinity and the quota of its cgroup."""
-    import joblib
+    """Number of cores that this process may use, by its affinity and the quota of its cgroup.
 
-    return joblib.cpu_count()
+    joblib says the same, but importing it takes a tenth of the CPU time of a video.
+    """
+    cores = len(core_ids())
+    for files in QUOTAS:
+        with suppress(OSError, ValueError):  # no such cgroup; "max", no limit
+            quota, period = (int(word) for file in files for word in Path(file).read_text().split())
+            cores = min(cores, math.ceil(quota / period)) if quota > 0 else cores
+    return max(1, cores)
 
 
 def choose_device(name: str | None = None) -> "torch.device":

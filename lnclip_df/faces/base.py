@@ -8,6 +8,10 @@ import numpy as np
 from lnclip_df.core.errors import LNCLIPError, is_out_of_memory
 
 OVERLAP = 0.4  # a box that overlaps a better one by more (intersection over union) is dropped
+PROVIDERS: dict[str, tuple[str, dict]] = {  # by device; on a GPU as precise, and always by the same algorithm
+    "cpu": ("CPUExecutionProvider", {}),
+    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "DEFAULT"}),
+}
 INSTALL = "install the extra: pip install 'lnclip-df[{extra}]'"
 
 
@@ -63,22 +67,33 @@ class Detector(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no second detection")
 
 
-def onnx_session(model, threads: int):
-    """An onnxruntime session of a model (a path, or its bytes), on the CPU."""
+def onnx_session(model, threads: int, detect_on: str = "cpu"):
+    """An onnxruntime session of a model (a path, or its bytes), on a device of ``PROVIDERS``; never on another one."""
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
         raise LNCLIPError(f"detection needs onnxruntime; {INSTALL.format(extra='preprocess')}") from error
+    provider, settings = PROVIDERS[detect_on]
+    if provider not in onnxruntime.get_available_providers():
+        raise LNCLIPError(
+            f"detect_on: onnxruntime {onnxruntime.__version__} was built without {provider}; install onnxruntime-gpu "
+            "instead of onnxruntime, or choose cpu"
+        )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # decoding shares the cores
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(model, options, providers=[(provider, settings)])
     except Exception as error:  # onnxruntime's own exceptions have no common base
         if is_out_of_memory(error):
             raise
         raise LNCLIPError(f"{model} is not a model that onnxruntime can load; give another file") from error
+    if provider not in session.get_providers():  # onnxruntime takes the CPU where a GPU cannot be used
+        fault = f"onnxruntime cannot use {provider}: its CUDA libraries or the driver are missing or of another version"
+        raise LNCLIPError(f"detect_on: {fault}; install them, or choose cpu")
+    session.disable_fallback()
+    return session
 
 
 def shrink(image, long_side: int):

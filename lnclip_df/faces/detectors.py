@@ -15,11 +15,11 @@ from lnclip_df.faces.settings import CropSettings
 DETECTORS: Registry[Callable[[CropSettings, int], Detector]] = Registry(
     "face detector",
     {
-        "retinaface": lambda settings, threads: RetinaFace(**_score(settings), threads=threads),
+        "retinaface": lambda settings, threads: RetinaFace(**_options(settings), threads=threads),
         "dlib": lambda settings, threads: DlibHOG(
             settings.predictor, second=settings.second_detection, threads=threads
         ),
-        ".onnx": lambda settings, threads: SCRFD(settings.detector, **_score(settings), threads=threads),
+        ".onnx": lambda settings, threads: SCRFD(settings.detector, **_options(settings), threads=threads),
     },
 )
 
@@ -34,8 +34,8 @@ def make_detector(settings: CropSettings, threads: int = 1) -> Detector:
     return DETECTORS.choose(suffix if suffix in DETECTORS else settings.detector)(settings, threads)
 
 
-def _score(settings):
-    return {} if settings.score is None else {"score": settings.score}
+def _options(settings):
+    return {"detect_on": settings.detect_on} | ({} if settings.score is None else {"score": settings.score})
 
 
 shared_detector = lru_cache(maxsize=1)(make_detector)  # the process keeps the last one for the same arguments

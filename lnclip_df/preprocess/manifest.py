@@ -2,6 +2,7 @@
 
 import platform
 import random
+import struct
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +15,8 @@ from lnclip_df.core.plots import LIGHT
 from lnclip_df.core.provenance import installed_version
 from lnclip_df.core.tables import write_csv
 from lnclip_df.media.crop_files import read_file
-from lnclip_df.media.images import read_image
-from lnclip_df.media.limits import UnreadableVideo
+from lnclip_df.media.limits import UnreadableVideo, check_pixels
+from lnclip_df.media.png_check import check_png
 from lnclip_df.preprocess.paths import face_name
 from lnclip_df.preprocess.records import DONE, Record
 
@@ -134,6 +135,10 @@ def _small(path):
     import cv2
 
     try:
-        return cv2.resize(read_image(read_file(path)), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        data = read_file(path)
+        check_png(data)
+        check_pixels(*struct.unpack_from(">II", data, 16))
     except (UnreadableVideo, OSError, ValueError):
         return None
+    crop = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)  # Pillow's readers would take longer to load
+    return None if crop is None else cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA)[..., ::-1]

@@ -16,6 +16,7 @@ from lnclip_df.faces.settings import CropSettings
 from lnclip_df.media.discover import Found, find_videos
 from lnclip_df.media.recipe import Recipe
 from lnclip_df.media.remote import find_at, is_url, refuse_url
+from lnclip_df.media.video import check_decoder
 from lnclip_df.preprocess.manifest import write_contact_sheet, write_manifest
 from lnclip_df.preprocess.options import RunOptions
 from lnclip_df.preprocess.paths import Source, invalid_names
@@ -155,6 +156,7 @@ def preprocess_sources(
     sources = sorted(map(_absolute, sources), key=lambda source: source.key)
     for folder in (out, *(out / name for name in ("frames", "landmarks", "records", "manifests"))):
         check_writable(folder, folder=True)
+    check_decoder(settings.decode_on)
     cores = usable_cores()
     recipe = settings.recipe(shared_detector(settings, cores))
     facts: dict = {"settings": settings.to_dict(), "changed": changed(settings), "recipe": recipe.to_dict()}

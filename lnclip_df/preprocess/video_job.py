@@ -109,7 +109,7 @@ def process_video(job: Job) -> Record:
         size, modified_ns = 0, 0
     try:
         with local_file(job.source.path) as path:
-            frames = open_frames(path, job.threads, as_shown=job.settings.as_shown)
+            frames = _open(job, path)
             written = read_twice(frames, lambda: _write_crops(job, frames, detector, recipe))
     except LNCLIPError:
         raise
@@ -145,6 +145,10 @@ def give_up(job: Job, reason: str, seconds: float = 0.0) -> Record:
     record = Record(job.source.key, UNREADABLE, reason, seconds=round(seconds, 3), source=job.address)
     write_record(job.record_path, record)
     return record
+
+
+def _open(job, path):
+    return open_frames(path, job.threads, as_shown=job.settings.as_shown, decode_on=job.settings.decode_on)
 
 
 def _write_crops(job, frames, detector, recipe) -> _Written:
@@ -219,7 +223,7 @@ def _save_masks(job, written, save: Save):
 def _read_mask(job, indices, written):
     """Yield ``(index, grey levels)`` of the mask's frames, of those indices that it has."""
     try:
-        mask = open_frames(job.source.mask, job.threads, as_shown=job.settings.as_shown)
+        mask = _open(job, job.source.mask)
         try:
             yield from _grey(mask, indices)
         except Miscounted:

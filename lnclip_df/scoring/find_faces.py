@@ -128,7 +128,9 @@ def _read(file, options, threads, read: Callable[..., Iterator[Face]], recipe: C
         return FoundFaces(result, faces)
 
     try:
-        frames = open_frames(file.path, threads, max_seconds=options.max_seconds, as_shown=options.as_shown)
+        frames = open_frames(
+            file.path, threads, max_seconds=options.max_seconds, as_shown=options.as_shown, decode_on=options.decode_on
+        )
         return read_twice(frames, attempt)
     except LNCLIPError:
         raise

@@ -77,5 +77,26 @@ def test_tf32_is_switched_on_for_a_gpu():
         torch.set_float32_matmul_precision(before)
 
 
+@pytest.mark.parametrize(
+    ("version", "texts", "cores"),
+    [
+        (0, ["150000 100000\n"], 2),
+        (0, ["max 100000\n"], 8),
+        (0, ["900000 100000\n"], 8),
+        (0, ["10000 100000\n"], 1),
+        (1, ["400000\n", "100000\n"], 4),
+        (1, ["-1\n", "100000\n"], 8),
+        (1, [], 8),
+    ],
+)
+def test_usable_cores_are_no_more_than_the_quota_of_the_cgroup(tmp_path, monkeypatch, version, texts, cores):
+    files = [tmp_path / str(number) for number, _ in enumerate(devices.QUOTAS[version])]
+    for file, text in zip(files, texts, strict=False):
+        file.write_text(text)
+    monkeypatch.setattr(devices, "QUOTAS", (files,))
+    monkeypatch.setattr(devices, "core_ids", lambda: set(range(8)))
+    assert devices.usable_cores() == cores
+
+
 def test_usable_cores_are_no_more_than_the_affinity_allows():
     assert 1 <= devices.usable_cores() <= len(devices.core_ids())
