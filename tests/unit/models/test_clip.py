@@ -291,6 +291,19 @@ def test_frozen_blocks_have_the_gradients_of_the_plain_formulas_without_stacking
     assert counter.seen["aten::cat"] == 1 and not counter.seen["aten::stack"]  # of the CLS token and the patches
 
 
+@pytest.mark.slow
+def test_compiled_frozen_blocks_have_the_same_gradients():
+    tower, x = random_tower(SHAPES["one layer"]).requires_grad_(False), images(SHAPES["one layer"])
+    norms = [parameter.requires_grad_(True) for norm in tower.layer_norms() for parameter in norm.parameters()]
+    expected = norm_gradients(tower(x), norms)
+    for block in tower.transformer.resblocks:
+        block.compile(backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(norm_gradients(tower(x), norms), expected, atol=1e-5, rtol=1e-4)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = tower(x).float()
+    assert (norm_gradients(half, norms) - expected).norm() < 0.05 * expected.norm()
+
+
 def test_a_bf16_residual_stream_is_bf16_inside_autocast_alone():
     spec = SHAPES["patch 8"]
     plain, tower = random_tower(spec), build_tower(spec, bf16_residual=True)
