@@ -122,4 +122,4 @@ def pixels(values) -> np.ndarray:
     """Values rounded to uint8."""
     import cv2
 
-    return cv2.add(values, (0.0,) * 4, dtype=cv2.CV_8U)  # which rounds, and cuts off below 0 and above 255
+    return cv2.add(values, np.zeros(4), dtype=cv2.CV_8U)  # which rounds, and cuts off below 0 and above 255
