@@ -74,6 +74,7 @@ def ended(process: subprocess.Popen) -> tuple[float, float]:
 
 
 def one_process(folder: Path):
+    """The undivided test."""
     return [ended(start(folder, "one"))]
 
 
@@ -84,6 +85,7 @@ def two_shards(folder: Path):
 
 
 def two_processes(folder: Path):
+    """One command that starts both."""
     return [ended(start(folder, "processes", "--devices", "2"))]
 
 

@@ -42,8 +42,11 @@ def draw_timeline(result: Result):
     figure.suptitle(_title(result), fontsize="medium", x=0.01, ha="left")
     handles, labels = panels[0].get_legend_handles_labels()
     rest = _rest(result.persons[len(persons) :])
-    loc, columns = ("outside lower center", len(labels)) if several else ("outside right upper", 1)
-    figure.legend(handles, labels, title=rest, loc=loc, ncols=columns, fontsize="small", frameon=False)
+    columns = len(labels) if several else 1
+    figure.legend(
+        handles, labels, title=rest, ncols=columns, fontsize="small", frameon=False,
+        loc="outside lower center" if several else "outside right upper",
+    )  # fmt: skip
     return figure
 
 

@@ -98,5 +98,10 @@ def test_usable_cores_are_no_more_than_the_quota_of_the_cgroup(tmp_path, monkeyp
     assert devices.usable_cores() == cores
 
 
+def test_usable_cores_are_no_more_than_the_environment_allows(monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert devices.usable_cores() == 1
+
+
 def test_usable_cores_are_no_more_than_the_affinity_allows():
     assert 1 <= devices.usable_cores() <= len(devices.core_ids())
