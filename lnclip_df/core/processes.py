@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context, get_start_method, set_start_method
-from threading import Thread
+from threading import Lock, Thread
 from types import ModuleType
 
 from lnclip_df.core.errors import LNCLIPError, one_line
@@ -45,7 +45,7 @@ def worker_pool(
             yield pool
         except BaseException as error:
             if at_once or not isinstance(error, Exception):  # the user stops the run, or somebody stops the process
-                lifeline.close()
+                lifeline.send_bytes(b"end")  # closing it tells them nothing while a forked process has it open
             pool.shutdown(cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
                 raise LNCLIPError(
@@ -59,17 +59,20 @@ def worker_pool(
 class _Pool(ProcessPoolExecutor):
     """Hides ``__main__`` while processes are started: multiprocessing would run it again in each of them."""
 
+    hiding = Lock()  # of all pools: a second thread would take the hidden module for the caller's
+
     def submit(self, fn, /, *args, **kwargs):
-        main = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")
-        try:
-            return super().submit(fn, *args, **kwargs)
-        finally:
-            sys.modules["__main__"] = main
+        with self.hiding:
+            main = sys.modules["__main__"]
+            sys.modules["__main__"] = ModuleType("__main__")
+            try:
+                return super().submit(fn, *args, **kwargs)
+            finally:
+                sys.modules["__main__"] = main
 
 
 def _live_while(end, environment, method):
-    """In a worker: leave Ctrl-C to the parent, and end when the other end of this pipe is closed.
+    """In a worker: leave Ctrl-C to the parent, and end when this pipe has something to read, or its other end closes.
 
     Its own processes, a loader's, start by ``method`` as those of the parent do. Spawned, each would get the dataset
     through a pipe, and a worker that is ended would leave its semaphores.
@@ -79,8 +82,8 @@ def _live_while(end, environment, method):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch():
-        with suppress(EOFError, OSError):
-            end.recv()
+        with suppress(OSError):
+            end.poll(None)  # what is there is not read: it is for all workers
         os._exit(1)
 
     Thread(target=watch, daemon=True).start()
