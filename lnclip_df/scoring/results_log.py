@@ -36,7 +36,7 @@ class ResultsLog:
             with suppress(OSError, ValueError):
                 lines = path.read_text(encoding="utf-8").splitlines()
             for line in lines:
-                with suppress(ValueError, TypeError, KeyError):  # a line that was cut short
+                with suppress(ValueError, TypeError, KeyError):  # an empty line, or one that was cut short
                     entry = parse_json(line)
                     if entry["provenance"] == self.provenance:
                         self.rows[tuple(entry["input"])] = entry["row"]
@@ -54,11 +54,11 @@ class ResultsLog:
         """Append a row to the hidden file."""
         identity = _identity(path)
         self.rows[identity] = row
-        line = json.dumps({"provenance": self.provenance, "input": identity, "row": row}, allow_nan=False) + "\n"
+        line = json.dumps({"provenance": self.provenance, "input": identity, "row": row}, allow_nan=False)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.pending, "a", encoding="utf-8") as file:
-                file.write(line)
+                file.write("\n" + line)  # the line before may have been cut short
         except OSError as error:
             raise LNCLIPError(f"cannot write {self.pending}: {error.strerror or error}") from error
 
