@@ -1,6 +1,7 @@
 """Parts of a test: what is predicted so far, written regularly, until all of it is there to be joined."""
 
 import json
+import logging
 import math
 import secrets
 import shutil
@@ -18,6 +19,12 @@ from lnclip_df.datasets.frame_dataset import FrameDataset
 
 KEY = "lnclip_df"
 TYPES = {"batch": np.int64, "index": np.int64, "prob": np.float64, "features": np.float16, "seconds": np.float64}
+
+logger = logging.getLogger(__name__)
+
+
+class OtherTest(LNCLIPError):
+    """Parts belong to another test."""
 
 
 def parts_folder(out, dataset: str) -> Path:
@@ -50,6 +57,20 @@ class Parts:
             LNCLIPError: a part is damaged, or of another test.
         """
         return {number for found in self._read("batch") for number in found["batch"].tolist()}
+
+    def prepare(self, shared: bool):
+        """Check the parts before a test; those of another test are removed, unless the test is ``shared``.
+
+        Raises:
+            LNCLIPError: a part is damaged, or of another test that other shards may still continue.
+        """
+        try:
+            self.done()
+        except OtherTest:
+            if shared:
+                raise
+            logger.info("%s: the parts of a test with other weights or settings are removed", self.folder)
+            shutil.rmtree(self.folder)
 
     def missing(self, frames: FrameDataset) -> set[int]:
         """The numbers of the batches that are not predicted yet; raises as :meth:`done`."""
@@ -140,7 +161,7 @@ class Parts:
         ours = {"batch_size": self.batch_size, "features": self.features}
         different += [name for name, value in ours.items() if facts.get(name) != value]
         if different:
-            raise LNCLIPError(
+            raise OtherTest(
                 f"{path.parent} contains parts of another test (different: {', '.join(different)}); finish that one, "
                 "or remove the folder, or name another out"
             )

@@ -41,7 +41,8 @@ def test(
 
     A dataset that ``out`` already has, from the same weights, configuration and frames, is not predicted again. What is
     predicted of the others is written regularly to ``parts/<dataset>/``, so that a test that was ended continues, and
-    several processes and machines can share one; when all is there it is joined.
+    several processes and machines can share one; when all is there it is joined. Without ``shard``, parts of a test
+    with other weights or settings are removed.
 
     Args:
         config: see ``lnclip_df.config.loading.load_config``.
@@ -62,8 +63,8 @@ def test(
         of which other shards are not finished are left out.
 
     Raises:
-        LNCLIPError: names, weights or frames are invalid, a probability is not a number, or ``out`` contains parts of
-            another test. Datasets that are finished stay so, and so do parts.
+        LNCLIPError: names, weights or frames are invalid, a probability is not a number, or with ``shard``, ``out``
+            contains parts of another test. Datasets that are finished stay so, and so do parts.
     """
     names = _dataset_names(config, datasets)
     part_of(shard)
@@ -86,7 +87,7 @@ def test(
         parts = Parts(out, provenance, loaded.config.test_batchSize, save_features)
         results[name] = _finished(out, parts)
         if results[name] is None:
-            parts.done()  # which says if they are of another test
+            parts.prepare(shared=shard is not None)
             tests[name] = parts
         else:
             logger.info("%s: finished before with these weights and this configuration", name)
@@ -123,9 +124,10 @@ def _joined(out, parts, frames) -> dict | None:
     if not table["frame"]:
         parts.remove()
     require_frames(table, name)
-    features_file(out, name).unlink(missing_ok=True)
     if parts.features:
         write_features(features_file(out, name), table["features"], parts.provenance)
+    elif not has_features(features_file(out, name), parts.provenance):
+        features_file(out, name).unlink(missing_ok=True)
     result = write_result(out, parts.provenance, table, frames.videos, seconds=seconds)
     parts.remove()
     return result
@@ -161,7 +163,8 @@ def write_result(out, provenance: Provenance, table: dict, videos: list[Video], 
         "seconds": None if seconds is None else round(seconds, 3),
     }
     predictions, metrics = _files(out, provenance.dataset)
-    metrics.unlink(missing_ok=True)
+    if metrics.is_file() and finished_result(out, provenance) is None:  # else another process may have just written it
+        metrics.unlink(missing_ok=True)
     write_table(predictions, table, videos, provenance)
     write_json(metrics, result)
     return result

@@ -1,5 +1,6 @@
 """A test shared among shards, processes and machines gives what an undivided one gives, also after kills."""
 
+import importlib
 import json
 import logging
 from multiprocessing import get_start_method
@@ -152,6 +153,25 @@ def test_two_that_join_at_once_do_no_harm(many, tmp_path, monkeypatch):
     assert result["many"]["frames"] == 95 and contents(tmp_path) == many[2]
 
 
+def test_a_join_that_is_killed_leaves_what_another_process_has_just_finished(many, tmp_path, monkeypatch):
+    """The other one finishes after this one has looked for its result, and before this one writes."""
+    share(many, tmp_path, shard="1/2")
+    module = importlib.import_module("lnclip_df.evaluation.test")
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    def other_finishes(*arguments):
+        patch.undo()
+        share(many, tmp_path)
+        patch.setattr(module, "write_table", killed)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "require_frames", other_finishes)
+        share(many, tmp_path, shard="2/2")
+    assert contents(tmp_path) == many[2]
+
+
 @pytest.mark.parametrize(
     ("overrides", "options", "said"),
     [
@@ -174,6 +194,22 @@ def test_shards_of_other_weights_are_not_mixed(many, tmp_path):
     _, weights = toy_with_weights(tmp_path, seed=1)
     with pytest.raises(LNCLIPError, match=r"different: weights\); finish that one, or remove the folder"):
         share((many[0], weights), tmp_path / "run", shard="2/2")
+
+
+def test_an_undivided_test_replaces_parts_of_other_weights_or_settings(many, tmp_path, monkeypatch, caplog):
+    """As it must where memory was not enough, and the error has named a smaller batch as the cure."""
+    caplog.set_level(logging.INFO, "lnclip_df")
+    monkeypatch.setattr(shards, "SECONDS", 0)
+    _, weights = toy_with_weights(tmp_path, seed=1)
+    share((configured(many[1].parents[1], *SETTINGS, "test_batchSize=6"), many[1]), tmp_path / "out", shard="1/2")
+    for run in ((many[0], weights), many):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            batches_of(patch, end_after=2)
+            share(run, tmp_path / "out")
+    assert caplog.text.count("parts of a test with other weights or settings are removed") == 2
+    seen = batches_of(monkeypatch)
+    share(many, tmp_path / "out")
+    assert len(seen) == 18 and contents(tmp_path / "out") == many[2]
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08\0\0\0\0\0\0\0{}      ", None])
