@@ -62,7 +62,7 @@ def find_videos(source, *, sequences: bool = False) -> Found:
     What a file is, its suffix says, and of a file with another suffix its content. Two or more images that are alone
     in a folder and named by frame numbers (``000.png``, ``frame_12.jpg``) are one video, the folder; any other image is
     one by itself. Linked folders are followed, each folder once. What an earlier run wrote is no video: ``frames``,
-    ``landmarks`` and ``masks`` beside each other, ``frames`` with tars, and ``records`` beside ``manifests``.
+    ``landmarks`` and ``masks`` beside each other, ``frames`` with tars of crops, and ``records`` beside ``manifests``.
 
     Args:
         source: a video, an image, or a folder that is walked recursively.
@@ -114,7 +114,7 @@ def _walk(folder, found, sequences):
             continue
         seen.add((status.st_dev, status.st_ino))
         written = earlier_run({*folders})
-        if "frames" in folders and any(Path(parent, "frames").rglob(f"*{TAR}")):
+        if "frames" in {*folders} - written and _has_tars(Path(parent, "frames"), nested="records" in written):
             written.add("frames")
         hidden = {name for name in folders if name.startswith(".")}
         found.skipped += Counter({"folders of an earlier run": len(written), "hidden": len(hidden)})
@@ -133,6 +133,14 @@ def _walk(folder, found, sequences):
 def earlier_run(folders: set[str]) -> set[str]:
     """The folders beside each other that an earlier run wrote; one with tars alone is not told by its name."""
     return folders & {name for group in WRITTEN if {*group[:2]} <= folders for name in group}
+
+
+def _has_tars(frames, nested):
+    """Whether there is a tar of crops in a folder; ``nested``: or below it."""
+    try:
+        return any(map(_is_tar_of_crops, frames.rglob(f"*{TAR}") if nested else frames.glob(f"*{TAR}")))
+    except OSError:  # not to be read: the walk says so
+        return False
 
 
 def _refuse(error):

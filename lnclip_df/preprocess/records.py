@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json
-from lnclip_df.media.crop_files import file_names, pending_path, read_file
+from lnclip_df.media.crop_files import file_names, members, pending_path, read_file
 from lnclip_df.media.recipe import FOREIGN, HEAD, Recipe, read_recipe
 from lnclip_df.media.remote import source_state
 from lnclip_df.preprocess.paths import FACE, Source, face_name
@@ -105,6 +105,14 @@ def finished(source: Source, out, recipe: Recipe) -> Record | None:
 
 
 def _refuse_other_crops(source, out, recipe):
+    tar = source.tar_path(out)
+    try:
+        if tar.is_file():
+            members(tar)
+    except ValueError as error:
+        raise LNCLIPError(f"{tar} was made by another tool; give another output folder, or remove it") from error
+    except OSError as error:
+        raise LNCLIPError(f"cannot read {tar}: {error.strerror or error}") from error
     crops = _faces(source, out, "frames")
     if not crops:
         return

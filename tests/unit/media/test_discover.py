@@ -2,10 +2,12 @@
 
 import errno
 import os
+import tarfile
 
 import pytest
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.media.crop_files import new_tar
 from lnclip_df.media.discover import find_videos
 
 retinaface = pytest.importorskip("retinaface")
@@ -113,6 +115,21 @@ def test_what_an_earlier_run_wrote_is_not_found(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert list(find_videos(tmp_path).videos) == ["a", "alone/frames"]
+
+
+@pytest.mark.parametrize("beside", [(), ("records/a/b.json", "manifests/videos.csv")])
+def test_frames_with_tars_of_crops_are_an_earlier_run_and_those_with_other_tars_are_not(tmp_path, beside):
+    for name in ("frames/a.mp4", *beside):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with tarfile.open(tmp_path / "frames" / "code.tar", "w") as tar:
+        tar.add(__file__, "code.py")
+    found = find_videos(tmp_path)
+    assert list(found.videos) == ["frames/a"] and found.skipped[".tar"] == 1
+    with new_tar(tmp_path / "frames" / ("a/b.tar" if beside else "b.tar"), "b") as save:
+        save("frames", "000.png", b"x")
+    (tmp_path / "c.mp4").touch()
+    assert list(find_videos(tmp_path).videos) == ["c"]
 
 
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):

@@ -66,6 +66,18 @@ def test_a_name_that_a_tar_has_already_costs_its_video_alone(clip, tmp_path):
     assert "collides with" in summary.failures[0][1]
 
 
+@pytest.mark.parametrize("form", ["png", "tar"])
+def test_a_tar_of_another_tool_stays_and_is_named(clip, tmp_path, form):
+    tar = tmp_path / "out" / "frames" / "v.tar"
+    tar.parent.mkdir(parents=True)
+    with tarfile.open(tar, "w") as file:
+        file.add(clip, "mine.mp4")
+    before = contents(tmp_path / "out")
+    with pytest.raises(LNCLIPError, match=r"v\.tar was made by another tool; give another output folder, or remove it"):
+        preprocess_sources([Source("v", str(clip))], tmp_path / "out", *options(format=form))
+    assert contents(tmp_path / "out") == before
+
+
 def test_an_unknown_format_is_refused():
     with pytest.raises(LNCLIPError, match="format: 'zip' received; accepted are png and tar"):
         options(format="zip")
