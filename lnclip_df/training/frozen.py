@@ -62,7 +62,8 @@ def with_features(
     with torch.no_grad(), one_line_errors():
         for batch in tqdm(OnDevice(batches, device), desc=title, unit="batch", disable=not progress, leave=False):
             if batch["frame"]:
-                parts.append((batch["index"], detector.features(batch).cpu()))
+                index = batch["index"].clone()  # out of shared memory, where each batch keeps a file open
+                parts.append((index, detector.features(batch).cpu()))
     detector.train(training)
     features = torch.zeros(len(frames), detector.head.in_features)
     readable = torch.zeros(len(frames), dtype=torch.bool)

@@ -19,11 +19,15 @@ from lnclip_df.config.loading import load_config
 from lnclip_df.core import devices
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json
+from lnclip_df.datasets.dataset_json import read_videos
+from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset
 from lnclip_df.datasets.pack import write_pack
 from lnclip_df.evaluation import test as testing
+from lnclip_df.evaluation.loading import make_loader
 from lnclip_df.evaluation.predictions import read_predictions
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.models.schedule import cyclic_lr
+from lnclip_df.training.frozen import with_features
 from lnclip_df.training.module import LNCLIPModule, best_epoch
 from lnclip_df.weights import build_detector, load_weights
 from tests.support.backbones import small_config
@@ -452,6 +456,17 @@ def test_a_frozen_backbone_computes_each_feature_once_with_the_same_result(toy, 
     for first, second in zip(once["history"], each_time["history"], strict=True):
         assert first["train"] == pytest.approx(second["train"], rel=1e-4)
         assert first["val"] == pytest.approx(second["val"], rel=1e-4)
+
+
+def test_stored_features_keep_no_batch_in_shared_memory(toy):
+    config, parts = configured(toy), []
+    frames = FrameDataset(config, read_videos(config, ["toy"], "train"), frames_per_video=1)
+    loader = make_loader(frames, EpochSampler(len(frames), seed=0, shuffle=False), batch_size=8, workers=1)
+    with_features(
+        LNCLIPDetector(config), loader, device="cpu", gather=lambda own: parts.extend(own) or [own], rank=0,
+        world_size=1, title="", progress=False,
+    )  # fmt: skip
+    assert len(parts) > 1 and not any(index.is_shared() for index, _ in parts)
 
 
 @pytest.mark.slow
