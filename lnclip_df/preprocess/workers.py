@@ -10,13 +10,14 @@ from lnclip_df.core.processes import DIED, worker_pool
 from lnclip_df.preprocess.records import Record
 from lnclip_df.preprocess.video_job import Job, give_up, process_video
 
-IN_FLIGHT = 4  # jobs per worker that are handed out and not finished: enough that none waits for the next
+IN_FLIGHT = 2  # jobs per process that are handed out and not finished: all of them are tried again where one dies
+ON_CLUSTER = 4  # the same for each core of a cluster, where a record comes back later
 
 
 def work_off(jobs: Iterable[Job], workers: int, scheduler: str | None = None) -> Iterator[Record]:
     """Yield the record of every job as it is finished; the order is that of the jobs with one worker alone.
 
-    At most ``IN_FLIGHT`` jobs per worker are taken from ``jobs`` before the first of them is finished.
+    At most ``IN_FLIGHT`` jobs per worker (``ON_CLUSTER`` there) are taken from ``jobs`` before one of them is finished.
 
     Args:
         workers: number of processes; 1 works in this one.
@@ -34,12 +35,20 @@ def _in_processes(jobs, workers):
     """Yield records as they come; where a process dies, its videos are tried again one by one, then given up."""
     for first in jobs:
         lost = yield from _until_a_process_dies(chain([first], jobs), workers)
-        for job in lost:
-            with worker_pool(1) as pool:
-                try:
-                    yield pool.submit(process_video, job).result()
-                except BrokenProcessPool:
-                    yield give_up(job, DIED)
+        while lost:
+            yield from _one_by_one(lost)
+
+
+def _one_by_one(jobs):
+    """Work jobs off in one process and remove them from the list, until it is empty or the process dies."""
+    with worker_pool(1) as pool:
+        while jobs:
+            job = jobs.pop(0)
+            try:
+                yield pool.submit(process_video, job).result()
+            except BrokenProcessPool:
+                yield give_up(job, DIED)
+                return
 
 
 def _until_a_process_dies(jobs, workers):
@@ -78,7 +87,7 @@ def _on_cluster(jobs, scheduler):
         in_progress: dict[Future, Job] = {}
         try:
             while True:
-                room = IN_FLIGHT * max(1, sum(client.ncores().values())) - len(in_progress)  # workers come and go
+                room = ON_CLUSTER * max(1, sum(client.ncores().values())) - len(in_progress)  # workers come and go
                 in_progress |= {executor.submit(process_video, job): job for job in islice(jobs, max(0, room))}
                 if not in_progress:
                     return
