@@ -265,7 +265,7 @@ def lmdb(
 def pack(
     dataset_json: Annotated[list[Path], typer.Argument(help="Dataset JSONs. Each gets a pack of its own.")],
     pack_dir: Annotated[
-        Path, opt.results("Folder of the packs. By default the one that lnclip.pack_dir of the YAMLs names.")
+        Path, opt.results("Folder of the packs in --data-root. By default the one of lnclip.pack_dir in the YAMLs.")
     ] = Path("./datasets/pack"),
     data_root: DataRoot = Path("."),
     rgb_dir: RgbDir = Path("./datasets/rgb"),

@@ -4,6 +4,7 @@
 list of each row's :class:`Crop`, and then ``FOOTER``: a mark, the index's length in bytes, and its CRC-32.
 """
 
+import errno
 import json
 import logging
 import math
@@ -103,13 +104,13 @@ class Pack:
         return row
 
 
-def pack_path(pack_dir, dataset: str) -> str:
-    """The path of a dataset's pack."""
-    return os.path.join(pack_dir, f"{dataset}.pack")
+def pack_path(data_root, pack_dir, dataset: str) -> str:
+    """The path of a dataset's pack; a relative ``pack_dir`` starts from ``data_root``."""
+    return os.path.normpath(os.path.join(data_root, pack_dir, f"{dataset}.pack"))
 
 
 def _path(config, dataset):
-    return os.path.normpath(os.path.join(config.lnclip.data_root, pack_path(config.lnclip.pack_dir, dataset)))
+    return pack_path(config.lnclip.data_root, config.lnclip.pack_dir, dataset)
 
 
 def _has(config, dataset):
@@ -204,7 +205,7 @@ def write_pack(json_file, pack_dir, *, data_root=".", rgb_dir="./datasets/rgb", 
 
     Args:
         json_file: the dataset JSON; every split and compression level in it is written.
-        pack_dir: folder of the packs.
+        pack_dir: folder of the packs, below ``data_root`` if it is relative, as ``lnclip.pack_dir``.
         data_root: folder that paths beginning with ``.`` start from.
         rgb_dir: folder, below ``data_root``, that bare paths start from.
 
@@ -212,7 +213,7 @@ def write_pack(json_file, pack_dir, *, data_root=".", rgb_dir="./datasets/rgb", 
         LNCLIPError: the JSON is invalid, a file is missing or broken, crops differ in size, the disk is too small, or
             another process writes the same pack. A pack that was there before stays.
     """
-    path = pack_path(pack_dir, Path(json_file).stem)
+    path = pack_path(data_root, pack_dir, Path(json_file).stem)
     check_writable(path)
     sources = _sources(json_file, data_root, rgb_dir, progress)
     shape = len(sources), *sources[0].size[::-1], 3
@@ -319,6 +320,10 @@ def _lock(file, path):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise LNCLIPError(f"another process is writing {path}; wait until it has ended") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+        logger.warning("%s: its file system has no locks; let one process alone write it", path)
 
 
 def _journalled(journal, sources, rows) -> list[bytes]:

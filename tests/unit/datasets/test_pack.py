@@ -1,5 +1,6 @@
 """A dataset's crops as one memory-mapped file: the pixels of its files, in their place, whole or not at all."""
 
+import errno
 import json
 import os
 import pickle
@@ -316,3 +317,24 @@ def test_two_processes_do_not_write_one_pack(tmp_path, monkeypatch):
     monkeypatch.setattr("lnclip_df.datasets.pack._is_up_to_date", lambda *_: False)
     to_pack(tmp_path, file)
     assert faults == [f"another process is writing {pack_of(tmp_path)}; wait until it has ended"]
+
+
+def test_a_relative_folder_starts_from_the_data_root_for_writing_as_for_reading(tmp_path, monkeypatch):
+    file = make_faces(tmp_path)
+    monkeypatch.chdir("/")
+    write_pack(file, "./datasets/pack", data_root=tmp_path, progress=False)
+    remove_files(tmp_path, file)
+    assert len([*frames_of(tmp_path)]) == 18 and pack_of(tmp_path).is_file()
+
+
+def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, caplog):
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert to_pack(tmp_path, make_faces(tmp_path)).written == 18
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"{pack_of(tmp_path)}: its file system has no locks; let one process alone write it"
+    ]
