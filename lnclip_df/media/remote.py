@@ -19,7 +19,7 @@ from lnclip_df.media.kinds import IMAGE_SUFFIXES, SUFFIXES
 from lnclip_df.media.limits import UnreadableVideo
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of a URL, also where pathlib has removed its second slash
-SECRETS = re.compile(r"(\w://)[^/\s?'\"]*@|(?<=[\w/])\?[^\s'\"]+")
+SECRETS = re.compile(r"(\w\w:/{1,2})[^/\s?'\"]*@|(?<=[\w/])\?[^\s'\"]+")
 VERSION = ("mtime", "ETag", "LastModified", "last_modified", "updated", "Last-Modified")  # what file systems call it
 
 
@@ -94,7 +94,7 @@ def _taken(names, found, sequences):
         name = PurePosixPath(text)
         if any(folder.name in earlier_run(below[folder.parent]) for folder in name.parents):
             return "folders of an earlier run"
-        if any(part.startswith(".") for part in name.parts) or text != str(name):  # also "..", "a//b"
+        if any(part.startswith(".") for part in name.parts) or text != str(name) or name.is_absolute():  # "..", "a//b"
             return "hidden"
         if name in frames:
             return "numbered images, which are read from a folder alone"

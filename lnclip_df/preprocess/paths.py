@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
@@ -28,7 +28,7 @@ class Source:
     """
 
     key: str
-    path: str
+    path: str = field(repr=False)  # a URL has passwords
     folder: str = ""
     name: str = ""
     mask: str | None = None

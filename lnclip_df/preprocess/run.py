@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from lnclip_df.core.devices import usable_cores
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable
+from lnclip_df.core.iteration import map_batches
 from lnclip_df.faces.detectors import shared_detector
 from lnclip_df.faces.recipes import changed
 from lnclip_df.faces.settings import CropSettings
@@ -163,10 +164,10 @@ def preprocess_sources(
     results = {key: Record(key, UNREADABLE, reason) for key, reason in invalid_names(sources, out).items()}
     folders = {source.key: source.folder_of(out, "frames") for source in sources if source.key not in results}
     mine = [source for source in sources[run.part()] if source.key in folders]
-    for source in mine:
-        record = finished(source, out, recipe)
-        if record is not None:
-            results[source.key] = record
+    batches = map_batches(
+        lambda source: finished(source, out, recipe), mine, title="check", unit="video", progress=run.progress
+    )
+    results |= {source.key: record for batch in batches for source, record in batch if record is not None}
     todo = [source for source in mine if source.key not in results]
     workers = max(1, min(run.workers or cores, len(todo)))
     threads = max(1, cores // workers)

@@ -12,6 +12,7 @@ from commands import call, error_of
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.media.remote import find_at, redacted
+from lnclip_df.preprocess.paths import Source
 
 fsspec = pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
@@ -99,7 +100,8 @@ def test_workers_copy_for_themselves(videos, tmp_path):
 
 def test_what_is_passed_over_is_counted(scratch):
     memory = fsspec.filesystem("memory")
-    for name in ("v/x.mp4", "v/x.mov", "v/seq/000.png", "v/seq/001.png", "v/one/photo.jpg", "v/README", "v/a//b.mp4"):
+    for name in ("v/x.mp4", "v/x.mov", "v/seq/000.png", "v/seq/001.png", "v/one/photo.jpg", "v/README", "v/a//b.mp4",
+                 "v//c.mp4"):  # fmt: skip
         memory.pipe(f"/{name}", b"")
     found = find_at("memory://v")
     assert found.videos == {
@@ -108,7 +110,7 @@ def test_what_is_passed_over_is_counted(scratch):
     assert found.skipped == {
         "numbered images, which are read from a folder alone": 2,
         "without a suffix": 1,
-        "hidden": 1,
+        "hidden": 2,
     }
     with pytest.raises(LNCLIPError, match=r"memory://nothing cannot be listed: FileNotFoundError: /nothing"):
         find_at("memory://nothing")
@@ -132,6 +134,8 @@ def test_crops_are_written_to_folders_alone(videos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     error = error_of(call("preprocess", videos, "--out", "s3://bucket/crops"))
     assert "is a URL; name a folder on a file system" in error and not (tmp_path / "s3:").exists()
+    error = error_of(call("preprocess", videos, "--out", "ftp://me:secret@host/x"))
+    assert "ftp:/host/x is a URL" in error and "secret" not in repr(Source("x", "ftp://me:secret@host/x"))
     assert "root: s3:/bucket" in error_of(call("preprocess", "--dataset", "UADFV", "--root", "s3://bucket"))
 
 
@@ -141,6 +145,8 @@ def test_crops_are_written_to_folders_alone(videos, tmp_path, monkeypatch):
         ("s3://key:secret@bucket/a?X=1", "s3://bucket/a"),
         ("404, url='https://h/a.mp4?sig=x%3D'", "404, url='https://h/a.mp4'"),
         ("why? nobody knows", "why? nobody knows"),
+        ("out: ftp:/me:secret@host/x is a URL", "out: ftp:/host/x is a URL"),
+        ("C:/clips/a@b.mp4", "C:/clips/a@b.mp4"),
         ("ftp://u:p%40@h/x y@z", "ftp://h/x y@z"),
     ],
 )
