@@ -118,15 +118,15 @@ class Study(ABC):
         new_figure(1, 1)  # fail before the work where matplotlib is absent
         check_writable(self.out, folder=True)
         trials = list(self.trials())
-        check_data(trials)
+        digests = check_data(trials)
         accelerator = self.accelerator if self.demo is None else "cpu"
-        found = finished_before(trials, self.out)
+        found = finished_before(trials, self.out, digests)
         left = [trial for trial in trials if trial.folder not in found]
         devices = self._devices(accelerator)[: len(left)]
         _say_where(left, devices)
         failed: dict[str, str] = {}
         started, summary = time.monotonic(), self.write(list(found.values()), len(trials)) if found else {}
-        rest = run_trials(left, self.out, devices, accelerator=accelerator, progress=self.progress)
+        rest = run_trials(left, self.out, digests, devices, accelerator=accelerator, progress=self.progress)
         with closing(rest):  # whatever stops this process stops the trainings
             for number, (trial, outcome) in enumerate(rest, start=1):
                 if isinstance(outcome, str):

@@ -1,10 +1,11 @@
 """A study's trainings side by side: one process per device takes the next training that can begin."""
 
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
+from pathlib import Path
 
 from lnclip_df.core.devices import process_environment
 from lnclip_df.core.errors import LNCLIPError, one_line
@@ -17,8 +18,9 @@ logger = logging.getLogger(__name__)
 
 
 def run_trials(
-    trials: Sequence[Trial], out, devices: Sequence[str | None], *, accelerator: str = "auto", progress: bool = True
-) -> Generator[tuple[Trial, Result | str], None, None]:
+    trials: Sequence[Trial], out, digests: Mapping[Path, str], devices: Sequence[str | None], *,
+    accelerator: str = "auto", progress: bool = True,
+) -> Generator[tuple[Trial, Result | str], None, None]:  # fmt: skip
     """Train and test trials, each on one device as soon as one is free; what ends first comes first.
 
     A trial that starts from another one's weights waits for it. One that fails stops no other, but those that need its
@@ -27,6 +29,7 @@ def run_trials(
     Args:
         trials: in the order in which they begin; what one starts from is before it, or finished.
         out: the study's folder.
+        digests: see ``lnclip_df.studies.trials.check_data``.
         devices: see ``lnclip_df.core.devices.device_names``; one that needs no process of its own is used in this one.
         accelerator: Lightning's.
         progress: show progress bars, or with several devices a line for each epoch.
@@ -37,7 +40,7 @@ def run_trials(
     left, failed = {trial.folder: trial for trial in trials}, set()
     running: dict[Future, tuple[Trial, _Device]] = {}
     made_by = {trial.weights(out): trial.folder for trial in trials}
-    options = {"accelerator": accelerator, "progress": progress}
+    options = {"digests": digests, "accelerator": accelerator, "progress": progress}
     with ExitStack() as stack:
         free = [_Device(name, len(devices), stack) for name in devices]
         while left:

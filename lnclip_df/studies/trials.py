@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -70,31 +70,34 @@ class Result:
     seconds: float
 
 
-def read_result(trial: Trial, out) -> Result | None:
+def read_result(trial: Trial, out, digests: Mapping[Path, str]) -> Result | None:
     """The result that a study in ``out`` has of a trial; None if it is not finished, or was damaged.
+
+    Args:
+        digests: see :func:`check_data`.
 
     Raises:
         LNCLIPError: a trial of the same name was made with another configuration, other data or other starting weights.
     """
     from lnclip_df.training.outputs import read_last
 
-    folder, weights, stored = Path(out) / trial.folder, Path(trial.weights(out)), _stored(trial, out)
+    folder, weights, stored = Path(out) / trial.folder, Path(trial.weights(out)), _stored(trial, out, digests)
     state, epochs = read_last(folder, trial.config), trial.config.nEpochs
     if state is not None and state["epoch"] > epochs:
         raise LNCLIPError(f"{folder}: trained to epoch {state['epoch']}, nEpochs is {epochs}; give another out folder")
     if state is None or state["epoch"] < epochs or "result" not in stored or not weights.is_file():
         return None
-    if sha256(weights) != stored["weights"] or not _tested(trial).items() <= stored["tested"].items():
+    if sha256(weights) != stored["weights"] or not _tested(trial, digests).items() <= stored["tested"].items():
         return None
     before = Result(**stored["result"])
     return replace(before, tests={name: before.tests[name] for name in trial.tests})
 
 
-def finished_before(trials: Iterable[Trial], out) -> dict[str, Result]:
+def finished_before(trials: Iterable[Trial], out, digests: Mapping[Path, str]) -> dict[str, Result]:
     """The results that a study in ``out`` already has, by the trial's folder; raises as :func:`read_result`."""
     found, unmade = {}, set()
     for trial in trials:
-        result = None if trial.config.lnclip.start_from in unmade else read_result(trial, out)
+        result = None if trial.config.lnclip.start_from in unmade else read_result(trial, out, digests)
         if result is None:
             unmade.add(trial.weights(out))
         else:
@@ -103,11 +106,14 @@ def finished_before(trials: Iterable[Trial], out) -> dict[str, Result]:
     return found
 
 
-def run_trial(trial: Trial, out, *, accelerator: str = "auto", progress: bool = True) -> Result:
+def run_trial(
+    trial: Trial, out, digests: Mapping[Path, str], *, accelerator: str = "auto", progress: bool = True
+) -> Result:
     """Train and test one trial, from where an earlier run of it was ended.
 
     Args:
         out: the study's folder; the trial gets ``group/seed-N`` below it, with all that ``train`` and ``test`` write.
+        digests: see :func:`check_data`.
         accelerator: Lightning's; a trial uses one device.
 
     Raises:
@@ -117,7 +123,7 @@ def run_trial(trial: Trial, out, *, accelerator: str = "auto", progress: bool = 
     from lnclip_df.training.outputs import read_last
     from lnclip_df.training.train import train
 
-    started, folder, stored = time.monotonic(), Path(out) / trial.folder, _stored(trial, out)
+    started, folder, stored = time.monotonic(), Path(out) / trial.folder, _stored(trial, out, digests)
     write_json(folder / RECORD, {"made_from": stored["made_from"]})
     with _only_warnings():
         made = train(trial.config, folder, resume=True, accelerator=accelerator, devices=1, progress=progress)
@@ -139,25 +145,25 @@ def run_trial(trial: Trial, out, *, accelerator: str = "auto", progress: bool = 
         },
         seconds=round(before + time.monotonic() - started, 1),
     )
-    facts = {"weights": sha256(trial.weights(out)), "tested": _tested(trial), "result": asdict(result)}
+    facts = {"weights": sha256(trial.weights(out)), "tested": _tested(trial, digests), "result": asdict(result)}
     write_json(folder / RECORD, {"made_from": stored["made_from"], **facts})
     return result
 
 
-def made_from(trial: Trial) -> dict[str, str]:
+def _made_from(trial, digests) -> dict[str, str]:
     """Digests of what a training is made from: its data sets and the weights that it starts from."""
     ours = trial.config.lnclip
     names = [*trial.config.train_dataset, *ours.replay.datasets, *ours.val_dataset]
     made = {}
     for name in dict.fromkeys(names):
         file = json_of(trial.config, name)
-        made[file.name if file.is_file() else name] = dataset_digest(trial.config, name)
+        made[file.name if file.is_file() else name] = digests[file]
     return made | ({} if ours.start_from is None else {"lnclip.start_from": sha256(ours.start_from)})
 
 
-def _stored(trial, out):
+def _stored(trial, out, digests):
     """What a trial's folder says of it; LNCLIPError if it was made from something else."""
-    folder, sources = Path(out) / trial.folder, made_from(trial)
+    folder, sources = Path(out) / trial.folder, _made_from(trial, digests)
     file = folder / RECORD
     stored = read_json(file) if file.is_file() else {"made_from": sources}
     for name in [*stored["made_from"], *sources]:
@@ -166,32 +172,37 @@ def _stored(trial, out):
     return stored
 
 
-def _tested(trial):
-    return {name: dataset_digest(trial.config, name) for name in trial.tests}
+def _tested(trial, digests):
+    return {name: digests[json_of(trial.config, name)] for name in trial.tests}
 
 
-def check_data(trials: Iterable[Trial]):
+def check_data(trials: Iterable[Trial]) -> dict[Path, str]:
     """Read every split that the trials need once.
+
+    Returns:
+        The digest of each data set, by the path of its JSON, which may be absent. A study computes it once: a user's
+        faces may be many, and what changes during the study is noticed by its next call.
 
     Raises:
         LNCLIPError: a JSON is invalid or absent (a user's dataset needs none), or a trial has nothing to test on.
     """
-    needed: dict[tuple[str, str], Config] = {}
+    needed: dict[tuple[Path, str, str], Config] = {}
     for trial in trials:
         config, ours = trial.config, trial.config.lnclip
         if not trial.tests:
             raise LNCLIPError("no data set to test on: name one with datasets, lnclip.benchmarks or test_dataset")
         splits = {"train": [*config.train_dataset, *ours.replay.datasets], "val": ours.val_dataset}
         for split, names in (splits | {"test": trial.tests}).items():
-            needed |= {(name, split): config for name in names}
-    files = {json_of(config, name): name for (name, _), config in needed.items()}
-    if absent := sorted(path for path, name in files.items() if not path.is_file() and name not in own_datasets()):
+            needed |= {(json_of(config, name), name, split): config for name in names}
+    files = {path: (config, name) for (path, name, _), config in needed.items()}
+    if absent := sorted(path for path, (_, name) in files.items() if not path.is_file() and name not in own_datasets()):
         raise LNCLIPError(
             f"no {', '.join(path.name for path in absent)} in {absent[0].parent}; write what is missing with "
             "lnclip-df rearrange, or name other data with datasets (tests) and lnclip.val_dataset"
         )
-    for (name, split), config in needed.items():
+    for (_, name, split), config in needed.items():
         read_videos(config, [name], split)
+    return {path: dataset_digest(*of) for path, of in files.items()}
 
 
 @contextmanager

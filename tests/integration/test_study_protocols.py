@@ -1,5 +1,6 @@
 """The protocol studies: what is trained and tested, what is not repeated, and figures that equal independent ones."""
 
+import importlib
 import json
 import re
 import shutil
@@ -432,6 +433,12 @@ def test_a_dataset_of_ones_own_needs_no_json_and_is_refused_once_it_has_changed(
     study = TrainingSet(tmp_path / "out", configs=[yaml], seeds=(0,), **QUIET)
     (row,) = study.run()["rows"]
     assert row["auroc"]["mine"]["mean"] == pytest.approx(auroc_of(tmp_path / "out/mine/seed-0", "mine"), abs=1e-12)
+    module, scans = importlib.import_module("lnclip_df.datasets.rearrange"), []
+    genuine = module.document_of_faces
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "document_of_faces", lambda *given: scans.append(given) or genuine(*given))
+        assert TrainingSet(tmp_path / "out", configs=[yaml], seeds=(0,), **QUIET).run()["rows"] == [row]
+    assert len(scans) == 4  # its three splits and its digest, for any number of trainings
     with pytest.raises(
         LNCLIPError, match=r"lnclip-df rearrange mine --out .*dataset_json && lnclip-df pairs \S+mine\.json"
     ):

@@ -16,7 +16,7 @@ def test_a_training_that_fails_or_dies_stops_those_alone_that_start_from_it(tmp_
     after_a = quick("after-a", tmp_path, a)
     after_that = quick("after-that", tmp_path, after_a)
     trials = [dies, a, after_a, after_that, b]
-    ended = {trial.group: outcome for trial, outcome in run_trials(trials, tmp_path, ["cuda", "cuda:1"])}
+    ended = {trial.group: outcome for trial, outcome in run_trials(trials, tmp_path, {}, ["cuda", "cuda:1"])}
     assert ended.pop("dies").startswith("its process died")
     assert ended == {
         "a": "a is refused",
