@@ -12,6 +12,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from lnclip_df.core.devices import usable_cores
+from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.processes import DIED, worker_pool
 from lnclip_df.faces.detectors import shared_detector
 from lnclip_df.scoring.find_faces import FoundFaces, find_faces, read_aligned_faces
@@ -21,16 +22,19 @@ from lnclip_df.scoring.results import UNREADABLE, Result
 
 STATUS = Path("/proc/self/status")  # of Linux; elsewhere the process has no limit
 SECONDS = 3600.0  # after which a file is given up; a film of two hours is read in a few minutes
+TOO_LONG = "not read within"  # the beginning of that reason
 IN_FLIGHT = 4  # files per process that are searched or wait to be scored; 32 crops of one take 6 MB
 
 
 class FinderProcess:
     """Finds the faces of files in another process. A file that ends the process, or takes too long, is ``unreadable``.
 
-    The process is started for the first file, and again after one that is unreadable. A call is not thread-safe.
+    The process is started for the first file, and again after one that is unreadable. A file whose process died is
+    tried once more. A call is not thread-safe; :meth:`close` may come from another thread.
 
     Args:
-        megabytes: memory that the process may allocate beside its detector; None sets no limit.
+        megabytes: memory that the process may allocate beside its detector, after which a file is not tried again; None
+            sets no limit.
         threads: of the decoder and the detector; by default the usable cores.
         seconds: the longest time for one file.
     """
@@ -40,33 +44,53 @@ class FinderProcess:
         self._stack = ExitStack()
         self._pool: ProcessPoolExecutor | None = None
         self._pid: int | None = None
+        self._closed = False
 
     def __call__(self, file: InputFile, options: ScoreOptions) -> FoundFaces:
-        """The faces of a file."""
-        try:
-            if self._pool is None:
-                self._pool = self._stack.enter_context(worker_pool(1))
-                self._pid = self._pool.submit(_prepare, self.megabytes, options, self.threads).result()
-            found = self._pool.submit(find_here, file, options, self.threads).result(self.seconds)
-        except BrokenProcessPool:
-            self._pid = None
-            reason = DIED
-            if self.megabytes:
-                reason = f"it ends its decoder, or needs more than {self.megabytes} MB of memory"
-            found = FoundFaces(Result(str(file.path), UNREADABLE, reason), [])
-        except TookTooLong:
-            found = FoundFaces(Result(str(file.path), UNREADABLE, f"not read within {self.seconds:g} s"), [])
-        if found.result.outcome == UNREADABLE:  # what its decoder holds is freed with the process
-            self.close()
+        """The faces of a file; LNCLIPError where no process can be started, or it dies before it has the file."""
+        for _ in range(1 if self.megabytes else 2):
+            pool = self._pool or self._start(options)
+            try:
+                found = pool.submit(find_here, file, options, self.threads).result(self.seconds)
+            except BrokenProcessPool:
+                self._pid = None
+                reason = DIED
+                if self.megabytes:
+                    reason = f"it ends its decoder, or needs more than {self.megabytes} MB of memory"
+                found = FoundFaces(Result(str(file.path), UNREADABLE, reason), [])
+            except TookTooLong:
+                found = FoundFaces(Result(str(file.path), UNREADABLE, f"{TOO_LONG} {self.seconds:g} s"), [])
+            if found.result.outcome == UNREADABLE:  # what its decoder holds is freed with the process
+                self._end()
+            if found.result.reason != DIED or self._closed:
+                break
         return found
 
-    def close(self):
-        """End the process, whatever it does."""
+    def _start(self, options):
+        with ExitStack() as stack:
+            pool = stack.enter_context(worker_pool(1))
+            self._pid = pool.submit(_prepare, self.megabytes, options, self.threads).result()
+            if self._closed:
+                raise LNCLIPError("the process that finds faces was closed while it started")
+            self._pool, self._stack = pool, stack.pop_all()
+        return pool
+
+    def _end(self):
         pid, self._pid, self._pool = self._pid, None, None
         if pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)  # ends also a decoder that hangs
         self._stack.close()
+
+    def close(self):
+        """End the process, whatever it does, for good."""
+        self._closed = True
+        self._end()
+
+
+def to_try_again(row: dict) -> bool:
+    """Whether a file of this row, as JSON, was not read because its process died or took too long."""
+    return row["outcome"] == UNREADABLE and (row["reason"] == DIED or row["reason"].startswith(TOO_LONG))
 
 
 def find_in_processes(files: Iterable[InputFile], options: ScoreOptions, count: int) -> Iterator[FoundFaces]:

@@ -14,6 +14,7 @@ from lnclip_df.faces.tracking import shared_embedding
 from lnclip_df.scoring.annotate import annotate
 from lnclip_df.scoring.explanations import explain
 from lnclip_df.scoring.feature_bank import read_bank
+from lnclip_df.scoring.finder_process import to_try_again
 from lnclip_df.scoring.heatmaps import require_attention
 from lnclip_df.scoring.inputs import find_inputs
 from lnclip_df.scoring.options import ScoreOptions
@@ -34,7 +35,8 @@ def score_files(
     Args:
         load: returns the scorer. It is called after all other arguments were checked, because loading is slow.
         paths, sequences: see :func:`lnclip_df.scoring.inputs.find_inputs`.
-        out: file for the rows. An interrupted run with the same ``out`` resumes.
+        out: file for the rows. An interrupted run with the same ``out`` resumes; it tries files again whose process
+            died or took too long.
         format: of the text and of ``out``: ``table``, ``csv`` or ``jsonl``.
         annotate_to: folder for annotated copies, see :func:`~lnclip_df.scoring.annotate.annotate`.
         explain_to: folder for pictures, see :func:`~lnclip_df.scoring.explanations.explain`.
@@ -70,7 +72,8 @@ def score_files(
     log = None
     if out is not None:
         log = ResultsLog(out, _provenance(scorer, options, annotate_to, explain_to, bank), shard)
-    rows = {} if log is None else {file.path: row for file in inputs if (row := log.row(file.path)) is not None}
+    logged = {} if log is None else {file.path: log.row(file.path) for file in inputs}
+    rows = {path: row for path, row in logged.items() if row is not None and not to_try_again(row)}
     left = [file for file in inputs if file.path not in rows]
     if left:
         with (

@@ -44,9 +44,10 @@ def assert_gone(pid):
 
 
 def acts_by_name(file, options, threads):
-    """Instead of finding faces: die, hang, or wait for a file that somebody writes meanwhile."""
+    """Instead of finding faces: die (always, or the first time), hang, or wait for a file that somebody writes."""
+    second = file.path.with_suffix(".pid").exists()
     file.path.with_suffix(".pid").write_text(str(os.getpid()))
-    if file.name.startswith("killer"):
+    if file.name.startswith("killer") or (file.name.startswith("unlucky") and not second):
         os.kill(os.getpid(), signal.SIGKILL)
     if file.name.startswith("hangs"):
         time.sleep(600)
@@ -77,11 +78,25 @@ def test_processes_work_side_by_side_and_while_results_are_used(tmp_path, monkey
 
 def test_a_file_that_ends_its_process_costs_itself_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(FIND, acts_by_name)
-    given = files(tmp_path, "a", "killer", "b", "c")
+    given = files(tmp_path, "a", "killer", "unlucky", "c")
     results = [found.result for found in find_in_processes(given, ALIGNED, 2)]
     assert [result.path for result in results] == [str(file.path) for file in given]
     assert [result.outcome for result in results] == ["scored", "unreadable", "scored", "scored"]
     assert results[1].reason == DIED
+
+
+class EndsItsReader:
+    """Options that end the process which reads them."""
+
+    aligned = True
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_a_process_that_dies_before_it_has_a_file_ends_the_run(tmp_path):
+    with pytest.raises(LNCLIPError, match="a worker process died"):
+        list(find_in_processes(files(tmp_path, "a", "b"), EndsItsReader(), 1))
 
 
 def test_a_file_that_hangs_is_given_up_and_the_next_one_is_read(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from scored_clips import FRAMES, of
 import lnclip_df
 from lnclip_df import LNCLIPError
 from lnclip_df.core.files import sha256
+from lnclip_df.core.processes import DIED
 from lnclip_df.datasets import Entry, write_dataset_json
 from lnclip_df.scoring import ScoreOptions
 from lnclip_df.scoring.feature_bank import make_bank
@@ -72,7 +73,7 @@ def test_a_run_that_was_broken_off_goes_on(weights, clips, tmp_path, monkeypatch
     assert command(*paths, *arguments, "--out", out).exit_code == 130
     assert not out.exists()
     with open(tmp_path / ".s.jsonl.part", "a") as file:
-        file.write('{"provenance": "cut sh')
+        file.write('\n{"provenance": "cut sh')
     command(*paths, *arguments, "--out", out)
     assert [path.name for path in count] == ["late.mp4", "one.mp4", "two.mp4"]
     assert out.read_text() == whole.read_text()
@@ -130,6 +131,23 @@ def test_a_shard_that_was_killed_goes_on_and_an_undivided_run_takes_what_shards_
     score(out)
     assert scored[4:] == ["face-1.png", "face-3.png", "face-5.png"]
     assert out.read_bytes() == whole.read_bytes() and len(list(folder.iterdir())) == 3
+
+
+@pytest.mark.parametrize("reason", [DIED, "not read within 3600 s"])
+def test_a_resume_tries_a_file_again_whose_process_was_lost(aligned, monkeypatch, reason):
+    score, folder = aligned
+    score(folder / "whole.jsonl")
+    add = ResultsLog.add
+
+    def lost(self, path, row):
+        add(self, path, row | {"outcome": "unreadable", "reason": reason})
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ResultsLog, "add", lost)
+        score(folder / "s.jsonl")
+    score(folder / "s.jsonl")
+    assert (folder / "s.jsonl").read_bytes() == (folder / "whole.jsonl").read_bytes()
 
 
 def test_a_share_that_does_not_exist_is_one_line(weights, clips):
