@@ -224,10 +224,11 @@ class _Frames:
 
 
 if __name__ == "__main__":
+    from lnclip_df.bench.launch import all_packages
     from lnclip_df.evaluation.loading import one_line_errors
 
     try:
-        with enough_memory("lower test_batchSize or workers"), one_line_errors():
+        with enough_memory("lower test_batchSize or workers"), all_packages(), one_line_errors():
             _run(BenchTest(**json.loads(sys.argv[1])))
     except LNCLIPError as error:
         sys.exit(f"error: {error}")

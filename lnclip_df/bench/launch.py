@@ -7,8 +7,12 @@ import multiprocessing
 import os
 import runpy
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 
 from lnclip_df.bench.checkout import PREDICTOR
+from lnclip_df.bench.probe import PACKAGES
 from lnclip_df.core.devices import require_usable_gpu
 from lnclip_df.core.errors import LNCLIPError, enough_memory
 
@@ -19,8 +23,23 @@ def main(argv):
     script = argv[0]
     sys.argv = [script, *with_local_rank(argv[1:])]
     sys.path[0] = os.path.dirname(os.path.abspath(script))
-    with enough_memory("lower train_batchSize, test_batchSize or workers in the YAMLs"):
+    with enough_memory("lower train_batchSize, test_batchSize or workers in the YAMLs"), all_packages():
         runpy.run_path(script, run_name="__main__")
+
+
+@contextmanager
+def all_packages() -> Iterator[None]:
+    """Turn the error of a package that is not installed into an LNCLIPError that names it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if not name or find_spec(name) is not None:
+            raise
+        raise LNCLIPError(
+            f"{PACKAGES.get(name, name)} is not installed, and DeepfakeBench needs it here. docs/deepfakebench.md lists "
+            "the packages of its environment, and lnclip-df doctor those that are missing"
+        ) from error
 
 
 def prepare():

@@ -188,6 +188,13 @@ def test_a_frame_that_cannot_be_read_ends_the_test_where_deepfakebench_replaces_
     assert line.startswith("error: a frame cannot be read: ./frames/demo_fake/20/001.png")
 
 
+def test_a_package_that_is_not_installed_is_one_line(checkout, tmp_path, capfd):
+    (checkout / "training" / "detectors" / "__init__.py").write_text("import no_such_package")
+    assert bench_test(checkout, options(tmp_path)) == 1
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert line.startswith("error: no_such_package is not installed") and "docs/deepfakebench.md" in line
+
+
 def test_an_interpreter_that_does_not_start_is_named(checkout, tmp_path):
     with pytest.raises(LNCLIPError, match="cannot start no-such-python"):
         bench_test(checkout, options(tmp_path), python="no-such-python")

@@ -59,6 +59,14 @@ def test_a_users_error_is_one_line(checkout, capfd):
     assert capfd.readouterr().err.strip().splitlines()[-1] == "error: fix this"
 
 
+@pytest.mark.slow
+def test_a_package_that_is_not_installed_is_one_line(checkout, capfd):
+    (checkout / "training" / "neighbour.py").write_text("import no_such_package.part")
+    assert bench_run(checkout, [script(checkout, "import neighbour")]) == 1
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert line.startswith("error: no_such_package is not installed") and "docs/deepfakebench.md" in line
+
+
 @without_gpu
 @pytest.mark.slow
 def test_cuda_calls_do_nothing(checkout):
