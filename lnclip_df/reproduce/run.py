@@ -139,7 +139,7 @@ class _Work:
         self._record(stage, Record(made_from, digest_of_output(stage, disk), round(seconds, 3), images, note))
 
     def _record(self, stage, record):
-        self.records[stage.id] = record
+        self.records = read_records(self.job) | {stage.id: record}  # other shards have recorded stages meanwhile
         write_json(self.job.out / "stages.json", {name: asdict(record) for name, record in self.records.items()})
 
     # Each returns the number of images that it worked on, and a note for the report.

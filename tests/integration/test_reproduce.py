@@ -178,9 +178,19 @@ def test_a_test_in_shards_gives_that_of_one_process(with_faces, monkeypatch):
         result = call(*arguments(with_faces, *few, "--stages", "test", "--shard", shard))
         assert result.exit_code == 0 and metrics.exists() == there, result.output
     written, devices, genuine = metrics.stat().st_mtime_ns, [], run.test
-    monkeypatch.setattr(run, "test", lambda *a, **k: devices.append(k["devices"]) or genuine(*a, **k))
+    records = with_faces / "run" / "stages.json"
+
+    def test(*arguments, **options):
+        """Test, while another process records a stage."""
+        devices.append(options["devices"])
+        before = json.loads(records.read_text())
+        records.write_text(json.dumps(before | {"another stage": next(iter(before.values()))}))
+        return genuine(*arguments, **options)
+
+    monkeypatch.setattr(run, "test", test)
     assert call(*arguments(with_faces, *few, "--devices", "1")).exit_code == 0
     assert devices == ["1"] and metrics.stat().st_mtime_ns == written  # the whole run finds it finished
+    assert "another stage" in json.loads(records.read_text())
     assert read_coded(with_faces / "run" / "mine" / "predictions" / "UADFV.parquet")[0]["prob"].tolist() == expected
 
 
