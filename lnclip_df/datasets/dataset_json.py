@@ -138,7 +138,7 @@ def dataset_digest(config: Config, name: str) -> str:
 
 def read_classes(path: Path, name: str) -> dict[str, dict]:
     """The classes of the dataset ``name``, ``{label: {split: records}}``, as its JSON has them."""
-    return _mapping(path, read_json(path), name)
+    return _mapping(path, _document(path), name)
 
 
 def records_of_level(path: Path, dataset: str, key: str, records: dict, compression: str) -> tuple[dict, str | None]:
@@ -166,13 +166,19 @@ def read_frame_paths(path: Path) -> list[str]:
         LNCLIPError: the file cannot be read, a list of frames is malformed, or there is no frame.
     """
     frames: dict[str, None] = {}
-    for key, paths in _frame_lists(read_json(path)):
+    for key, paths in _frame_lists(_document(path)):
         if not _are_paths(paths):
             raise LNCLIPError(f"{path}: {key}.frames is {shown(paths)}, not a list of paths; make the file again")
         frames.update(dict.fromkeys(paths))
     if not frames:
         raise LNCLIPError(f"{path} names no frame; make it again with rearrange")
     return list(frames)
+
+
+def _document(path):
+    if not Path(path).exists():
+        raise LNCLIPError(f"no dataset file {path}; write it with lnclip-df rearrange")
+    return read_json(path)
 
 
 def _frame_lists(value, key="") -> Iterator[tuple[str, Any]]:

@@ -71,9 +71,9 @@ def write_pairs(
         LNCLIPError: the JSON is invalid, it has videos that ``items`` lacks, or it is too small for both subsets.
     """
     json_file = Path(json_file)
+    classes = _classes_of_level(json_file, compression)
     check_writable(out or json_file.parent, folder=True)
     name = json_file.stem
-    classes = _classes_of_level(json_file, compression)
     chosen = _training_items(json_file, classes, items, compression)
     subsets = split_pairs(chosen, seed=seed, strict=strict, name=str(json_file))
     files = {kind: Path(out or json_file.parent) / f"{name}-{kind}.json" for kind in ("paired", "unpaired")}

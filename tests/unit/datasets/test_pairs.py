@@ -241,6 +241,11 @@ def test_an_invalid_json_is_one_line_and_nothing_is_written(tmp_path, content, m
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_an_absent_json_names_the_command_that_writes_it(tmp_path):
+    with pytest.raises(LNCLIPError, match=r"no dataset file .*FF-DF\.json; write it with lnclip-df rearrange"):
+        write_pairs(tmp_path / "absent" / "FF-DF.json", faceforensics(pairs=2))
+
+
 def test_deepfakebench_reads_both_files(tmp_path, monkeypatch, deepfakebench):
     items = faceforensics(pairs=6)
     write_pairs(write_json(tmp_path, items, "FaceForensics++"), items)
