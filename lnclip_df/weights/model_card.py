@@ -33,8 +33,8 @@ FAMILIES = {
 }
 UNKNOWN = "not recorded in the weights"
 SHOWN = (  # of the keys under ``lnclip``
-    "backbone", "tune", "loss", "slerp", "schedule", "precision", "train_frames", "drop_last", "augmentation",
-    "augment_on", "resize",
+    "backbone", "tune", "loss", "slerp", "schedule", "precision", "residual", "train_frames", "drop_last",
+    "augmentation", "augment_on", "resize",
 )  # fmt: skip
 
 

@@ -112,6 +112,7 @@ def test_training_is_told_from_what_training_recorded():
     front, body = front_of(model_card("w", facts(**FACTS), trained=load_config("lnclip.yaml")))
     assert front["base_model"] == "openai/clip-vit-large-patch14"
     assert "| training data | `FaceForensics++` |" in body and "| `lnclip.tune` | `layernorm` |" in body
+    assert "| `lnclip.residual` | `fp32` |" in body
     _, body = front_of(model_card("w", facts(**FACTS), trained=load_config("gend/clip.yaml")))
     assert "| `lnclip.train_frames` | `random` |" in body and "repeat_warmup: false" in body
     assert "| epoch, from 0 | 4 |" in body and "| crops, by recipe | `5db154f557` |" in body
