@@ -37,8 +37,8 @@ def all_packages() -> Iterator[None]:
         if not name or find_spec(name) is not None:
             raise
         raise LNCLIPError(
-            f"{PACKAGES.get(name, name)} is not installed, and DeepfakeBench needs it here. docs/deepfakebench.md lists "
-            "the packages of its environment, and lnclip-df doctor those that are missing"
+            f"{PACKAGES.get(name, name)} is not installed, and DeepfakeBench needs it here. docs/deepfakebench.md "
+            "lists the packages of its environment, and lnclip-df doctor those that are missing"
         ) from error
 
 
