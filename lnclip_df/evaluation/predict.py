@@ -59,7 +59,8 @@ def load_detector(config: Config, weights, device: str | None = None) -> LoadedD
     logger.info("computing on %s in %s", device_name(chosen), precision)
     config = config.replace({"lnclip.precision": precision})
     detector = build_detector(config, checkpoint)
-    again = partial(load_detector, config, checkpoint)
+    unread = Checkpoint(checkpoint.path, checkpoint.source, checkpoint.model)  # with no hash yet
+    again = partial(load_detector, config, unread)
     return LoadedDetector(detector.to(chosen), config, chosen, checkpoint, again=again)
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lnclip_df.core.devices import usable_cores
 from lnclip_df.core.errors import LNCLIPError
@@ -15,7 +15,7 @@ from lnclip_df.datasets.dataset_json import Video, read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset
 from lnclip_df.evaluation.loading import make_loader
 from lnclip_df.evaluation.parts import Parts
-from lnclip_df.evaluation.predict import LoadedDetector, score_batches
+from lnclip_df.evaluation.predict import LoadedDetector, score_batches, videos_digest
 
 SECONDS = 30.0  # between two parts: what is lost at most where a process is killed, beside the batch in progress
 
@@ -123,10 +123,14 @@ def _help(load, device, tests, share):
     if loaded.device.type == "cpu":
         torch.set_num_threads(_threads(share.processes))
     else:
-        torch.cuda.set_device(loaded.device)
+        torch.cuda.set_device(loaded.device.index or 0)
     for parts in tests:
-        frames = frames_of(loaded, read_videos(loaded.config, [parts.provenance.dataset], "test"))
-        predict_share(loaded, frames, parts, share, progress=False)
+        claimed = parts.provenance
+        videos = read_videos(loaded.config, [claimed.dataset], "test")
+        found = replace(claimed, weights=loaded.record, videos_sha256=videos_digest(videos))
+        if changed := found.different_predictions(claimed):
+            raise LNCLIPError(f"{claimed.dataset}: {' and '.join(changed)} changed as the test began; run it again")
+        predict_share(loaded, frames_of(loaded, videos), parts, share, progress=False)
 
 
 def _threads(processes):

@@ -131,6 +131,22 @@ def test_two_processes_give_the_undivided_test(many, tmp_path, monkeypatch):
     assert share(many, tmp_path, devices=2)["many"]["frames"] == 95  # finished: no process is started
 
 
+@pytest.mark.slow
+def test_a_process_predicts_only_with_the_weights_and_videos_of_the_first_one(tmp_path, monkeypatch):
+    config, weights = toy_with_weights(tmp_path)
+    add_many(tmp_path)
+    listed = tmp_path / "preprocessing" / "dataset_json" / "many.json"
+
+    def pool_after_a_change(*arguments, **options):
+        toy_with_weights(tmp_path, seed=1)  # as a training does that goes on
+        listed.write_text(listed.read_text().replace("/7/000.png", "/6/000.png"))
+        return worker_pool(*arguments, **options)
+
+    monkeypatch.setattr(shards, "worker_pool", pool_after_a_change)
+    with pytest.raises(LNCLIPError, match="many: weights and videos_sha256 changed as the test began; run it again"):
+        run_test(config, weights, tmp_path / "run", datasets=["many"], device="cpu", devices=2, progress=False)
+
+
 def test_the_loaders_of_a_process_start_their_workers_as_here():
     """Spawned ones would each get the whole dataset through a pipe."""
     with worker_pool(1) as pool:
