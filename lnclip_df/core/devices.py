@@ -4,7 +4,7 @@ import logging
 import math
 import os
 import re
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,16 @@ def usable_cores() -> int:
     return max(1, cores)
 
 
+def named_device(name: str | None = None) -> "torch.device":
+    """The device with this torch name as :func:`choose_device` gives it, but not tried: no GPU's memory is used."""
+    import torch
+
+    if not name or name.startswith("cuda"):
+        require_usable_gpu()
+    with _one_line_errors(name):
+        return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
 def choose_device(name: str | None = None) -> "torch.device":
     """The device with this torch name; by default the GPU, or the CPU if there is none.
 
@@ -49,18 +59,22 @@ def choose_device(name: str | None = None) -> "torch.device":
     """
     import torch
 
-    if not name or name.startswith("cuda"):
-        require_usable_gpu()
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = named_device(name)
+    with _one_line_errors(name):
         torch.zeros(1, device=device).item()
-    except (RuntimeError, NotImplementedError, AssertionError) as error:
-        raise LNCLIPError(f"device {name!r} cannot be used: {one_line(error)[:160]}") from error
     return device
 
 
+@contextmanager
+def _one_line_errors(name):
+    try:
+        yield
+    except (RuntimeError, NotImplementedError, AssertionError) as error:
+        raise LNCLIPError(f"device {name!r} cannot be used: {one_line(error)[:160]}") from error
+
+
 def device_names(device: str | None, devices: int | str | list[int]) -> list[str | None]:
-    """The devices of a machine that several processes use, one each.
+    """The devices of a machine that several processes use, one each. They are counted, not tried.
 
     Args:
         device: a kind (``cuda``, ``cpu``), or where there is one process, any name that :func:`choose_device` takes.
@@ -71,10 +85,10 @@ def device_names(device: str | None, devices: int | str | list[int]) -> list[str
     """
     import torch
 
-    kind = choose_device(device).type
+    kind = named_device(device).type
     there = torch.cuda.device_count() if kind == "cuda" else 1
     text = "".join(f"{number}," for number in devices) if isinstance(devices, list) else str(devices)
-    text = str(there) if text in ("auto", "-1") else text
+    text = str(max(1, there)) if text in ("auto", "-1") else text
     if not re.fullmatch(r"[1-9][0-9]{0,3}|([0-9]{1,4},)+([0-9]{1,4})?", text):
         raise LNCLIPError(f"devices: {devices!r} received; accepted are a number (2), GPUs (0,3), and auto")
     if text == "1":

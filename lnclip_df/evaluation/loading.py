@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,9 @@ class OnDevice:
     def __iter__(self) -> Iterator[dict]:
         stream: Any = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         copied = None
-        for batch in self.loader:
+        with torch.cuda.device(self.device) if stream else nullcontext():  # the loader pins memory for the current GPU
+            batches = iter(self.loader)
+        for batch in batches:
             prefetched = self._copied(batch, stream)
             if copied is not None:
                 yield self._ready(*copied)

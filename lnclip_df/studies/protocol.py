@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 from lnclip_df.config.loading import load_config
 from lnclip_df.config.schema import Config
 from lnclip_df.core import enough
-from lnclip_df.core.devices import choose_device, device_name, device_names, settled_precision, usable_cores
+from lnclip_df.core.devices import device_name, device_names, named_device, settled_precision, usable_cores
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.escapes import markdown
 from lnclip_df.core.files import check_writable, write_json, write_text
@@ -217,8 +217,11 @@ def _result_rows(results):
 
 
 def _say_where(trials, devices):
-    """Say where trainings compute, and in which precision; their own messages are left out."""
-    chosen = [choose_device(name) for name in dict.fromkeys(devices)]
+    """Say where trainings compute, and in which precision; their own messages are left out.
+
+    No GPU's memory is used: where their processes have them alone, this one must not.
+    """
+    chosen = [named_device(name) for name in dict.fromkeys(devices)]
     names = ", ".join(map(device_name, chosen))
     for wanted in dict.fromkeys(trial.config.lnclip.precision for trial in trials):
         logger.info("computing on %s in %s", names, settled_precision(wanted, chosen[0]))

@@ -308,6 +308,6 @@ def test_devices_that_are_not_there_are_one_line(monkeypatch, device, devices, s
 
 
 def with_gpus(monkeypatch):
-    """Four GPUs, so far as their number is asked for."""
+    """Four GPUs, so far as their number is asked for: none can be used."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    monkeypatch.setattr("lnclip_df.core.devices.choose_device", lambda name=None: torch.device(name or "cuda"))
