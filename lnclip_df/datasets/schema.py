@@ -442,6 +442,18 @@ def load_dataset(name) -> Dataset:
     raise LNCLIPError(f"no dataset {name} (no {name}.yaml in {folders}); give a YAML file or one of: {known}")
 
 
+def named_faces(name: str) -> list[str]:
+    """The faces other than the largest that a dataset's YAML, or those of its parts, choose; none without a YAML."""
+    if name not in {*dataset_names(), *own_datasets()}:  # a name that a file of results has is no path
+        return []
+    try:
+        dataset = load_dataset(name)
+        parts = [load_dataset(part.dataset) for part in dataset.combine.parts] if dataset.combine else [dataset]
+    except LNCLIPError:
+        return []
+    return [part.face for part in parts if part.face != "largest"]
+
+
 @lru_cache
 def _packaged(path) -> Dataset:
     return validate(Dataset, read_yaml(path), str(path))

@@ -15,6 +15,7 @@ from lnclip_df.core.provenance import Provenance, TrainingRecord, versions
 from lnclip_df.core.tables import aligned_lines, percent
 from lnclip_df.datasets.dataset_json import Video, read_videos
 from lnclip_df.datasets.frames import crop_recipes
+from lnclip_df.datasets.schema import named_faces
 from lnclip_df.evaluation.features import features_file, has_features, write_features
 from lnclip_df.evaluation.metrics import VIDEO_SCORE, deepfakebench_video_metrics, frame_metrics, video_metrics
 from lnclip_df.evaluation.parts import Parts
@@ -224,12 +225,15 @@ def _warn_of_other_preprocessing(config, facts):
 
 def _warn_of_other_crops(found, trained):
     """Warn once of faces that were cropped in several ways, and once of those cropped differently from training."""
-    mixtures = {name: departure(crops, list(crops)[:1], facts) for name, (crops, facts) in found.items()}
+    own = {name: named_faces(name) for name in found}
+    mixtures = {
+        name: departure(crops, list(crops)[:1], facts, named_faces=own[name]) for name, (crops, facts) in found.items()
+    }
     if mixed := [f"{name} ({text})" for name, text in mixtures.items() if text]:
         logger.warning("crops of several recipes are mixed in %s", "; ".join(mixed))
     others: dict[str, list[str]] = {}
     for name, (crops, facts) in found.items():
-        if text := departure(crops, trained.crops or {}, facts | trained.recipes):
+        if text := departure(crops, trained.crops or {}, facts | trained.recipes, named_faces=own[name]):
             others.setdefault(text, []).append(name)
     if others:
         shown = "; ".join(f"{', '.join(names)} ({text})" for text, names in others.items())

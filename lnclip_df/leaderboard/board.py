@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.datasets.schema import named_faces
 from lnclip_df.evaluation.estimates import Bootstrap
 from lnclip_df.evaluation.metrics import METRICS
 from lnclip_df.evaluation.reference import PublishedRow, dataset_of, reference
@@ -112,7 +113,7 @@ def _crops_of(run: Run):
     others = {
         dataset: text
         for dataset, made in run.provenance.items()
-        if (text := departure(made.crops or {}, trained, run.recipes))
+        if (text := departure(made.crops or {}, trained, run.recipes, named_faces=named_faces(dataset)))
     }
     if others:
         shown = "; ".join(f"{dataset} ({text})" for dataset, text in others.items())

@@ -4,7 +4,7 @@ import json
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from lnclip_df.core.files import parse_json
@@ -107,14 +107,16 @@ def how_cut(facts: Mapping) -> dict:
 
 
 def departure(
-    crops: Iterable[str], trained: Iterable[str], facts: Mapping[str, dict], *, sampling: bool = False
-) -> str:
+    crops: Iterable[str], trained: Iterable[str], facts: Mapping[str, dict], *, sampling: bool = False,
+    named_faces: Container[str] = (),
+) -> str:  # fmt: skip
     """In which settings crops were cut differently from those of a training; empty where they were not.
 
     Args:
         crops, trained: fingerprints of recipes, or ``foreign``.
         facts: what the recipes say, as far as it is recorded; see ``recipe_facts``.
         sampling: count it as a difference which frames were taken; see ``how_cut``.
+        named_faces: choices of face that are no difference, because the dataset's own YAML makes them.
 
     >>> departure(["a"], ["b"], {"a": {"size": 256}, "b": {"size": 128}})
     'size 128, now 256'
@@ -124,13 +126,15 @@ def departure(
     if not trained or not others:
         return ""
     said = facts if sampling else {name: how_cut(known) for name, known in facts.items()}
-    told = {_difference(said.get(name), said.get(trained[0]), name) for name in others}
+    told = {_difference(said.get(name), said.get(trained[0]), name, named_faces) for name in others}
     return "; ".join(sorted(filter(None, told)))
 
 
-def _difference(now, before, name):
+def _difference(now, before, name, named_faces):
     if now is None or before is None:
         return "crops without a recipe" if name == FOREIGN else "which setting differs is not recorded"
+    if now.get("face") in named_faces:
+        before, now = ({k: v for k, v in facts.items() if k not in ("face", "people")} for facts in (before, now))
     return Recipe(before).differences(Recipe(now))
 
 

@@ -11,11 +11,11 @@ from expected_items import facts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lnclip_df.config.loading import detector_yamls, labels, load_config
+from lnclip_df.config.loading import bench_configs, detector_yamls, labels, load_config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets import schema
 from lnclip_df.datasets.scan import scan_videos
-from lnclip_df.datasets.schema import dataset_names, fill, load_dataset
+from lnclip_df.datasets.schema import dataset_names, fill, load_dataset, named_faces
 from lnclip_df.evaluation.reference import reference
 
 
@@ -122,3 +122,10 @@ def test_a_template_is_filled_or_none(template, values):
 def test_nothing_heavy_is_needed_to_read_a_yaml():
     code = "import sys, lnclip_df.datasets.schema; print({'torch', 'lightning', 'onnxruntime'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
+
+
+def test_the_faces_that_a_yaml_chooses_are_those_of_its_parts_too(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text((bench_configs() / "datasets" / "FFIW.yaml").read_text())
+    names = ("FFIW", "LNCLIP-val", "Celeb-DF-v2", "toy", str(path))
+    assert [named_faces(name) for name in names] == [["mask"], ["mask"], [], [], []]

@@ -26,11 +26,11 @@ def root(tmp_path_factory):
     return root
 
 
-def made_run(root, out, recipes):
+def made_run(root, out, recipes, trained=TRAINED, datasets=("toy", "again")):
     config = configured(root)
-    facts = {"config": config.to_dict(), "crops": {TRAINED.fingerprint: 12}, "recipes": recipes}
+    facts = {"config": config.to_dict(), "crops": {trained.fingerprint: 12}, "recipes": recipes}
     save_weights(LNCLIPDetector(config), out / "best.safetensors", facts)
-    run_test(config, out / "best.safetensors", out, datasets=["toy", "again"], device="cpu", progress=False)
+    run_test(config, out / "best.safetensors", out, datasets=datasets, device="cpu", progress=False)
     return out
 
 
@@ -62,3 +62,17 @@ def test_a_test_on_other_crops_says_once_which_setting_differs(root, tmp_path, c
     assert "toy (size 256, now 32)" in note
     made_run(root, tmp_path / "older", {})
     assert "which setting differs is not recorded" in caplog.text
+
+
+def test_a_face_that_the_yaml_of_the_dataset_names_is_no_other_crop(tmp_path, caplog):
+    root = make_toy(tmp_path / "toy")
+    whole = json.loads((root / "preprocessing" / "dataset_json" / "toy.json").read_text())["toy"]
+    write_dataset(root, "FFIW", whole)  # whose YAML has face: mask
+    largest, mask = Recipe({"face": "largest", "size": 256}), Recipe({"face": "mask", "size": 256, "people": "dlib"})
+    for path in root.rglob("*.png"):
+        path.write_bytes(add_recipe(path.read_bytes(), mask))
+    out = made_run(root, tmp_path / "run", {largest.fingerprint: largest.facts}, largest, ["toy", "FFIW"])
+    (line,) = [record.getMessage() for record in caplog.records if "crops" in record.getMessage()]
+    assert line.endswith("not comparable with others: toy (face largest, now mask; people none, now dlib)")
+    (note,) = [text for text in make_board([out], resamples=0).notes if text.startswith("Not comparable")]
+    assert "toy" in note and "FFIW" not in note
