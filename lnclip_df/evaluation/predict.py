@@ -56,9 +56,9 @@ def load_detector(config: Config, weights, device: str | None = None) -> LoadedD
     checkpoint = Checkpoint.open(weights)
     chosen = choose_device(device)
     precision = settled_precision(config.lnclip.precision, chosen)
-    logger.info("computing on %s in %s", device_name(chosen), precision)
     config = config.replace({"lnclip.precision": precision})
     detector = build_detector(config, checkpoint)
+    logger.info("computing on %s in %s", device_name(chosen), precision)
     unread = Checkpoint(checkpoint.path, checkpoint.source, checkpoint.model)  # with no hash yet
     again = partial(load_detector, config, unread)
     return LoadedDetector(detector.to(chosen), config, chosen, checkpoint, again=again)
