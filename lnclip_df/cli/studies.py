@@ -66,19 +66,9 @@ def pairing(
     from lnclip_df.studies.pairing import Pairing
 
     _run(
-        Pairing,
-        out,
-        seeds,
-        overrides,
-        datasets,
-        demo,
-        demo_data,
-        accelerator,
-        devices,
-        quiet,
-        yaml=config,
-        dataset=dataset,
-    )
+        Pairing, out, seeds, overrides, datasets, demo, demo_data, accelerator, devices, quiet,
+        yaml=config, dataset=dataset,
+    )  # fmt: skip
 
 
 def training_set(
@@ -104,18 +94,9 @@ def training_set(
     from lnclip_df.studies.training_set import YAMLS, TrainingSet
 
     _run(
-        TrainingSet,
-        out,
-        seeds,
-        overrides,
-        datasets,
-        demo,
-        demo_data,
-        accelerator,
-        devices,
-        quiet,
+        TrainingSet, out, seeds, overrides, datasets, demo, demo_data, accelerator, devices, quiet,
         configs=configs or YAMLS,
-    )
+    )  # fmt: skip
 
 
 def continual(
