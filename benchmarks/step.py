@@ -6,11 +6,11 @@ A training step is the loader's next batch (PNG crops of 256 pixels, `lnclip.aug
 backbone, slerp, the three losses, the backward pass and Adam; inference has neither augmentation nor losses. All but
 the backbone is the same code on both sides, and both train the same LayerNorms of random weights.
 
-Each side lives in its own process, so that its peak memory is its own. The sides take turns, one step each, in an order
-that changes every round; the first round warms up. On a CPU the seconds are CPU time, of the threads that compute and
-of the loader (waiting threads sleep): other processes of the machine change it far less than the wall clock's. Shown
-are the fastest step of each side, the time that its matrix products would take at the rate of a single one, and the
-median over the rounds of the ratio. A quiet CPU of 2 cores takes 3 minutes.
+Each side of each row lives in its own process, so that its peak memory is its own. The two sides take turns, one step
+each, in an order that changes every round; the first round warms up. On a CPU the seconds are CPU time, of the threads
+that compute and of the loader (waiting threads sleep): other processes of the machine change it far less than the wall
+clock's. Shown are the fastest step of each side, the time that its matrix products would take at the rate of a single
+one, and the median over the rounds of the ratio. A quiet CPU of 2 cores takes 5 minutes.
 """
 
 import argparse
@@ -146,12 +146,32 @@ def peak_memory():
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e9
 
 
-def serve(name, folder, arguments, pipe):
-    """A side's process: answers each (precision, train) with what ``Side.step`` returns, until None comes."""
+def serve(name, mode, folder, arguments, pipe):
+    """A side's process: sends the rate of its products, then what ``Side.step`` returns whenever True comes."""
     side = Side(name, folder, arguments)
-    pipe.send({precision: side.products(precision) for precision in ("fp32", "bf16")})
-    for mode in iter(pipe.recv, None):
+    pipe.send(side.products(mode[0]))
+    while pipe.recv():
         pipe.send(side.step(*mode))
+
+
+def take_turns(mode, folder, arguments):
+    """Run both sides of a row; return {side: (seconds, GB) of each measured step} and the rate of a single product."""
+    context, pipes, processes = multiprocessing.get_context("spawn"), {}, []
+    found = {name: [] for name in SIDES}
+    for name in SIDES:
+        pipes[name], other = context.Pipe()
+        processes.append(context.Process(target=serve, args=(name, mode, folder, arguments, other)))
+        processes[-1].start()
+        other.close()  # so that the end of a side that fails is seen here
+        rate = pipes[name].recv()
+    for number in range(arguments.rounds + 1):
+        for name in SIDES[:: 1 if number % 2 else -1]:
+            pipes[name].send(True)
+            found[name].append(pipes[name].recv())
+    for pipe, process in zip(pipes.values(), processes, strict=True):
+        pipe.send(False)
+        process.join()
+    return {name: steps[1:] for name, steps in found.items()}, rate
 
 
 def main():
@@ -164,38 +184,23 @@ def main():
     parser.add_argument("--out", default="benchmarks/results/step.md")
     arguments = parser.parse_args()
     os.environ["OMP_WAIT_POLICY"] = "passive"  # before torch starts its threads in the sides' processes
-    context, pipes, processes = multiprocessing.get_context("spawn"), {}, []
-    found = {(mode, name): [] for mode in MODES for name in SIDES}
     with tempfile.TemporaryDirectory() as folder:
         make_frames(Path(folder), 8 * arguments.batch)
-        for name in SIDES:
-            pipes[name], other = context.Pipe()
-            processes.append(context.Process(target=serve, args=(name, folder, arguments, other)))
-            processes[-1].start()
-            other.close()  # so that the end of a side that fails is seen here
-            limit = pipes[name].recv()
-        for number in range(arguments.rounds + 1):
-            for mode in MODES:
-                for name in SIDES[:: 1 if number % 2 else -1]:
-                    pipes[name].send(mode)
-                    found[mode, name].append(pipes[name].recv())
-        for pipe, process in zip(pipes.values(), processes, strict=True):
-            pipe.send(None)
-            process.join()
+        measured = {mode: take_turns(mode, folder, arguments) for mode in MODES}
 
     from common import BACKWARD, FORWARD, machine, write_table
 
     rows = []
-    for mode in MODES:
-        ours, theirs = (found[mode, name][1:] for name in SIDES)
-        row = {"what": "training step" if mode[1] else "inference", "precision": mode[0]}
+    for (precision, train), (found, rate) in measured.items():
+        row = {"what": "training step" if train else "inference", "precision": precision}
         for name in SIDES:
-            row[f"{name}, s"] = f"{min(seconds for seconds, _ in found[mode, name][1:]):.3f}"
-        work = arguments.batch * (FORWARD + (BACKWARD if mode[1] else 0)) / limit[mode[0]]
+            row[f"{name}, s"] = f"{min(seconds for seconds, _ in found[name]):.3f}"
+        work = arguments.batch * (FORWARD + (BACKWARD if train else 0)) / rate
         row["products alone, s"] = f"{work:.3f}"
-        row["ratio"] = f"{statistics.median(a[0] / b[0] for a, b in zip(ours, theirs, strict=True)):.2f}"
+        pairs = zip(*found.values(), strict=True)
+        row["ratio"] = f"{statistics.median(ours / theirs for (ours, _), (theirs, _) in pairs):.2f}"
         for name in SIDES:
-            row[f"{name}, GB"] = f"{max(memory for _, memory in found[mode, name][1:]):.2f}"
+            row[f"{name}, GB"] = f"{max(memory for _, memory in found[name]):.2f}"
         rows.append(row)
     seconds = "CPU seconds" if arguments.device == "cpu" else "seconds"
     compiled = ", torch.compile" if arguments.compile else ""

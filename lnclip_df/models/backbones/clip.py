@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -114,31 +115,65 @@ def _autocast_dtype(device):
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
 
-class Casts:
-    """Copies of a module's frozen parameters in autocast's precision, made once, where autocast makes them every time.
+@lru_cache
+def can_pack() -> bool:
+    """Whether oneDNN's products with packed matrices are faster here than PyTorch's: on CPUs with AVX-512."""
+    return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
-    They are no parameters: ``state_dict`` and hashes do not see them. A parameter that changed, moved, or is trained is
-    cast anew.
+
+class Copies:
+    """A module's frozen parameters as its products take them, copied once instead of in every product.
+
+    They are no parameters: ``state_dict`` and hashes do not see them. A parameter that changed or moved is copied anew;
+    of one that is trained no copy is kept.
     """
 
     def __init__(self):
-        self.copies: dict[str, tuple] = {}
+        self.kept: dict[str, tuple] = {}
 
     def __reduce__(self):
-        return Casts, ()  # a copy of a module makes its own
+        return Copies, ()  # a copy of a module makes its own
 
-    def __call__(self, name: str, parameter: torch.Tensor) -> torch.Tensor:
-        """Return ``parameter`` as the products inside autocast take it; ``name`` tells it from the module's others."""
+    def cast(self, name: str, parameter: torch.Tensor) -> torch.Tensor:
+        """Return ``parameter`` in autocast's precision; ``name`` tells it from the module's others."""
         dtype = _autocast_dtype(parameter.device.type)
         if dtype is None:
             return parameter
-        if torch.compiler.is_compiling() or parameter.requires_grad or parameter.is_inference():
-            return parameter.to(dtype)  # in inference mode a tensor has no count of its changes
+        if torch.compiler.is_compiling() or not _is_frozen(parameter):
+            return parameter.to(dtype)
+        return self._copy(name, parameter, dtype, parameter.to)
+
+    def packed(self, name: str, weight: torch.Tensor, scale: float = 1.0) -> torch.Tensor | None:
+        """Return scale · ``weight`` in autocast's precision and oneDNN's layout, for its products on CPUs; else None.
+
+        In float32 a training does without: its two layouts would take twice the memory of the weights.
+        """
+        dtype = _autocast_dtype("cpu") or weight.dtype
+        if (
+            torch.compiler.is_compiling()
+            or weight.device.type != "cpu"
+            or dtype not in (torch.float32, torch.bfloat16)
+            or (torch.is_grad_enabled() and dtype == weight.dtype)
+            or not can_pack()
+            or not _is_frozen(weight)
+        ):
+            return None
+
+        def pack(dtype):
+            return torch.ops.mkldnn._reorder_linear_weight((scale * weight).to(dtype))
+
+        return self._copy(f"packed {name}", weight, dtype, pack)
+
+    def _copy(self, name, parameter, dtype, make):
         state = (parameter.data_ptr(), parameter._version, parameter.device, dtype)
-        if name not in self.copies or self.copies[name][0] != state:
+        if name not in self.kept or self.kept[name][0] != state:
             with torch.inference_mode(False), torch.no_grad():
-                self.copies[name] = state, parameter.to(dtype)
-        return self.copies[name][1]
+                self.kept[name] = state, make(dtype)
+        return self.kept[name][1]
+
+
+def _is_frozen(parameter):
+    return not (parameter.requires_grad or parameter.is_inference())  # the latter has no count of its changes
 
 
 class FrozenLinear(torch.autograd.Function):
@@ -166,15 +201,61 @@ class FrozenLinear(torch.autograd.Function):
         return out.view(shape), None, None, None, None
 
 
-def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, scale: float = 1.0, parts: int = 1) -> tuple:
-    """Return scale · x Wᵀ + b of x ..., D, in ``parts`` along the channels; ``weight`` is autocast's (``Casts``)."""
-    x, bias = x.to(weight.dtype), bias.to(weight.dtype)
-    if weight.requires_grad or bias.requires_grad:
-        return torch.addmm(bias, x.flatten(0, -2), weight.T, alpha=scale).view(*x.shape[:-1], -1).chunk(parts, dim=-1)
-    return FrozenLinear.apply(x, weight, bias, scale, parts)
+class PackedLinear(torch.autograd.Function):
+    """:class:`FrozenLinear` by oneDNN, whose products take matrices in a layout of their own (``Copies.packed``).
+
+    ``back`` are the transposed matrices of the parts, for the gradient of x.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, back):
+        ctx.back = back
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "").chunk(len(back), dim=-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grads):
+        out = torch.ops.mkldnn._linear_pointwise(grads[0], ctx.back[0], None, "none", [], "")
+        for grad, part in zip(grads[1:], ctx.back[1:], strict=True):
+            out = torch.ops.mkldnn._linear_pointwise.binary(grad, out, part, None, "add")
+        return out, None, None, None
 
 
-class Attention(nn.Module):
+class Products(nn.Module):
+    """Base of modules whose matrix products take their frozen matrices as ``Copies`` keeps them."""
+
+    def __init__(self):
+        super().__init__()
+        self.copies = Copies()
+
+    def linear(
+        self, name: str, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, scale: float = 1.0, parts: int = 1,
+        silu: bool = False,
+    ) -> tuple[torch.Tensor, ...]:  # fmt: skip
+        """Return scale · x Wᵀ + b, or silu of it, of x ..., D, in ``parts`` along the channels."""
+        packed = None if bias.requires_grad else self.copies.packed(name, weight, scale)
+        kept = self.copies.cast(name, weight) if packed is None else packed
+        x, bias = x.to(kept.dtype), bias.to(kept.dtype)
+        outs: tuple[torch.Tensor, ...]
+        if packed is not None and torch.is_grad_enabled():
+            back = [
+                self.copies.packed(f"{name}, {part} of {parts}, transposed", matrix.T, scale)
+                for part, matrix in enumerate(weight.chunk(parts))
+            ]
+            outs = PackedLinear.apply(x, packed, bias, back)
+        elif packed is not None:
+            activation = "swish" if silu else "none"  # oneDNN's name for it
+            return torch.ops.mkldnn._linear_pointwise(x, packed, bias, activation, [], "").chunk(parts, dim=-1)
+        elif scale == parts == 1:
+            outs = (F.linear(x, kept, bias),)
+        elif weight.requires_grad or bias.requires_grad:
+            outs = torch.addmm(bias, x.flatten(0, -2), kept.T, alpha=scale).view(*x.shape[:-1], -1).chunk(parts, dim=-1)
+        else:
+            outs = FrozenLinear.apply(x, kept, bias, scale, parts)
+        return tuple(map(F.silu, outs)) if silu else outs
+
+
+class Attention(Products):
     """Multi-head self-attention with one QKV product; parameters named as in ``nn.MultiheadAttention``.
 
     ``attend`` gives softmax(q kᵀ/√d) v of queries, keys and values, each B×heads×N×d.
@@ -186,23 +267,22 @@ class Attention(nn.Module):
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
         self.out_proj = nn.Linear(width, width)
-        self.casts = Casts()
 
     def forward(
         self, x: torch.Tensor, cls_only: bool = False, attend: Callable = F.scaled_dot_product_attention
     ) -> torch.Tensor:
-        weight, bias = self.casts("in.weight", self.in_proj_weight), self.casts("in.bias", self.in_proj_bias)
-        width = x.shape[-1]
+        weight, bias, width = self.in_proj_weight, self.in_proj_bias, x.shape[-1]
         if cls_only:
-            qkv = *linear(x[:, :1], weight[:width], bias[:width]), *linear(x, weight[width:], bias[width:], parts=2)
+            queries = self.linear("q", x[:, :1], weight[:width], bias[:width])
+            qkv = *queries, *self.linear("kv", x, weight[width:], bias[width:], parts=2)
         else:
-            qkv = linear(x, weight, bias, parts=3)
+            qkv = self.linear("qkv", x, weight, bias, parts=3)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in qkv)
         out = attend(q, k, v).transpose(1, 2).flatten(2)
-        return F.linear(out, self.casts("weight", self.out_proj.weight), self.casts("bias", self.out_proj.bias))
+        return self.linear("out", out, self.out_proj.weight, self.out_proj.bias)[0]
 
 
-class MLP(nn.Module):
+class MLP(Products):
     """Two linear layers with CLIP's activation between them: QuickGELU x·σ(1.702 x), or GELU.
 
     QuickGELU(x) = silu(1.702 x) / 1.702. Both factors are part of the matrix products, which leaves one elementwise
@@ -215,17 +295,15 @@ class MLP(nn.Module):
         self.quick_gelu = quick_gelu
         self.c_fc = nn.Linear(width, hidden)
         self.c_proj = nn.Linear(hidden, width)
-        self.casts = Casts()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        up, down = self.casts("up", self.c_fc.weight), self.casts("down", self.c_proj.weight)
-        if not self.quick_gelu:
-            return F.linear(F.gelu(F.linear(x, up, self.c_fc.bias)), down, self.c_proj.bias)
-        if torch.compiler.is_compiling():
-            x = F.linear(x, up, self.c_fc.bias)
-            return F.linear(x * torch.sigmoid(1.702 * x), down, self.c_proj.bias)
-        (x,) = linear(x, up, 1.702 * self.c_fc.bias, 1.702)
-        return linear(F.silu(x), down, self.c_proj.bias, 1 / 1.702)[0]
+        up, down = self.c_fc, self.c_proj
+        if not self.quick_gelu or torch.compiler.is_compiling():
+            (x,) = self.linear("up", x, up.weight, up.bias)
+            x = x * torch.sigmoid(1.702 * x) if self.quick_gelu else F.gelu(x)
+            return self.linear("down", x, down.weight, down.bias)[0]
+        (x,) = self.linear("up", x, up.weight, 1.702 * up.bias, 1.702, silu=True)
+        return self.linear("down", x, down.weight, down.bias, 1 / 1.702)[0]
 
 
 class LayerScale(nn.Module):

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from towers import SHAPES, images, random_tower
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.models.backbones import clip
 from lnclip_df.models.backbones.clip import VisionSpec, build_tower, open_clip_names, open_clip_spec
 
 transformers = pytest.importorskip("transformers")
@@ -193,8 +194,8 @@ def norm_gradients(features, norms):
     return torch.cat([each.flatten() for each in torch.autograd.grad(features.square().sum(), norms)])
 
 
-class CastCounter(TorchDispatchMode):
-    """Counts the casts of matrices as large as the tower's, in ``count``."""
+class CopyCounter(TorchDispatchMode):
+    """Counts the casts and the packings of matrices as large as the tower's, in ``count``."""
 
     def __init__(self):
         super().__init__()
@@ -203,26 +204,44 @@ class CastCounter(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         if "_to_copy" in str(function) and args[0].ndim == 2 and args[0].numel() >= 32 * 32:
             self.count += isinstance(args[0], torch.nn.Parameter)
+        self.count += "_reorder_linear_weight" in str(function)
+        return function(*args, **(kwargs or {}))
+
+
+class OpCounter(TorchDispatchMode):
+    """Counts every operation, in ``seen``."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.seen[function._schema.name] += 1
         return function(*args, **(kwargs or {}))
 
 
 def half(tower, x):
-    with torch.autocast("cpu", torch.bfloat16), CastCounter() as counter:
+    with torch.autocast("cpu", torch.bfloat16), CopyCounter() as counter:
         return tower(x).float(), counter.count
 
 
-def test_frozen_weights_are_cast_once_and_nobody_sees_the_copies():
+packs = pytest.mark.skipif(not clip.can_pack(), reason="this CPU has no AVX-512")
+
+
+@pytest.mark.parametrize("packs", [False, pytest.param(True, marks=packs)])
+def test_frozen_weights_are_copied_once_and_nobody_sees_the_copies(packs, monkeypatch):
+    monkeypatch.setattr(clip, "can_pack", lambda: packs)
     tower, x = random_tower(SHAPES["patch 8"]).requires_grad_(False), images(SHAPES["patch 8"])
     names, before = list(tower.state_dict()), tower(x)
-    first, casts = half(tower, x)
+    first, copies = half(tower, x)
     again, none = half(tower, x)
-    assert casts and not none
+    assert copies and not none
     assert torch.equal(first, again) and torch.equal(tower(x), before)
     assert list(tower.state_dict()) == names and not list(tower.buffers())
     assert torch.equal(half(copy.deepcopy(tower), x)[0], first)
 
 
-def test_weights_that_change_are_cast_anew():
+def test_weights_that_change_are_copied_anew():
     tower, other, x = (
         random_tower(SHAPES["patch 8"]).requires_grad_(False),
         random_tower(SHAPES["patch 8"], 1).requires_grad_(False),
@@ -248,20 +267,48 @@ def test_copies_of_inference_serve_training():
 
 def test_a_tower_made_in_inference_mode_computes_too():
     tower, x = random_tower(SHAPES["patch 8"]).requires_grad_(False), images(SHAPES["patch 8"])
+    exact = tower(x)
     with torch.inference_mode():
-        assert torch.equal(half(copy.deepcopy(tower), x)[0], half(tower, x)[0])
+        made_here, before = half(copy.deepcopy(tower), x)[0], half(tower, x)[0]
+    assert (made_here - exact).norm() < 2 * (before - exact).norm() < 0.05 * exact.norm()
 
 
-class OpCounter(TorchDispatchMode):
-    """Counts every operation, in ``seen``."""
+@pytest.fixture
+def plain_products(monkeypatch):
+    """A function that gives the features of a tower without packed matrices."""
 
-    def __init__(self):
-        super().__init__()
-        self.seen = Counter()
+    def features(tower, x):
+        with monkeypatch.context() as patch, torch.no_grad():
+            patch.setattr(clip, "can_pack", lambda: False)
+            return tower(x)
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.seen[function._schema.name] += 1
-        return function(*args, **(kwargs or {}))
+    return features
+
+
+@packs
+@torch.no_grad()
+def test_inference_with_packed_matrices_gives_the_plain_features(spec, plain_products):
+    tower, x = random_tower(spec).requires_grad_(False), images(spec)
+    with OpCounter() as counter:
+        found = tower(x)
+    assert counter.seen["mkldnn::_linear_pointwise"] == 4 * spec.layers + 1  # the last block's queries are of one token
+    plain = plain_products(tower, x)
+    torch.testing.assert_close(found, plain, atol=2e-5, rtol=1e-4)
+    packed, rounded = half(tower, x)[0], plain_products(partial(half, tower), x)[0]
+    assert (packed - plain).norm() < 1.4 * (rounded - plain).norm() < 0.05 * plain.norm()
+
+
+@packs
+@torch.no_grad()
+def test_packed_matrices_follow_the_weights_and_nobody_sees_them(plain_products):
+    spec = SHAPES["patch 8"]
+    tower, other, x = random_tower(spec).requires_grad_(False), random_tower(spec, 1), images(spec)
+    names = list(tower.state_dict())
+    tower(x)
+    tower.load_state_dict(other.state_dict())
+    torch.testing.assert_close(tower(x), plain_products(other, x), atol=2e-5, rtol=1e-4)
+    assert list(tower.state_dict()) == names
+    torch.testing.assert_close(copy.deepcopy(tower)(x), tower(x), atol=0, rtol=0)
 
 
 def plain_block(block, x, cls_only=False, attend=F.scaled_dot_product_attention):
@@ -289,6 +336,19 @@ def test_frozen_blocks_have_the_gradients_of_the_plain_formulas_without_stacking
     for ours, plain in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, plain, atol=1e-12, rtol=1e-9)
     assert counter.seen["aten::cat"] == 1 and not counter.seen["aten::stack"]  # of the CLS token and the patches
+
+
+@packs
+def test_packed_matrices_give_the_gradients_that_plain_ones_give(spec, monkeypatch):
+    tower, x = random_tower(spec).requires_grad_(False), images(spec)
+    norms = [parameter.requires_grad_(True) for norm in tower.layer_norms() for parameter in norm.parameters()]
+    exact = norm_gradients(tower(x), norms)
+    with OpCounter() as counter:
+        packed = norm_gradients(half(tower, x)[0], norms)
+    assert counter.seen["mkldnn::_linear_pointwise"]
+    monkeypatch.setattr(clip, "can_pack", lambda: False)
+    plain = norm_gradients(half(tower, x)[0], norms)
+    assert (packed - exact).norm() < 1.4 * (plain - exact).norm() < 0.05 * exact.norm()
 
 
 @pytest.mark.slow
