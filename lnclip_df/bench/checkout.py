@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from lnclip_df.config.loading import read_yaml
+from lnclip_df.config.files import read_yaml
 from lnclip_df.core.errors import LNCLIPError
 
 DETECTORS = "training/detectors/__init__.py"

@@ -20,7 +20,7 @@ from lnclip_df.bench.dataset_json import read_videos, steps_per_epoch
 from lnclip_df.bench.edits import our_labels
 from lnclip_df.bench.install import install
 from lnclip_df.bench.probe import probe
-from lnclip_df.config.loading import bench_configs
+from lnclip_df.config.files import bench_configs
 from lnclip_df.config.schema import Settings
 from lnclip_df.config.validation import validate
 from lnclip_df.core.errors import LNCLIPError

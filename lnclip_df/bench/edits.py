@@ -8,7 +8,8 @@ import re
 
 import yaml
 
-from lnclip_df.config.loading import bench_configs, labels, read_yaml
+from lnclip_df.config.files import bench_configs, read_yaml
+from lnclip_df.config.loading import labels
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.datasets.schema import own_labels
 

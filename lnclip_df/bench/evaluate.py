@@ -14,7 +14,8 @@ from typing import Any
 from lnclip_df.bench.checkout import open_checkout, test_settings
 from lnclip_df.bench.edits import user_labels
 from lnclip_df.bench.run_script import run_module
-from lnclip_df.config.loading import labels, load_config, read_yaml
+from lnclip_df.config.files import read_yaml
+from lnclip_df.config.loading import labels, load_config
 from lnclip_df.config.validation import overridden
 from lnclip_df.core.errors import LNCLIPError, enough_memory, is_out_of_memory, one_line
 from lnclip_df.core.files import check_writable

@@ -9,7 +9,8 @@ from functools import partial
 
 from lnclip_df.bench.checkout import CONFIG_FOLDER, DETECTORS, SHIM, TEST_CONFIG, TRAIN_CONFIG, open_checkout
 from lnclip_df.bench.edits import label_dict, our_labels, with_import, with_labels, without_import, without_labels
-from lnclip_df.config.loading import bench_configs, whole_yaml
+from lnclip_df.config.files import bench_configs
+from lnclip_df.config.loading import whole_yaml
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_bytes
 

@@ -6,18 +6,12 @@ from typing import Any
 
 import yaml
 
+from lnclip_df.config.files import bench_configs, read_yaml
 from lnclip_df.config.schema import Config
 from lnclip_df.config.validation import overridden
-from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.errors import LNCLIPError
 
 OTHER_YAMLS = {"crops.yaml", "demo-dataset.yaml", "labels.yaml", "models.yaml", "reference.yaml"}
-
-
-def bench_configs() -> Path:
-    """Folder of the packaged YAMLs, in a checkout and in a wheel alike."""
-    here = Path(__file__).resolve().parents[1]
-    packaged = here / "bench_configs"
-    return packaged if packaged.is_dir() else here.parent / "bench_configs"
 
 
 def detector_yamls() -> list[str]:
@@ -43,23 +37,6 @@ def _packaged(path):
     if path.as_posix() in detector_yamls():
         return bench_configs() / path
     raise LNCLIPError(f"no config {path}; give a YAML file or one of: {', '.join(detector_yamls())}")
-
-
-def read_yaml(path) -> dict[str, Any]:
-    """Read a YAML mapping with ``yaml.safe_load``.
-
-    Raises:
-        LNCLIPError: unreadable, not YAML (the message names line and column), or not a mapping.
-    """
-    try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise LNCLIPError(f"cannot read {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise LNCLIPError(f"{path} is not YAML: {one_line(error)}") from error
-    if not isinstance(value, dict):
-        raise LNCLIPError(f"{path} is not a YAML mapping of keys to values")
-    return value
 
 
 def read_config(path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -6,7 +6,7 @@ DeepfakeBench's keys stand at the top level, ours under ``lnclip``.
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import BaseModel, Field, PositiveInt, field_validator, model_validator
 
 from lnclip_df.config.roles import (
     AUGMENTATION,
@@ -28,16 +28,10 @@ from lnclip_df.config.roles import (
     UNKNOWN,
     Role,
 )
-from lnclip_df.config.validation import overridden, section_of, validate
+from lnclip_df.config.validation import Section, overridden, section_of, validate
 
 Fraction = Field(ge=0.0, le=1.0)
 Positive = Annotated[float, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """A frozen part of a YAML; unknown keys, NaN and infinity are errors."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
 
 class Vision(Section):
@@ -134,7 +128,7 @@ class Schedule(Section):
 class Replay(Section):
     """What of older training sets a training sees again: of each class of ``datasets`` the ``share`` of its videos."""
 
-    datasets: list[str] = []
+    datasets: list[str] = Field([])
     share: float = Field(0.1, gt=0, le=1)
 
 
@@ -152,7 +146,7 @@ class Settings(Section):
     activation_checkpointing: Annotated[bool, SPEED] = False
     compile: Annotated[bool | None, SPEED] = None  # null: on a GPU alone
     save_delta: Annotated[bool, SPEED] = False
-    val_dataset: Annotated[list[str], SELECTION] = ["LNCLIP-val"]
+    val_dataset: Annotated[list[str], SELECTION] = Field(["LNCLIP-val"])
     select: Annotated[Literal["map", "auroc"], SELECTION] = "map"
     benchmarks: Annotated[list[str] | None, HOST] = None
     train_frames: Annotated[Literal["even", "random"], TRAINING_DATA] = "even"
@@ -252,9 +246,9 @@ class Config(Section):
     pretrained: Annotated[str | None, HOST] = None
     weights_path: Annotated[str | None, HOST] = None
 
-    all_dataset: Annotated[list[str], HOST] = []
-    train_dataset: Annotated[list[str], TRAINING_DATA] = []
-    test_dataset: Annotated[list[str], HOST] = []
+    all_dataset: Annotated[list[str], HOST] = Field([])
+    train_dataset: Annotated[list[str], TRAINING_DATA] = Field([])
+    test_dataset: Annotated[list[str], HOST] = Field([])
     compression: Annotated[Literal["raw", "c23", "c40"], INPUT] = "c23"
     rgb_dir: Annotated[str, LOCATION] = "./datasets/rgb"
     lmdb: Annotated[bool, LOCATION] = False

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from lnclip_df.config.loading import bench_configs, labels, read_yaml
-from lnclip_df.config.schema import Section
-from lnclip_df.config.validation import validate
+from lnclip_df.config.files import bench_configs, read_yaml
+from lnclip_df.config.loading import labels
+from lnclip_df.config.validation import Section, validate
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.table_formats import TABLE_FORMATS
 

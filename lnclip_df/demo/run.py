@@ -7,7 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
-from lnclip_df.config.loading import bench_configs, load_config
+from lnclip_df.config.files import bench_configs
+from lnclip_df.config.loading import load_config
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import check_writable, read_json, write_json

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lnclip_df.config.loading import bench_configs, load_config, read_yaml
-from lnclip_df.config.schema import Section
-from lnclip_df.config.validation import validate
+from lnclip_df.config.files import bench_configs, read_yaml
+from lnclip_df.config.loading import load_config
+from lnclip_df.config.validation import Section, validate
 from lnclip_df.core.nested import flatten
 from lnclip_df.core.registry import Registry
 

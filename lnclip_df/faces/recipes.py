@@ -5,9 +5,8 @@ from typing import Any
 
 from pydantic import Field
 
-from lnclip_df.config.loading import bench_configs, read_yaml
-from lnclip_df.config.schema import Section
-from lnclip_df.config.validation import validate
+from lnclip_df.config.files import bench_configs, read_yaml
+from lnclip_df.config.validation import Section, validate
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.registry import Registry
 from lnclip_df.faces.align import ALIGNMENTS

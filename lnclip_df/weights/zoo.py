@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt
 
-from lnclip_df.config.loading import bench_configs, load_config, read_yaml
-from lnclip_df.config.schema import Config, Section
-from lnclip_df.config.validation import validate
+from lnclip_df.config.files import bench_configs, read_yaml
+from lnclip_df.config.loading import load_config
+from lnclip_df.config.schema import Config
+from lnclip_df.config.validation import Section, validate
 from lnclip_df.core.registry import Registry
 from lnclip_df.core.tables import aligned_lines, csv_text, markdown_table
 

@@ -21,7 +21,8 @@ from trees import Tree
 
 import lnclip_df
 from lnclip_df import cli
-from lnclip_df.config.loading import bench_configs, detector_yamls, load_config
+from lnclip_df.config.files import bench_configs
+from lnclip_df.config.loading import detector_yamls, load_config
 from lnclip_df.config.schema import Config
 from lnclip_df.core.registry import Registry
 from lnclip_df.datasets.schema import Dataset, load_dataset

@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 from tiny import TINY, configured, make_toy, write_dataset
 
 from lnclip_df import LNCLIPError, load_config
-from lnclip_df.config.loading import bench_configs
+from lnclip_df.config.files import bench_configs
 from lnclip_df.core.files import sha256
 from lnclip_df.datasets.dataset_json import Video, read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset, share_of

@@ -173,7 +173,7 @@ def _datasets(folder):
 
 
 def _packaged(*names):
-    from lnclip_df.config.loading import bench_configs
+    from lnclip_df.config.files import bench_configs
 
     found = [path for name in names for path in bench_configs().glob(name)]
     return found or [next(iter(bench_configs().glob("datasets/*.yaml")))]

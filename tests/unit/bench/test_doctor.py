@@ -12,7 +12,7 @@ from lnclip_df.bench import doctor as module
 from lnclip_df.bench.doctor import Finding, doctor
 from lnclip_df.bench.install import install, uninstall
 from lnclip_df.bench.probe import probe
-from lnclip_df.config.loading import bench_configs
+from lnclip_df.config.files import bench_configs
 from lnclip_df.media.crop_files import new_tar
 
 pytestmark = pytest.mark.slow

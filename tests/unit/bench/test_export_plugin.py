@@ -14,7 +14,8 @@ from upstream import import_plugin, make_backbone, plugin_yaml
 from lnclip_df.bench.dataset_json import steps_per_epoch
 from lnclip_df.bench.export_plugin import export_plugin
 from lnclip_df.bench.plugin import BenchDetector
-from lnclip_df.config.loading import bench_configs, load_config
+from lnclip_df.config.files import bench_configs
+from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.models.pixels import as_tensor, normalize, stack
 from lnclip_df.models.schedule import cyclic_lr

@@ -12,7 +12,8 @@ from checkouts import CONFIGS, DETECTORS, make_checkout
 
 from lnclip_df.bench.edits import MARK, our_labels
 from lnclip_df.bench.install import install, our_files, uninstall
-from lnclip_df.config.loading import bench_configs, labels, read_config
+from lnclip_df.config.files import bench_configs
+from lnclip_df.config.loading import labels, read_config
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lnclip_df import LNCLIPError, load_config
-from lnclip_df.config.loading import bench_configs
+from lnclip_df.config.files import bench_configs
 from lnclip_df.config.roles import UNKNOWN, Role
 from lnclip_df.config.schema import Config, role_of
 from lnclip_df.config.validation import section_of

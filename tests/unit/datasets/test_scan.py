@@ -13,7 +13,8 @@ from expected_items import PARTS, SINGLE, cut, expected, facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lnclip_df.config.loading import bench_configs, labels
+from lnclip_df.config.files import bench_configs
+from lnclip_df.config.loading import labels
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.folder_listing import Listing
 from lnclip_df.datasets.items import Frames

@@ -11,7 +11,8 @@ from expected_items import facts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lnclip_df.config.loading import bench_configs, detector_yamls, labels, load_config
+from lnclip_df.config.files import bench_configs
+from lnclip_df.config.loading import detector_yamls, labels, load_config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets import schema
 from lnclip_df.datasets.scan import scan_videos

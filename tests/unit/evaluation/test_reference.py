@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from lnclip_df.config.loading import bench_configs
+from lnclip_df.config.files import bench_configs
 from lnclip_df.evaluation.reference import FrameTable, dataset_of, reference
 
 REAL = os.environ.get("LNCLIP_DEEPFAKEBENCH")

