@@ -71,8 +71,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def temporary_beside(path: Path) -> Path:
     """A hidden path beside ``path`` with its suffix; what killed processes left under such a path is removed."""
     start = f".{path.stem[:40]}-"
-    for left in map(path.parent.joinpath, os.listdir(path.parent)):
-        if left.name.startswith(start) and left.suffix == path.suffix and is_leftover(left.name):
+    for name in os.listdir(path.parent):
+        if name.startswith(start) and is_leftover(name) and (left := path.parent / name).suffix == path.suffix:
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     return path.with_name(f"{start}{HOST}{os.getpid() & 0xFFFFFF:06x}{path.suffix}")
 
