@@ -254,7 +254,9 @@ def epoch(setup):
             config, read_videos(config, ["photo"], "train"), frames_per_video=count, transform=TrainTransform(config)
         )
         order = EpochSampler(len(dataset), seed=0, shuffle=True)
-        loader = iter(make_loader(dataset, order, batch_size=setup.batch, workers=workers, drop_last=True))
+        loader = iter(
+            make_loader(dataset, order, batch_size=setup.batch, workers=workers, device="cuda", drop_last=True)
+        )
         next(loader)
         began, batches = time.perf_counter(), sum(1 for _ in loader)
         alone = setup.batch * batches / (time.perf_counter() - began)

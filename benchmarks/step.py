@@ -86,7 +86,8 @@ class Side:
             transform = TrainTransform(config) if train else None
             frames = FrameDataset(config, videos, frames_per_video=len(videos[0].frames), transform=transform)
             order = EpochSampler(len(frames), seed=0, shuffle=train)
-            loader = make_loader(frames, order, batch_size=arguments.batch, workers=arguments.workers, drop_last=True)
+            count = {"batch_size": arguments.batch, "workers": arguments.workers}
+            loader = make_loader(frames, order, **count, device=self.device, drop_last=True)
             self.batches[train] = cycle_anew(OnDevice(loader, self.device, ("image", "label")))
 
     def products(self, precision):

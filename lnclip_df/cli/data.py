@@ -306,7 +306,7 @@ def audit(
     Example: lnclip-df audit Celeb-DF-v2 --root datasets/rgb
 
     Checks counts against the published ones, faces per video, unreadable or unusual images, equal images across splits,
-    sources and pairs on both sides of a split, and crops of several recipes. A problem makes figures wrong or
+    sources and pairs on both sides of a split, and faces that are cut in several ways. A problem makes figures wrong or
     incomparable. It reads the crops' PNG files or tars: a pack does not replace them.
     """
     from lnclip_df.datasets.audit import AuditOptions, audit_dataset

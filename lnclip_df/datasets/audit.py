@@ -22,6 +22,7 @@ from lnclip_df.datasets.schema import load_dataset
 from lnclip_df.faces.align import NATIVE
 from lnclip_df.faces.settings import check_number
 from lnclip_df.media.png_check import CheckedImages, check_images
+from lnclip_df.media.recipe import departure
 
 EXAMPLES = 5
 FIT = "fit for the leaderboard"
@@ -278,15 +279,19 @@ def _images(checked: list[CheckedImages], size, quick) -> Iterator[Finding]:
 
 
 def _recipes(recipes: Counter, folders, checked: list[CheckedImages]) -> Finding:
-    """Whether recipes are mixed within a folder: the datasets of a combination may each have its own choice."""
-    of_folder: dict[str, set[str]] = defaultdict(set)
+    """Whether faces of a folder are cut differently: the datasets of a combination may each have its own choice."""
+    of_folder: dict[str, Counter] = defaultdict(Counter)
+    facts: dict[str, dict] = {}
     for folder, images in zip(folders, checked, strict=True):
-        of_folder[folder] |= images.recipes.keys()
+        of_folder[folder] += images.recipes
+        facts |= images.facts
     found = _listed(dict(recipes.most_common())) or "no image"
-    if all(len(names) < 2 for names in of_folder.values()):
-        return Finding("recipes", "ok", f"images by recipe: {found}", count=len(recipes))
-    fix = "preprocess the whole dataset with one recipe"
-    return Finding("recipes", "problem", f"{len(recipes)} recipes are mixed: {found} images", fix, len(recipes))
+    ordered = [[name for name, _ in names.most_common()] for names in of_folder.values()]
+    if told := "; ".join(filter(None, (departure(names, names[:1], facts) for names in ordered))):
+        fix = "preprocess the whole dataset with one recipe"
+        return Finding("recipes", "problem", f"{len(recipes)} are mixed ({told}): {found} images", fix, len(recipes))
+    alike = "; some take other frames, all cut faces alike" if any(len(names) > 1 for names in ordered) else ""
+    return Finding("recipes", "ok", f"images by recipe: {found}{alike}", count=len(recipes))
 
 
 # --- what videos share ------------------------------------------------------------------------------------------------

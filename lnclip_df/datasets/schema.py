@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -442,16 +443,18 @@ def load_dataset(name) -> Dataset:
     raise LNCLIPError(f"no dataset {name} (no {name}.yaml in {folders}); give a YAML file or one of: {known}")
 
 
-def named_faces(name: str) -> list[str]:
-    """The faces other than the largest that a dataset's YAML, or those of its parts, choose; none without a YAML."""
-    if name not in {*dataset_names(), *own_datasets()}:  # a name that a file of results has is no path
-        return []
-    try:
-        dataset = load_dataset(name)
-        parts = [load_dataset(part.dataset) for part in dataset.combine.parts] if dataset.combine else [dataset]
-    except LNCLIPError:
-        return []
-    return [part.face for part in parts if part.face != "largest"]
+def named_faces(names: Iterable[str]) -> set[str]:
+    """The faces that datasets' YAMLs, or those of their parts, choose; without a YAML, it is the largest."""
+    known: set[str] = {*dataset_names(), *own_datasets()}
+    faces: set[str] = set()
+    for name in names:
+        parts: list[Dataset] = []
+        if name in known:  # a name that a file of results has is no path
+            with suppress(LNCLIPError):
+                whole = load_dataset(name)
+                parts = [load_dataset(part.dataset) for part in whole.combine.parts] if whole.combine else [whole]
+        faces |= {part.face for part in parts} or {"largest"}
+    return faces
 
 
 @lru_cache

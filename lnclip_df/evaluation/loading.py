@@ -22,13 +22,14 @@ logger = logging.getLogger(__name__)
 
 
 def make_loader(
-    dataset, sampler, *, batch_size: int, workers: int, ranks: int = 1, drop_last: bool = False
+    dataset, sampler, *, batch_size: int, workers: int, device, ranks: int = 1, drop_last: bool = False
 ) -> DataLoader:
     """A loader of ``collate``'s batches of a ``FrameDataset``; it leaves torch's random numbers alone.
 
     At most one of the ``workers``, processes that read frames, is started per usable core, of which each of ``ranks``
     processes has its share; 0 reads in this process. So does a machine whose shared memory has no room for the batches
-    that workers prefetch. With ``drop_last`` a last batch of fewer frames is left out.
+    that workers prefetch. Memory is pinned if ``device``, which the batches are for, is a GPU. With ``drop_last`` a
+    last batch of fewer frames is left out.
     """
     workers = min(workers, max(1, usable_cores() // ranks))
     pixel = 3 * (4 if is_float(dataset.config) else 1)  # bytes
@@ -47,7 +48,7 @@ def make_loader(
         drop_last=drop_last,
         num_workers=workers,
         persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=torch.device(device).type == "cuda",
         generator=torch.Generator().manual_seed(0),
     )
 

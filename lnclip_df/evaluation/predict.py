@@ -106,7 +106,7 @@ def predict_frames(
     """
     config = loaded.config
     order = EpochSampler(len(frames), seed=0, shuffle=False)
-    loader = make_loader(frames, order, batch_size=config.test_batchSize, workers=config.workers)
+    loader = make_loader(frames, order, batch_size=config.test_batchSize, workers=config.workers, device=loaded.device)
     table = (scoring or score)(loaded.detector, loader, device=loaded.device, title=title, progress=progress)
     require_frames(table, title)
     return table

@@ -56,7 +56,9 @@ def predict_share(
     if not batches:
         return
     order = [index for number in batches for index in range(number * size, min((number + 1) * size, len(frames)))]
-    loader = make_loader(frames, order, batch_size=size, workers=loaded.config.workers, ranks=share.processes)
+    loader = make_loader(
+        frames, order, batch_size=size, workers=loaded.config.workers, device=loaded.device, ranks=share.processes
+    )
     title = f"{parts.provenance.dataset}{share}"
     tables = score_batches(
         loaded.detector, loader, device=loaded.device, title=title, progress=progress, features=parts.features

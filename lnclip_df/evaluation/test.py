@@ -225,9 +225,10 @@ def _warn_of_other_preprocessing(config, facts):
 
 def _warn_of_other_crops(found, trained):
     """Warn once of faces that were cropped in several ways, and once of those cropped differently from training."""
-    own = {name: named_faces(name) for name in found}
+    own = {name: named_faces([name, *trained.train_dataset]) for name in found}
     mixtures = {
-        name: departure(crops, list(crops)[:1], facts, named_faces=own[name]) for name, (crops, facts) in found.items()
+        name: departure(crops, list(crops)[:1], facts, named_faces=named_faces([name]))
+        for name, (crops, facts) in found.items()
     }
     if mixed := [f"{name} ({text})" for name, text in mixtures.items() if text]:
         logger.warning("crops of several recipes are mixed in %s", "; ".join(mixed))

@@ -15,7 +15,7 @@ from lnclip_df.core.processes import worker_pool
 from lnclip_df.media.crop_files import read_file
 from lnclip_df.media.images import read_image
 from lnclip_df.media.limits import UnreadableVideo
-from lnclip_df.media.recipe import SIGNATURE, read_recipe, recipe_name
+from lnclip_df.media.recipe import SIGNATURE, Recipe, read_recipe, recipe_facts, recipe_name
 
 CHUNK = 8  # videos given to a process at once
 
@@ -29,6 +29,7 @@ class CheckedImages:
         broken: ``{file: reason}`` of those that could not.
         sizes: ``{file: (width, height)}`` of those of another size than asked.
         recipes: images by the fingerprint of their recipe, ``foreign`` without one.
+        facts: what these recipes say, by fingerprint.
         hashes: uint64, one per decoded image: the first 8 bytes of the BLAKE2b of its size and RGB pixels.
         indices: of the image of each hash among the video's files.
     """
@@ -37,6 +38,7 @@ class CheckedImages:
     broken: dict[str, str] = field(default_factory=dict)
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     recipes: Counter = field(default_factory=Counter)
+    facts: dict[str, dict] = field(default_factory=dict)
     hashes: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     indices: list[int] = field(default_factory=list)
 
@@ -86,7 +88,8 @@ def _check(files, size) -> CheckedImages:
             checked.broken[str(file)] = getattr(error, "strerror", None) or one_line(error)
             continue
         checked.decoded += 1
-        checked.recipes[recipe] += 1
+        checked.recipes[recipe_name(recipe)] += 1
+        checked.facts |= recipe_facts([recipe])
         checked.indices.append(index)
         hashes.append(digest)
         if (width, height) != (size or height, size or height):
@@ -95,8 +98,8 @@ def _check(files, size) -> CheckedImages:
     return checked
 
 
-def _decode(file) -> tuple[int, int, int, str]:
-    """``(width, height, hash of the pixels, fingerprint of the recipe)`` ; OSError or ValueError if broken."""
+def _decode(file) -> tuple[int, int, int, Recipe | None]:
+    """``(width, height, hash of the pixels, recipe)`` ; OSError or ValueError if broken."""
     data = read_file(file)
     check_png(data)
     try:
@@ -105,4 +108,4 @@ def _decode(file) -> tuple[int, int, int, str]:
         raise ValueError(one_line(error)) from error
     height, width = pixels.shape[:2]
     digest = hashlib.blake2b(np.array([width, height], "<u4").tobytes() + pixels.tobytes(), digest_size=8).digest()
-    return width, height, int.from_bytes(digest, "little"), recipe_name(read_recipe(data))
+    return width, height, int.from_bytes(digest, "little"), read_recipe(data)

@@ -116,7 +116,7 @@ def departure(
         crops, trained: fingerprints of recipes, or ``foreign``.
         facts: what the recipes say, as far as it is recorded; see ``recipe_facts``.
         sampling: count it as a difference which frames were taken; see ``how_cut``.
-        named_faces: choices of face that are no difference, because the dataset's own YAML makes them.
+        named_faces: choices of face between which there is no difference, because the datasets' own YAMLs make them.
 
     >>> departure(["a"], ["b"], {"a": {"size": 256}, "b": {"size": 128}})
     'size 128, now 256'
@@ -133,7 +133,7 @@ def departure(
 def _difference(now, before, name, named_faces):
     if now is None or before is None:
         return "crops without a recipe" if name == FOREIGN else "which setting differs is not recorded"
-    if now.get("face") in named_faces:
+    if now.get("face") in named_faces and before.get("face") in named_faces:
         before, now = ({k: v for k, v in facts.items() if k not in ("face", "people")} for facts in (before, now))
     return Recipe(before).differences(Recipe(now))
 

@@ -171,8 +171,9 @@ def _scored(scorer, frames, names, progress):
     from lnclip_df.evaluation.predict import score
 
     order = EpochSampler(len(frames), seed=0, shuffle=False)
-    loader = make_loader(frames, order, batch_size=scorer.config.test_batchSize, workers=scorer.config.workers)
-    table = score(scorer.detector, loader, device=scorer.device, title="bank", progress=progress, features=True)
+    config, device = scorer.config, scorer.device
+    loader = make_loader(frames, order, batch_size=config.test_batchSize, workers=config.workers, device=device)
+    table = score(scorer.detector, loader, device=device, title="bank", progress=progress, features=True)
     skipped = table["skipped"]
     if not table["frame"]:
         raise LNCLIPError(f"{', '.join(names)}: none of {len(frames)} frames can be read, the first is {skipped[0]}")

@@ -18,6 +18,7 @@ from lnclip_df.core import enough
 from lnclip_df.core.devices import choose_device, device_name, settled_precision, usable_cores
 from lnclip_df.core.errors import LNCLIPError, enough_memory
 from lnclip_df.core.iteration import batched, prefetch
+from lnclip_df.datasets.schema import named_faces
 from lnclip_df.evaluation import calibration
 from lnclip_df.evaluation.aggregation import mean
 from lnclip_df.faces.detectors import shared_detector
@@ -184,7 +185,8 @@ class Scorer:
         """Warn once of faces that are cut differently from training; how many frames there are does not matter."""
         trained = self.weights.facts
         facts = trained.recipes | {recipe.fingerprint: recipe.facts}
-        text = departure([recipe.fingerprint], trained.crops or {}, facts)
+        usual = named_faces(trained.train_dataset) | {"largest"}
+        text = departure([recipe.fingerprint], trained.crops or {}, facts, named_faces=usual)
         if text and text not in self._warned:
             self._warned.add(text)
             logger.warning("faces are cut differently from training, and scores depend on it: %s", text)

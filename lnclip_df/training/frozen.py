@@ -56,7 +56,7 @@ def with_features(
     """
     frames: FrameDataset = loader.dataset  # type: ignore[assignment]
     order = EpochSampler(len(frames), seed=0, shuffle=False, rank=rank, world_size=world_size)
-    batches = make_loader(frames, order, batch_size=loader.batch_size or 1, workers=loader.num_workers)
+    batches = make_loader(frames, order, batch_size=loader.batch_size or 1, workers=loader.num_workers, device=device)
     training, parts = detector.training, []
     detector.eval()
     with torch.no_grad(), one_line_errors():

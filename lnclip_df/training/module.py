@@ -99,8 +99,9 @@ class LNCLIPModule(LightningModule):
         order.set_epoch(self.current_epoch)
         drop_last = shuffle and self.config.lnclip.drop_last
         return make_loader(
-            frames, order, batch_size=batch_size, workers=self.config.workers, ranks=self.ranks, drop_last=drop_last
-        )
+            frames, order, batch_size=batch_size, workers=self.config.workers, ranks=self.ranks, drop_last=drop_last,
+            device=self.trainer.strategy.root_device,  # in setup, this module is not there yet
+        )  # fmt: skip
 
     def configure_optimizers(self):
         adam = self.config.optimizer.adam

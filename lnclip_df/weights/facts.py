@@ -50,6 +50,12 @@ class Facts:
         return self != Facts()
 
     @property
+    def train_dataset(self) -> list[str]:
+        """The training sets that the configuration names."""
+        names = self.config.get("train_dataset")
+        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+    @property
     def is_delta(self) -> bool:
         return self.format == "delta"
 

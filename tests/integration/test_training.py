@@ -461,7 +461,8 @@ def test_a_frozen_backbone_computes_each_feature_once_with_the_same_result(toy, 
 def test_stored_features_keep_no_batch_in_shared_memory(toy):
     config, parts = configured(toy), []
     frames = FrameDataset(config, read_videos(config, ["toy"], "train"), frames_per_video=1)
-    loader = make_loader(frames, EpochSampler(len(frames), seed=0, shuffle=False), batch_size=8, workers=1)
+    order = EpochSampler(len(frames), seed=0, shuffle=False)
+    loader = make_loader(frames, order, batch_size=8, workers=1, device="cpu")
     with_features(
         LNCLIPDetector(config), loader, device="cpu", gather=lambda own: parts.extend(own) or [own], rank=0,
         world_size=1, title="", progress=False,

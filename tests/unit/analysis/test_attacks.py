@@ -65,7 +65,8 @@ def test_attacked_scores_repeat_themselves_and_leave_everything_as_it_was(toy, r
     config = toy[0].replace({"resolution": resolution})
     detector = LNCLIPDetector(config).train()
     frames = FrameDataset(config, read_videos(config, ["toy"], "test"), frames_per_video=2)
-    loader = make_loader(frames, EpochSampler(len(frames), seed=0, shuffle=False), batch_size=8, workers=0)
+    order = EpochSampler(len(frames), seed=0, shuffle=False)
+    loader = make_loader(frames, order, batch_size=8, workers=0, device="cpu")
     before, wanted = np.random.get_state()[1].copy(), [p.requires_grad for p in detector.parameters()]
     options = {"device": torch.device("cpu"), "title": "", "progress": False}
     first, again = (attacked_score("pgd", 4, config, 7)(detector, loader, **options) for _ in range(2))

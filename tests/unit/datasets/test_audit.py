@@ -333,6 +333,18 @@ def test_mixed_recipes_are_a_problem(tree):
     assert list(report.recipes.values()) == [10, 1, 1] and report.recipes["foreign"] == 1
 
 
+def test_recipes_that_only_take_other_frames_are_no_problem(tree):
+    cut = {"size": 256, "face": "largest"}
+    for seed, (path, item) in enumerate(tree.items.items()):
+        sampling = {"mode": "fixed_num_frames", "frames": 8 if "fake" in path else 32}
+        for index, file in enumerate(item.frames):
+            file.write_bytes(png(10 * seed + index, recipe=cut | {"sampling": sampling}))
+    report = tree.audit()
+    assert report.fit and found(report, "recipes") == [("ok", 2)] and "cut faces alike" in str(report)
+    tree.file("toy/fake/a_x", 0).write_bytes(png(99, recipe=cut | {"size": 128, "sampling": sampling}))
+    assert found(tree.audit(), "recipes") == [("problem", 3)] and "size 256, now 128" in str(tree.audit())
+
+
 def test_each_dataset_of_a_combination_may_have_its_own_recipe(tree):
     tree.add("other/real/a")
     for path, item in tree.items.items():

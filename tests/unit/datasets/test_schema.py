@@ -129,4 +129,5 @@ def test_the_faces_that_a_yaml_chooses_are_those_of_its_parts_too(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text((bench_configs() / "datasets" / "FFIW.yaml").read_text())
     names = ("FFIW", "LNCLIP-val", "Celeb-DF-v2", "toy", str(path))
-    assert [named_faces(name) for name in names] == [["mask"], ["mask"], [], [], []]
+    assert [named_faces([name]) for name in names] == [{"mask"}, {"mask", "largest"}, *[{"largest"}] * 3]
+    assert named_faces(["FFIW", "toy"]) == {"mask", "largest"} and named_faces([]) == set()

@@ -25,7 +25,7 @@ def test_without_room_in_shared_memory_no_worker_is_started(tmp_path, monkeypatc
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     order = EpochSampler(len(frames), seed=0, shuffle=False)
     with caplog.at_level(logging.WARNING, "lnclip_df"):
-        loader = make_loader(frames, order, batch_size=10_000, workers=1)
+        loader = make_loader(frames, order, batch_size=10_000, workers=1, device="cpu")
     assert loader.num_workers == workers
     assert ("frames are read without worker processes: /dev/shm has 64 MB free" in caplog.text) == (not workers)
 
@@ -35,7 +35,14 @@ def test_without_room_in_shared_memory_no_worker_is_started(tmp_path, monkeypatc
 def test_frames_that_are_resized_as_floats_take_four_times_the_shared_memory(monkeypatch, yaml, workers):
     frames = SimpleNamespace(config=load_config(yaml))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=300 << 20))
-    assert make_loader(frames, [], batch_size=300, workers=1).num_workers == workers
+    assert make_loader(frames, [], batch_size=300, workers=1, device="cpu").num_workers == workers
+
+
+@pytest.mark.parametrize(("device", "pinned"), [("cpu", False), ("cuda", True), (torch.device("cuda", 1), True)])
+def test_memory_is_pinned_for_the_gpu_that_is_used_not_for_one_that_is_there(monkeypatch, device, pinned):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    frames = SimpleNamespace(config=load_config("lnclip.yaml"))
+    assert make_loader(frames, [], batch_size=1, workers=0, device=device).pin_memory == pinned
 
 
 def batches(read):
@@ -68,4 +75,4 @@ def test_the_ranks_of_a_machine_share_its_cores(tmp_path, monkeypatch, cores, ra
     config = configured(make_toy(tmp_path))
     frames = FrameDataset(config, read_videos(config, ["toy"], "test"), frames_per_video=2)
     order = EpochSampler(len(frames), seed=0, shuffle=False)
-    assert make_loader(frames, order, batch_size=2, workers=6, ranks=ranks).num_workers == workers
+    assert make_loader(frames, order, batch_size=2, workers=6, device="cpu", ranks=ranks).num_workers == workers

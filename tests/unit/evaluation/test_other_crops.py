@@ -26,8 +26,8 @@ def root(tmp_path_factory):
     return root
 
 
-def made_run(root, out, recipes, trained=TRAINED, datasets=("toy", "again")):
-    config = configured(root)
+def made_run(root, out, recipes, trained=TRAINED, datasets=("toy", "again"), on="toy"):
+    config = configured(root, f"train_dataset=[{on}]")
     facts = {"config": config.to_dict(), "crops": {trained.fingerprint: 12}, "recipes": recipes}
     save_weights(LNCLIPDetector(config), out / "best.safetensors", facts)
     run_test(config, out / "best.safetensors", out, datasets=datasets, device="cpu", progress=False)
@@ -76,3 +76,20 @@ def test_a_face_that_the_yaml_of_the_dataset_names_is_no_other_crop(tmp_path, ca
     assert line.endswith("not comparable with others: toy (face largest, now mask; people none, now dlib)")
     (note,) = [text for text in make_board([out], resamples=0).notes if text.startswith("Not comparable")]
     assert "toy" in note and "FFIW" not in note
+
+
+@pytest.mark.parametrize(
+    ("trained", "on", "said"),
+    [("mask", "FFIW", []), ("mask", "toy", ["face mask, now largest"])],
+)
+def test_the_largest_face_is_a_datasets_own_choice_too_and_one_that_was_asked_for_is_not(
+    tmp_path, caplog, trained, on, said
+):
+    root = make_toy(tmp_path / "toy")
+    before, largest = (Recipe({"face": face, "size": 256}) for face in (trained, "largest"))
+    for path in root.rglob("*.png"):
+        path.write_bytes(add_recipe(path.read_bytes(), largest))
+    out = made_run(root, tmp_path / "run", {before.fingerprint: before.facts}, before, ["toy"], on)
+    lines = [record.getMessage() for record in caplog.records if "not comparable" in record.getMessage()]
+    notes = [text for text in make_board([out], resamples=0).notes if text.startswith("Not comparable")]
+    assert [len(lines), len(notes)] == [len(said)] * 2 and all(text in lines[0] + notes[0] for text in said)

@@ -233,13 +233,16 @@ def test_faces_cut_differently_from_training_are_named_once_with_the_setting(wei
     assert line.endswith(": size 128, now 256" if known else ": which setting differs is not recorded")
 
 
-def test_how_many_frames_are_scored_is_no_other_way_to_cut(weights, clips, tmp_path, caplog):
+@pytest.mark.parametrize("other", [{"sampling": {"mode": "fixed_num_frames", "frames": 32}}, {"face": "mask"}])
+def test_neither_fewer_frames_nor_the_face_that_a_yaml_chooses_is_another_way_to_cut(
+    weights, clips, tmp_path, caplog, other
+):
     options = ScoreOptions(frames=2)
     here = options.crops.recipe(shared_detector(options.crops, 1), None)
-    trained = Recipe(here.facts | {"sampling": {"mode": "fixed_num_frames", "frames": 32}})
+    trained = Recipe(here.facts | other)
     facts = {"crops": {trained.fingerprint: 9}, "recipes": {trained.fingerprint: trained.facts}}
-    detector = lnclip_df.load(weights).detector
-    save_weights(detector, tmp_path / "w.safetensors", facts | {"config": tiny_config().to_dict()}, delta=False)
+    facts["config"] = tiny_config().to_dict() | {"train_dataset": ["FFIW"]}  # whose YAML has face: mask
+    save_weights(lnclip_df.load(weights).detector, tmp_path / "w.safetensors", facts, delta=False)
     results_of(lnclip_df.load(tmp_path / "w.safetensors"), clips / "one.mp4", frames=2)
     assert "differently" not in caplog.text
 
