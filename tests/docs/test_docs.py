@@ -149,6 +149,16 @@ def github_anchors(path):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.parametrize("contents", ["README.md", "docs/index.md"])
+def test_a_table_of_contents_lists_every_page(contents):
+    """The pages in extend/ are listed by that folder's own index."""
+    start = ROOT / contents
+    listed = {(start.parent / link.partition("#")[0]).resolve() for link in LINK.findall(TEXTS[contents])}
+    extend = {path for path in PAGES if path.parent.name == "extend" and path.name != "index.md"}
+    pages = {path for path in PAGES if path.parts[len(ROOT.parts)] == "docs"}
+    assert pages - extend - {ROOT / "docs" / "index.md"} <= listed
+
+
 @pytest.mark.parametrize(("page", "link"), [e for e in every(LINK.findall) if not re.match(r"https?://", e[1])])
 def test_a_relative_link_leads_somewhere_on_github(page, link):
     path, _, anchor = link.partition("#")
