@@ -38,7 +38,7 @@ from lnclip_df.media.sampling import evenly_spaced_round
 FOOTER = struct.Struct("<8sQI")
 MARK = b"LNCLPACK"
 SAME = "same"  # a crop has the recipe of the one before it
-COMPARED = 256  # crops whose pixels are compared before a pack is used
+COMPARED = 256  # crops of a pack whose pixels are compared with their checksums before it is used
 FIX = "run lnclip-df pack again, or set lnclip.pack_dir: null to read the PNG files"
 
 logger = logging.getLogger(__name__)
@@ -157,9 +157,15 @@ def _check(config, dataset: str, frames: Sequence[str]):
         with suppress(OSError, ValueError):  # there is no such file
             if path.parent in on_disk and stamp(path) != crop.stamp:
                 touched.append((path, crop))
-    for path, crop in evenly_spaced_round(touched, COMPARED):
-        if _crc(decode(read_bytes(path), path)) != crop.crc:
-            raise LNCLIPError(f"{pack.path} is out of date: {path} has changed; {FIX}")
+    if len(touched) > COMPARED:
+        logger.info(
+            "%s: %d of the crops' files have another size or time than when it was written, and are read to compare "
+            "their pixels; to avoid that, run lnclip-df pack again", pack.path, len(touched),
+        )  # fmt: skip
+    for batch in map_batches(_crc_on_disk, touched, title="compare", unit="crop", progress=False):
+        for (path, crop), crc in batch:
+            if crc != crop.crc:
+                raise LNCLIPError(f"{pack.path} is out of date: {path} has changed; {FIX}")
     for row in (pack.rows[frame] for frame in evenly_spaced_round(frames, COMPARED)):
         if _crc(pack.pixels[row]) != pack.crops[row].crc:
             raise LNCLIPError(f"{pack.path} is damaged: the pixels of {pack.crops[row].frame} have changed; {FIX}")
@@ -167,6 +173,10 @@ def _check(config, dataset: str, frames: Sequence[str]):
 
 def _crc(pixels: np.ndarray) -> int:
     return zlib.crc32(pixels.data)
+
+
+def _crc_on_disk(file: tuple[Path, Crop]) -> int:
+    return _crc(decode(read_bytes(file[0]), file[0]))
 
 
 PACK = FrameSource(_has, _read, _recipe, _check)
@@ -217,7 +227,7 @@ def write_pack(json_file, pack_dir, *, data_root=".", rgb_dir="./datasets/rgb", 
     check_writable(path)
     sources = _sources(json_file, data_root, rgb_dir, progress)
     shape = len(sources), *sources[0].size[::-1], 3
-    if _is_up_to_date(path, sources):
+    if _is_up_to_date(path, sources, progress):
         return PackSummary(path, shape, 0)
     with _unfinished(path) as (pack, journal):
         npy.write_array_header_1_0(header := BytesIO(), {"descr": "|u1", "fortran_order": False, "shape": shape})
@@ -283,11 +293,17 @@ def _sources(json_file, data_root, rgb_dir, progress) -> list[_Source]:
     return sources
 
 
-def _is_up_to_date(path, sources) -> bool:
+def _is_up_to_date(path, sources, progress) -> bool:
     try:
-        return [crop[:2] for crop in Pack(path).crops] == [(source.frame, source.stamp) for source in sources]
+        pack = Pack(path)
     except LNCLIPError:  # there is none, or a damaged one
         return False
+    if [crop[:2] for crop in pack.crops] != [(source.frame, source.stamp) for source in sources]:
+        return False
+    rows = map_batches(
+        lambda row: _crc(pack.pixels[row]), range(len(sources)), title="verify", unit="crop", progress=progress
+    )
+    return all(crc == pack.crops[row].crc for batch in rows for row, crc in batch)
 
 
 @contextmanager

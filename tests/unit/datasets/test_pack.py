@@ -22,7 +22,7 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.datasets.dataset_json import read_frame_paths, read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset, collate
 from lnclip_df.datasets.frames import crop_recipes, read_frame
-from lnclip_df.datasets.pack import Pack, write_pack
+from lnclip_df.datasets.pack import write_pack
 from lnclip_df.media.crop_files import new_tar
 from lnclip_df.media.recipe import Recipe, add_recipe
 
@@ -174,6 +174,19 @@ def test_a_file_that_has_changed_is_named_until_it_is_packed_again(tmp_path):
     np.testing.assert_array_equal(frames_of(tmp_path)[16]["image"].permute(1, 2, 0), pixels_of(tmp_path, frame))
 
 
+def test_one_changed_file_among_many_touched_ones_is_named(tmp_path, monkeypatch, caplog):
+    file = make_faces(tmp_path)
+    to_pack(tmp_path, file)
+    for frame in read_frame_paths(file):
+        os.utime(on_disk(tmp_path, frame), (1, 1))
+    changed = on_disk(tmp_path, read_frame_paths(file)[7])
+    changed.write_bytes(png(99))
+    monkeypatch.setattr("lnclip_df.datasets.pack.COMPARED", 2)
+    with caplog.at_level("INFO", "lnclip_df"), pytest.raises(LNCLIPError, match=f"{changed} has changed"):
+        frames_of(tmp_path)
+    assert "18 of the crops' files have another size or time" in caplog.text
+
+
 def test_a_copied_tree_has_not_changed(tmp_path):
     file = make_faces(tmp_path)
     to_pack(tmp_path, file)
@@ -200,9 +213,8 @@ def test_damage_is_one_line_and_pack_writes_it_again(tmp_path, damage, fault):
     with pytest.raises(LNCLIPError, match=rf"UADFV.pack is damaged.*{fault}.*; run lnclip-df pack again") as error:
         frames_of(tmp_path)
     assert "\n" not in str(error.value)
-    os.utime(on_disk(tmp_path, read_frame_paths(file)[0]))
-    to_pack(tmp_path, file)
-    assert Pack(str(pack_of(tmp_path))).pixels.tobytes() in whole
+    assert to_pack(tmp_path, file).written == 18
+    assert pack_of(tmp_path).read_bytes() == whole
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
