@@ -16,6 +16,10 @@ DONE, NO_FACE, UNREADABLE = "done", "no face", "unreadable"
 WAITING = "waiting"  # of a manifest's row: for another shard
 
 
+class OtherCrops(LNCLIPError):
+    """Crops of another recipe are where those of a video would go."""
+
+
 @dataclass
 class Record:
     """What became of one video.
@@ -86,7 +90,7 @@ def finished(source: Source, out, recipe: Recipe) -> Record | None:
     Videos that could not be read are tried again.
 
     Raises:
-        LNCLIPError: crops of another recipe are where this video's would go.
+        OtherCrops: crops of another recipe are where this video's would go.
     """
     record = read_record(source, out)
     if record is None or record.outcome == UNREADABLE or record.recipe != recipe.fingerprint:
@@ -123,7 +127,7 @@ def _refuse_other_crops(source, out, recipe):
     if found and found.fingerprint == recipe.fingerprint:
         return  # an interrupted run's
     difference = found.differences(recipe) if found else f"they are {FOREIGN}: made by another tool"
-    raise LNCLIPError(
+    raise OtherCrops(
         f"{min(crops).parent} has crops of another recipe ({difference}); give another output folder, or remove them"
     )
 

@@ -21,6 +21,7 @@ from lnclip_df.evaluation.predict import LoadedDetector, load_detector
 from lnclip_df.evaluation.test import test
 from lnclip_df.leaderboard import leaderboard
 from lnclip_df.preprocess import RunOptions, preprocess_dataset
+from lnclip_df.preprocess.records import OtherCrops
 from lnclip_df.reproduce.job import Job, look
 from lnclip_df.reproduce.plan import KINDS, Plan, Record, digest_of_output, make_plan
 from lnclip_df.reproduce.report import make_report, write_report
@@ -146,10 +147,16 @@ class _Work:
 
     def preprocess(self, stage):
         job, name = self.job, stage.dataset
-        summary = preprocess_dataset(
-            job.datasets[name], job.root, job.faces, job.crops, self.run,
-            splits=job.splits[name], **job.scanned(name),
-        )  # fmt: skip
+        try:
+            summary = preprocess_dataset(
+                job.datasets[name], job.root, job.faces, job.crops, self.run,
+                splits=job.splits[name], **job.scanned(name),
+            )  # fmt: skip
+        except OtherCrops as error:
+            raise LNCLIPError(
+                f"{error}; or leave out the stage preprocess to use them as they are: of more frames than a training "
+                "or test takes, it takes evenly spaced ones, which are others than those of new crops"
+            ) from error
         made = sum(len(record.saved) for record in summary.results if not record.resumed)
         failures = [f"{key}: {reason}" for key, reason in summary.failures]
         return made, f"{len(failures)} videos without faces, first {failures[0]}" if failures else ""

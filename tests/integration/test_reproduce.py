@@ -13,6 +13,9 @@ from lnclip_df import preprocess
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.schema import load_dataset
 from lnclip_df.evaluation.predictions import read_coded
+from lnclip_df.faces.detectors import shared_detector
+from lnclip_df.faces.settings import CropSettings
+from lnclip_df.media.recipe import add_recipe
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.preprocess import RunOptions
 from lnclip_df.reproduce import run
@@ -163,6 +166,21 @@ def test_weights_are_tested_on_faces_that_are_there(with_faces):
     assert report["datasets"]["UADFV"]["auroc"].keys() == {"mine"} and report["stages"]["train"]["finished"] == 0
     assert "mine" in (with_faces / "run" / "leaderboard" / "leaderboard.md").read_text()
     assert "KoDF, not on disk" in result.stdout and "kodf@deepbrainai.io" in result.stdout
+
+
+@pytest.mark.slow
+def test_crops_of_more_frames_are_refused_with_the_way_to_use_them_as_they_are(with_faces):
+    pytest.importorskip("retinaface")
+    settings = CropSettings(face="largest")
+    recipe = settings.recipe(shared_detector(settings, 1))
+    trees.build_videos(with_faces / "rgb", trees.TREES["UADFV"])
+    for path in (with_faces / "rgb").rglob("frames/*/*.png"):
+        path.write_bytes(add_recipe(path.read_bytes(), recipe))
+    refused = call(*arguments(with_faces, "--datasets", "UADFV"))
+    assert refused.exit_code == 1 and "sampling.frames 32, now 2" in refused.output
+    assert "leave out the stage preprocess to use them as they are" in refused.output
+    result = call(*arguments(with_faces, "--datasets", "UADFV", "--stages", "rearrange,audit,test,leaderboard"))
+    assert result.exit_code == 0 and (with_faces / "run" / "mine" / "metrics" / "UADFV.json").is_file(), result.output
 
 
 @pytest.mark.slow
