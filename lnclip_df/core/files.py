@@ -9,6 +9,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A hidden path beside ``path`` with its suffix; what killed processes left under such a path is removed."""
+    """A hidden path beside ``path`` with its suffix; what killed processes left under such a path is removed.
+
+    It is what a process finds in a folder where it first writes: to list the folder each time, with 100,000 frames in
+    it, would take longer than writing them.
+    """
     start = f".{path.stem[:40]}-"
-    for name in os.listdir(path.parent):
+    for name in _temporary_names(path.parent.absolute()):
         if name.startswith(start) and is_leftover(name) and (left := path.parent / name).suffix == path.suffix:
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     return path.with_name(f"{start}{HOST}{os.getpid() & 0xFFFFFF:06x}{path.suffix}")
+
+
+@lru_cache(maxsize=1024)
+def _temporary_names(folder):
+    return [name for name in os.listdir(folder) if LEFTOVER.fullmatch(name)]
 
 
 def is_leftover(name: str) -> bool:

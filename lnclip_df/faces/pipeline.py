@@ -85,7 +85,7 @@ class SearchCounts:
 
 def find_and_cut(
     frames, detector: Detector, settings: CropSettings, choose: Callable, counts: SearchCounts, *, whole_video: bool,
-    narrow: Callable[[Iterator[Frame]], Iterator[Frame]] = iter,
+    narrow: Callable[[Iterator[Frame], list[int]], Iterator[Frame]] = lambda found, indices: found,
 ) -> Iterator[Crop]:  # fmt: skip
     """Search a video's frames for faces, and cut out those that are chosen, in order of frames and faces.
 
@@ -96,8 +96,8 @@ def find_and_cut(
             the index of the face, or None.
         counts: updated while frames are searched; its ``changes`` are complete with the first crop.
         whole_video: whether ``choose`` needs all frames at once, as that function does.
-        narrow: drops some of the faces of frames (``Frame.faces``), as if they had not been found; frames of rising
-            indices.
+        narrow: drops some of the faces of frames (``Frame.faces``), as if they had not been found; it takes frames and
+            their indices, which rise.
 
     Raises:
         Miscounted: while reading; see :func:`~lnclip_df.media.frames.read_twice`.
@@ -107,7 +107,7 @@ def find_and_cut(
     indices = first_indices(frames.count, settings.sampling, settings.frames, settings.stride)
 
     def find(indices):
-        return narrow(search(frames, indices, detector))
+        return narrow(search(frames, indices, detector), indices)
 
     found = _counted(find(indices), counts)
     batches: Iterable[list[Frame]]

@@ -124,7 +124,7 @@ def _walk(folder, found, sequences):
         if is_sequence(images, sequences):
             found.sequences += 1
             yield Path(parent)
-            yield from (path for path in taken if path not in images)
+            yield from (path for path in taken if path.suffix.lower() not in IMAGE_SUFFIXES)
         else:
             found.numbered += len(images) if is_sequence(images, True) else 0
             yield from taken

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
 from io import BytesIO
-from itertools import accumulate
 from pathlib import Path
 from typing import ClassVar
 
@@ -94,18 +93,17 @@ class Animation:
 
     def recount(self):
         """Decode everything once, for the number of frames and their times; what comes after a fault is left out."""
-        limit, durations = self.max_seconds, []
+        limit, ends = self.max_seconds, [0]
         try:
             for _, image in self._decoded():
-                durations.append(round(image.info.get("duration") or DURATION))
-                if limit is not None and (sum(durations) > limit * 1000 or len(durations) > limit * MAX_RATE):
+                ends.append(ends[-1] + round(image.info.get("duration") or DURATION))
+                if limit is not None and (ends[-1] > limit * 1000 or len(ends) - 1 > limit * MAX_RATE):
                     raise UnreadableVideo(f"longer than the limit of {limit:g} s")
         except Miscounted as error:
-            if not durations:
+            if len(ends) == 1:
                 raise UnreadableVideo("no frame can be decoded") from error
-        self.count = len(durations)
-        *self._times, total = accumulate(durations, initial=0)
-        self.seconds = total / 1000
+        *self._times, total = ends
+        self.count, self.seconds = len(self._times), total / 1000
 
     def moment(self, index: int) -> Fraction:
         """When a frame is shown, in seconds from the first, exactly."""

@@ -3,6 +3,7 @@
 import platform
 import random
 import struct
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -127,11 +128,12 @@ def write_contact_sheet(
 
 def _tail(text, pen, font):
     """As much of a text's end as fits below a crop."""
-    shown = text
-    while pen.textlength(shown, font) > SIDE - 6:
-        text = text[1:]
-        shown = f"…{text}"
-    return shown
+
+    def fits(shown):
+        return pen.textlength(shown, font) <= SIDE - 6
+
+    cut = bisect_left(range(len(text)), True, key=lambda cut: fits(f"…{text[cut:]}"))
+    return text if fits(text) else f"…{text[cut:]}"
 
 
 def _small(path):

@@ -1,6 +1,7 @@
 """One video, from its file to its faces: find, cut, write, record."""
 
 import io
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,10 +13,9 @@ import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import write_bytes
-from lnclip_df.core.iteration import batched
 from lnclip_df.faces.align import warp
 from lnclip_df.faces.detectors import shared_detector
-from lnclip_df.faces.pipeline import BATCH, SearchCounts, find_and_cut
+from lnclip_df.faces.pipeline import SearchCounts, find_and_cut
 from lnclip_df.faces.selection import ALONE, choose_face, mask_coverage, masked_person, most_covered
 from lnclip_df.faces.settings import CropSettings
 from lnclip_df.faces.tracking import count_people
@@ -170,18 +170,18 @@ def _save_crops(job, frames, detector, recipe, save: Save) -> _Written:
 
     def choose(batch, follow):
         if face == "mask" and job.source.mask is not None:
-            return [masked_person(batch, _covered(job, batch, written), follow)]
+            covered = _covered(job, batch, [frame.index for frame in batch], written)
+            return [masked_person(batch, [amounts for _, amounts in covered], follow)]
         return [choose_face(batch, face, follow)]
 
-    def covered_only(found):
-        for batch in batched(found, BATCH):
-            for frame, amounts in zip(batch, _covered(job, batch, written), strict=True):
-                frame.faces = frame.faces.where(np.arange(len(frame.faces.boxes)) == most_covered(amounts))
-                yield frame
+    def covered_only(found, indices):
+        for frame, amounts in _covered(job, found, indices, written):
+            frame.faces = frame.faces.where(np.arange(len(frame.faces.boxes)) == most_covered(amounts))
+            yield frame
 
-    narrow = covered_only if face == "mask_only" and job.source.mask is not None else iter
+    narrow = {"narrow": covered_only} if face == "mask_only" and job.source.mask is not None else {}
     for crop in find_and_cut(
-        frames, detector, job.settings, choose, written.counts, whole_video=face not in ALONE, narrow=narrow
+        frames, detector, job.settings, choose, written.counts, whole_video=face not in ALONE, **narrow
     ):
         index, faces = crop.frame.index, crop.frame.faces
         save("landmarks", face_name(index, ".npy"), _npy(crop.landmarks))
@@ -197,14 +197,14 @@ def _save_crops(job, frames, detector, recipe, save: Save) -> _Written:
     return written
 
 
-def _covered(job, batch, written):
-    """How much of the mask lies in each face of each frame; None from the mask's end on."""
-    covered = [None] * len(batch)
-    positions = {frame.index: position for position, frame in enumerate(batch)}
-    for index, mask in _read_mask(job, list(positions), written):
-        frame = batch[positions[index]]
-        covered[positions[index]] = mask_coverage(mask, frame.faces.boxes, frame.size[::-1])
-    return covered
+def _covered(job, frames, indices, written):
+    """Yield each frame with how much of the mask lies in each of its faces; None from the mask's end on."""
+    masks, index, mask = _read_mask(job, indices, written), -1, None
+    for frame in frames:
+        while index < frame.index:
+            index, mask = next(masks, (math.inf, None))
+        here = index == frame.index
+        yield frame, mask_coverage(mask, frame.faces.boxes, frame.size[::-1]) if here else None
 
 
 def _save_masks(job, written, save: Save):

@@ -3,6 +3,8 @@
 import glob
 import logging
 import os
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -63,16 +65,24 @@ def _matches(path):
 def _with_unique_names(inputs):
     """Rename where names are equal (ignoring case), or where one is the folder of another."""
     taken, folders, renamed = set(), set(), []
+    left: dict[str, Iterator[str]] = {}  # names that were not tried yet, by the name found: what is taken stays so
+
+    def free(name):
+        return name.casefold() not in folders and not taken & {name.casefold(), *_parents(name)}
+
     for file in inputs:
-        name, number = file.name, 1
-        head, slash, rest = name.partition("/")
-        while name.casefold() in taken | folders or taken & _parents(name):
-            number += 1
-            name = f"{head}-{number}{slash}{rest}"
+        name = next(filter(free, left.setdefault(file.name, _numbered(file.name))))
         taken.add(name.casefold())
         folders |= _parents(name)
         renamed.append(file._replace(name=name))
     return renamed
+
+
+def _numbered(name):
+    """Yield a name, and the same with the numbers 2, 3, … behind its first part."""
+    head, slash, rest = name.partition("/")
+    yield name
+    yield from (f"{head}-{number}{slash}{rest}" for number in count(2))
 
 
 def _parents(name):

@@ -98,6 +98,14 @@ def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path):
     assert os.listdir(tmp_path) == ["a.txt"] and (tmp_path / "a.txt").read_text() == "whole"
 
 
+def test_a_folder_of_many_files_is_not_listed_at_each_write(tmp_path, monkeypatch):
+    listed, listdir = [], os.listdir
+    monkeypatch.setattr(os, "listdir", lambda folder: listed.append(folder) or listdir(folder))
+    for number in range(3):
+        write_text(tmp_path / f"{number}.txt", "x")
+    assert listed == [tmp_path]
+
+
 def test_json_that_is_nested_too_deeply_is_no_json(tmp_path):
     write_text(tmp_path / "a.json", "[" * 100_000)
     with pytest.raises(LNCLIPError, match="is not JSON: it is nested too deeply"):

@@ -17,6 +17,16 @@ def test_folders_patterns_and_files_are_found_once_each_under_names_of_their_own
     assert not any(name in {other.rpartition("/")[0] for other in names} for name in names)
 
 
+def test_equal_names_get_the_first_number_that_is_free(tmp_path):
+    folders = ["Clip", "clip", "clip-2", "CLIP", "clip-2"]
+    paths = [tmp_path / str(at) / name / "a.mp4" for at, name in enumerate(folders)]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        path.touch()
+    names = [file.name for file in find_inputs([path.parents[1] for path in paths])]
+    assert names == ["Clip/a", "clip-2/a", "clip-2-2/a", "CLIP-3/a", "clip-2-3/a"]
+
+
 @pytest.mark.parametrize(
     ("paths", "message"),
     [([], "nothing to score"), (["no*.mp4"], r"no file or folder matches no\*\.mp4"), (["x.txt"], "x.txt"),
