@@ -1,12 +1,11 @@
 """Frames' features beside their predictions: written by ``test --save-features``, read by the studies."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError, one_line
-from lnclip_df.core.files import atomic_path, parse_json
+from lnclip_df.core.files import parse_json
 from lnclip_df.core.provenance import Provenance
 
 KEY = "lnclip_df"
@@ -23,11 +22,11 @@ def write_features(path, features, provenance: Provenance):
 
     Some of the ``provenance`` of the predictions is written too: it identifies them.
     """
-    from safetensors.numpy import save_file
+    from torch import from_numpy
 
-    metadata = {KEY: json.dumps(_identity(provenance))}
-    with atomic_path(path) as temporary:
-        save_file({"features": np.ascontiguousarray(features, dtype=np.float16)}, temporary, metadata=metadata)
+    from lnclip_df.weights.save import write_safetensors
+
+    write_safetensors(path, {"features": from_numpy(np.asarray(features, np.float16))}, _identity(provenance))
 
 
 def read_features(path, provenance: Provenance, rows: int) -> np.ndarray:

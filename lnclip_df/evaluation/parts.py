@@ -1,6 +1,5 @@
 """Parts of a test: what is predicted so far, written regularly, until all of it is there to be joined."""
 
-import json
 import logging
 import math
 import secrets
@@ -11,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from lnclip_df.core.errors import LNCLIPError, one_line
-from lnclip_df.core.files import atomic_path, parse_json
+from lnclip_df.core.files import parse_json
 from lnclip_df.core.provenance import Provenance
 from lnclip_df.datasets.frame_dataset import FrameDataset
+from lnclip_df.weights.facts import KEY
+from lnclip_df.weights.save import write_safetensors
 
-KEY = "lnclip_df"
 TYPES = {"batch": np.int64, "index": np.int64, "prob": np.float64, "features": np.float16, "seconds": np.float64}
 
 logger = logging.getLogger(__name__)
@@ -78,8 +79,6 @@ class Parts:
 
     def write(self, batches: list[int], tables: list[dict[str, Any]], seconds: float):
         """Write predicted batches, ``tables`` as ``lnclip_df.evaluation.predict.score_batches`` gives them."""
-        from safetensors.numpy import save_file
-
         arrays = {
             "batch": np.array(batches, np.int64),
             "index": np.array([index for table in tables for index in table["index"]], np.int64),
@@ -90,8 +89,8 @@ class Parts:
             found = [table["features"] for table in tables if "features" in table]
             arrays["features"] = np.concatenate(found) if found else np.empty((0, 0), np.float16)
         facts = {"provenance": self.provenance.to_json(), "batch_size": self.batch_size, "features": self.features}
-        with atomic_path(self.folder / f"{batches[0]:07}-{secrets.token_hex(4)}.safetensors") as temporary:
-            save_file(arrays, temporary, metadata={KEY: json.dumps(facts)})
+        path = self.folder / f"{batches[0]:07}-{secrets.token_hex(4)}.safetensors"
+        write_safetensors(path, {name: torch.from_numpy(array) for name, array in arrays.items()}, facts)
 
     def join(self, frames: FrameDataset) -> tuple[dict[str, Any], float] | None:
         """Join all parts, of which some may contain the same batches.

@@ -32,8 +32,8 @@ def save_weights(detector, path, metadata: Mapping[str, Any] | None = None, *, d
     write_safetensors(path, {name: state[name] for name in names}, facts)
 
 
-def write_safetensors(path, tensors: Mapping, facts: Mapping[str, Any], **metadata: str):
-    """Write tensors with ``facts`` and ``metadata`` as safetensors, whole or not at all."""
+def write_safetensors(path, tensors: Mapping, facts: Any, **metadata: str):
+    """Write tensors with ``facts``, JSON, and ``metadata`` as safetensors, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
         temporary.touch()

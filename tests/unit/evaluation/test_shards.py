@@ -14,8 +14,11 @@ from lnclip_df import LNCLIPError
 from lnclip_df.core.devices import device_names
 from lnclip_df.core.files import read_json
 from lnclip_df.core.processes import worker_pool
+from lnclip_df.core.provenance import Provenance
 from lnclip_df.evaluation import shards
 from lnclip_df.evaluation.external import load_external
+from lnclip_df.evaluation.features import features_file, write_features
+from lnclip_df.evaluation.parts import Parts
 from lnclip_df.evaluation.predictions import read_predictions
 from lnclip_df.evaluation.test import test as run_test
 
@@ -311,3 +314,24 @@ def with_gpus(monkeypatch):
     """Four GPUs, so far as their number is asked for: none can be used."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+
+
+def test_a_disk_that_takes_no_more_is_one_line_and_what_is_written_has_the_usual_mode(tmp_path):
+    resource = pytest.importorskip("resource")
+    of, features = Provenance(dataset="many"), np.ones((4, 1 << 18), np.float16)
+    parts = Parts(tmp_path, of, 4, features=True)
+    table = {"index": [0, 1, 2, 3], "prob": [0.5] * 4, "features": features}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        with pytest.raises(LNCLIPError, match=r"cannot write .*parts.many.*File too large"):
+            parts.write([0], [table], 1.0)
+        with pytest.raises(LNCLIPError, match=r"cannot write .*many.safetensors: .*File too large"):
+            write_features(features_file(tmp_path, "many"), features, of)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    parts.write([0], [table], 1.0)
+    (tmp_path / "usual").touch()
+    (part,) = parts.folder.iterdir()
+    assert part.stat().st_mode == (tmp_path / "usual").stat().st_mode  # shards may be run by several users
