@@ -43,7 +43,7 @@ def calibrate_run(
         datasets: test sets; all of the run by default.
         fpr: false positive rate over validation videos that the threshold is for.
         bins: number of bins of the ECE and the diagram.
-        config: of the detector; by default as ``lnclip_df.weights.restore.config_for`` finds it. Its
+        config: of the detector; by default as ``Checkpoint.config_for`` finds it. Its
             ``lnclip.val_dataset`` is predicted.
         out: folder for ``reliability.png``, ``calibration.md`` and ``.csv``; ``<run>/studies/calibration`` by default.
         device: as for ``lnclip_df.evaluation.test.test``.

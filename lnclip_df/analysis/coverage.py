@@ -127,14 +127,13 @@ def read_counts(path) -> dict[str, FaceCounts]:
     }
 
 
-def write_counts(path, manifests, dataset, root=None, *, level=None, folders=None, split: str = "test") -> Path:
-    """Write the CSV of frames with a face from the manifests of preprocessing.
+def write_counts(path, manifests, dataset, root=None, *, level=None, folders=None) -> Path:
+    """Write the CSV of frames with a face of a test split, from the manifests of preprocessing.
 
     Args:
         path: the CSV.
         manifests: ``manifests/<name>.csv`` files that together have all videos of the split.
         dataset, root, level, folders: as for ``lnclip_df.datasets.scan.scan_videos``.
-        split: whose videos.
 
     Raises:
         LNCLIPError: a video of the split is in no manifest, or as ``scan_videos``.
@@ -143,9 +142,9 @@ def write_counts(path, manifests, dataset, root=None, *, level=None, folders=Non
     from lnclip_df.datasets.schema import load_dataset
 
     spec = load_dataset(dataset)
-    items = [item for item in scan_videos(spec, root, level=level, folders=folders) if split in item.splits]
+    items = [item for item in scan_videos(spec, root, level=level, folders=folders) if "test" in item.splits]
     if not items:
-        raise LNCLIPError(f"{spec.name}: no video is in the split {split}")
+        raise LNCLIPError(f"{spec.name}: no video is in the split test")
     counts: dict[str, tuple[int, int]] = {}
     for manifest in manifests:
         rows = read_csv(manifest, ("video", "asked", "saved"))

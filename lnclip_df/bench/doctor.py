@@ -1,7 +1,6 @@
 """Check whether LNCLIP-DF can run in an environment and a DeepfakeBench checkout."""
 
 import os
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -31,8 +30,8 @@ from lnclip_df.models.backbones import processor_of
 SAMPLED_VIDEOS = 50
 
 
-def doctor(checkout, *, detector_path=None, python=sys.executable) -> list[Finding]:
-    """Check an interpreter and a checkout; change nothing in it.
+def doctor(checkout, *, detector_path=None) -> list[Finding]:
+    """Check this environment and a checkout; change nothing in it.
 
     Once the detector is installed, ``train.py`` and ``test.py`` run on two items of each data set, with the detector
     and its weights, which are downloaded if they are not here.
@@ -40,7 +39,6 @@ def doctor(checkout, *, detector_path=None, python=sys.executable) -> list[Findi
     Args:
         detector_path: the scripts' argument of that name, from the checkout's root; by default ``lnclip.yaml``, the
             packaged one if it does not exist.
-        python: interpreter that will run DeepfakeBench.
 
     Returns:
         Findings in the order of a setup: environment, checkout, configuration, data, scripts. A ``problem`` means that
@@ -54,7 +52,7 @@ def doctor(checkout, *, detector_path=None, python=sys.executable) -> list[Findi
     if detector_path is None and not yaml.is_file():
         yaml = bench_configs() / "lnclip.yaml"
     rehearsed = yaml if yaml.is_file() and (root / SHIM).is_file() else None
-    environment, scripts = _environment(root, python, rehearsed)
+    environment, scripts = _environment(root, rehearsed)
     return [*environment, *_checkout(root), *_settings(root, yaml), *scripts]
 
 
@@ -70,12 +68,12 @@ def _settings(root, yaml):
         return [Finding("configuration", "problem", found, "fix the YAML")]
 
 
-def _environment(root, python, yaml):
+def _environment(root, yaml):
     """Findings on the environment, and those on the two scripts."""
     try:
-        found = probe(root, python, yaml)
+        found = probe(root, yaml)
     except LNCLIPError as error:
-        return [Finding("environment", "problem", str(error), "install lnclip-df in that environment")], []
+        return [Finding("environment", "problem", str(error), "install lnclip-df again")], []
     versions = found["versions"]
     findings = [*_packages(found), _opencv(versions["opencv-python"], versions["opencv-python-headless"])]
     if found["gpus"]:

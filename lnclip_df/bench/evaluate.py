@@ -45,21 +45,18 @@ class BenchTest:
     labels: Mapping[str, int] = field(default_factory=dict)
 
 
-def bench_test(checkout, options: BenchTest, *, python=sys.executable) -> int:
+def bench_test(checkout, options: BenchTest) -> int:
     """Test a detector in its checkout, in a process of its own. A finished data set is not tested again.
-
-    Args:
-        python: interpreter in which DeepfakeBench runs; ``lnclip_df`` must be installed for it.
 
     Returns:
         The exit status; 128 + n if signal n ended it.
 
     Raises:
-        LNCLIPError: not a checkout, or ``python`` cannot be started.
+        LNCLIPError: not a checkout.
     """
     root = open_checkout(checkout)
     options = dataclasses.replace(options, labels=user_labels(root) | dict(options.labels))
-    return run_module(root, python, "lnclip_df.bench.evaluate", json.dumps(dataclasses.asdict(options)))
+    return run_module(root, "lnclip_df.bench.evaluate", json.dumps(dataclasses.asdict(options)))
 
 
 def settings_of(root, options: BenchTest) -> dict[str, Any]:

@@ -44,8 +44,8 @@ SCRIPTS = ("training/train.py", "training/test.py")
 DISTRIBUTIONS = ("albumentations", "numpy", "opencv-python", "opencv-python-headless", "setuptools", "torch")
 
 
-def probe(root, python=sys.executable, detector_path=None) -> dict:
-    """Ask an interpreter, started in a checkout's root, what it offers.
+def probe(root, detector_path=None) -> dict:
+    """Ask this interpreter, started anew in a checkout's root, what it offers.
 
     Args:
         detector_path: the YAML to rehearse ``train.py`` and ``test.py`` with; None does not.
@@ -56,18 +56,16 @@ def probe(root, python=sys.executable, detector_path=None) -> dict:
         ``lnclip_df.bench.rehearsal.rehearse``, by script; empty if DeepfakeBench cannot be imported).
 
     Raises:
-        LNCLIPError: the interpreter cannot be started, or lnclip-df is not installed for it.
+        LNCLIPError: the process gives no answer.
     """
     arguments = [] if detector_path is None else [str(detector_path)]
-    command = [str(python), "-B", "-m", "lnclip_df.bench.probe", *arguments]
+    command = [sys.executable, "-B", "-m", "lnclip_df.bench.probe", *arguments]
+    child = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     try:
-        child = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
         return json.loads(child.stdout.splitlines()[-1])
-    except OSError as error:
-        raise LNCLIPError(f"cannot start {python}: {error.strerror or error}") from error
     except (IndexError, ValueError) as error:
         reason = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
-        raise LNCLIPError(f"{python} failed to report its packages: {reason}") from error
+        raise LNCLIPError(f"{sys.executable} failed to report its packages: {reason}") from error
 
 
 def _probe_here(detector_path=None):

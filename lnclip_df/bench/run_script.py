@@ -8,18 +8,17 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import inside
 
 
-def bench_run(checkout, argv, *, python=sys.executable) -> int:
+def bench_run(checkout, argv) -> int:
     """Run a script of a DeepfakeBench checkout unchanged, with or without a GPU.
 
     Args:
         argv: path of the script in the checkout, and its arguments.
-        python: interpreter for the script; ``lnclip_df`` must be installed for it.
 
     Returns:
         The script's exit status; 128 + n if signal n ended it.
 
     Raises:
-        LNCLIPError: not a checkout, no script in it of that name, or ``python`` cannot be started.
+        LNCLIPError: not a checkout, or no script in it of that name.
     """
     root = open_checkout(checkout)
     if not argv:
@@ -27,17 +26,10 @@ def bench_run(checkout, argv, *, python=sys.executable) -> int:
     script = inside(root, argv[0])
     if not script.is_file():
         raise LNCLIPError(f"no script {argv[0]} in {root}. Expected training/train.py or training/test.py.")
-    return run_module(root, python, "lnclip_df.bench.launch", str(script.relative_to(root)), *map(str, argv[1:]))
+    return run_module(root, "lnclip_df.bench.launch", str(script.relative_to(root)), *map(str, argv[1:]))
 
 
-def run_module(root, python, module: str, *arguments: str) -> int:
-    """Run a module of this package at the root of a checkout; returns its exit status, 128 + n if signal n ended it.
-
-    Raises:
-        LNCLIPError: ``python`` cannot be started.
-    """
-    try:
-        status = subprocess.run([str(python), "-m", module, *arguments], cwd=root, check=False).returncode
-    except OSError as error:
-        raise LNCLIPError(f"cannot start {python}: {error.strerror or error}") from error
+def run_module(root, module: str, *arguments: str) -> int:
+    """Run a module of this package at the root of a checkout; returns its exit status, 128 + n if signal n ended it."""
+    status = subprocess.run([sys.executable, "-m", module, *arguments], cwd=root, check=False).returncode
     return status if status >= 0 else 128 - status

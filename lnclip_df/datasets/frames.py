@@ -64,19 +64,17 @@ def read_frame(config: Config, dataset: str, frame: str) -> np.ndarray:
     return source_of(config, dataset).read(config, dataset, frame)
 
 
-def crop_recipes(
-    config: Config, videos: list[Video], max_videos: int = 256
-) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
+def crop_recipes(config: Config, videos: list[Video]) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
     """Count the recipes that the crops of some videos carry.
 
-    The first frame of at most ``max_videos`` videos, evenly spaced, is read; one that cannot be read is not counted.
+    The first frame of at most 256 videos, evenly spaced, is read; one that cannot be read is not counted.
 
     Returns:
         ``{fingerprint, or "foreign" where there is none: videos}``, the most frequent first; and ``{fingerprint: what
         the recipe says}``.
     """
     recipes = []
-    for video in evenly_spaced_round(videos, max_videos):
+    for video in evenly_spaced_round(videos, 256):
         source = source_of(config, video.dataset)
         try:
             recipes += [source.recipe(config, video.dataset, frame) for frame in video.frames[:1]]

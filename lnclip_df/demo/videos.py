@@ -20,6 +20,7 @@ from lnclip_df.media.opencv import one_thread
 IDENTITIES = {"train": 40, "val": 16, "test": 24}
 METHODS = ("swap", "reenact")
 RATE = 25  # frames per second
+SIZE = 288  # side of a video, in pixels
 REAL, FAKE = "demo_real", "demo_fake"
 
 
@@ -48,10 +49,9 @@ class Job:
     donor: int
     out: str
     frames: int
-    size: int
 
 
-def make_videos(out, *, seed=0, identities=None, frames=24, size=288, workers=None, progress=False) -> list[DemoVideo]:
+def make_videos(out, *, seed=0, identities=None, frames=24, workers=None, progress=False) -> list[DemoVideo]:
     """Make one real video of every identity, and from each a forgery by every method.
 
     ``swap`` blends in the face of another identity of the same split, ``reenact`` another movement of the mouth. Both
@@ -64,7 +64,6 @@ def make_videos(out, *, seed=0, identities=None, frames=24, size=288, workers=No
         identities: ``{split: number of identities}``, 0 or at least 2 (a swap needs another); :data:`IDENTITIES` by
             default. No identity is in two splits.
         frames: number of frames per video, at 25 per second.
-        size: side of the square video in pixels, even.
         workers: number of processes; the number of cores by default. 1 works in this process.
 
     Returns:
@@ -74,12 +73,12 @@ def make_videos(out, *, seed=0, identities=None, frames=24, size=288, workers=No
         LNCLIPError: a setting is out of range, or the folder cannot be written.
     """
     identities = IDENTITIES if identities is None else identities
-    _check(identities, frames, size, workers)
+    _check(identities, frames, workers)
     jobs, first = [], 0
     for split, count in identities.items():
         for position in range(count):
             donor = first + (position + 1) % count
-            jobs.append(Job(seed, split, first + position, donor, str(out), frames, size))
+            jobs.append(Job(seed, split, first + position, donor, str(out), frames))
         first += count
     workers = min(workers or usable_cores(), len(jobs))
     bar = partial(tqdm, total=len(jobs), desc="identities", unit="identity", disable=not progress, leave=False)
@@ -91,7 +90,7 @@ def make_videos(out, *, seed=0, identities=None, frames=24, size=288, workers=No
     return [video for videos in made for video in videos]
 
 
-def _check(identities, frames, size, workers):
+def _check(identities, frames, workers):
     for split, count in identities.items():
         if split not in IDENTITIES:
             raise LNCLIPError(f"identities: split {split!r} is not one of {', '.join(IDENTITIES)}")
@@ -99,18 +98,16 @@ def _check(identities, frames, size, workers):
             raise LNCLIPError(
                 f"identities: {count} in {split}; expected 2 or more, because a swap needs two, or 0 for no videos"
             )
-    for name, value, minimum in (("frames", frames, 1), ("size", size, 64), ("workers", workers, 1)):
+    for name, value, minimum in (("frames", frames, 1), ("workers", workers, 1)):
         if value is not None and value < minimum:
             raise LNCLIPError(f"{name}: {value!r} is below {minimum}")
-    if size % 2:
-        raise LNCLIPError(f"size: {size} is odd. Expected an even number.")
 
 
 @one_thread()
 def make_videos_of(job: Job) -> list[DemoVideo]:
     """Make the real video of one identity and its forgeries."""
     seed, identity = job.seed, job.identity
-    person, scene = make_person(seed, identity), make_scene(seed, identity, job.frames, job.size)
+    person, scene = make_person(seed, identity), make_scene(seed, identity, job.frames, SIZE)
     source, real = f"{identity:03d}", film(person, scene)
     swapped = swap(real, make_person(seed, job.donor), scene, np.random.default_rng((seed, 3, identity)))
     reenacted = reenact(real, person, scene, np.random.default_rng((seed, 4, identity)))

@@ -171,8 +171,8 @@ def threshold_at_fpr(label, score, fpr: float) -> float:
     return float(reals[math.floor(fpr * len(reals) + 1e-9)])
 
 
-def largest_fpr(reals: int, fpr: float, level: float = 0.95) -> float:
-    """The bound, 0..1, below which the true false positive rate of ``threshold_at_fpr`` lies in ``level`` of cases.
+def largest_fpr(reals: int, fpr: float) -> float:
+    """The bound, 0..1, below which the true false positive rate of ``threshold_at_fpr`` lies in 95 % of cases.
 
     The threshold is the (k + 1)-th highest of n independent real scores, k = ⌊``fpr`` n⌋, so the rate above it has the
     distribution Beta(k + 1, n − k) (David and Nagaraja, *Order Statistics*, 2003, section 7.2).
@@ -183,7 +183,7 @@ def largest_fpr(reals: int, fpr: float, level: float = 0.95) -> float:
     from scipy.special import betaincinv
 
     above = math.floor(fpr * reals + 1e-9)
-    return float(betaincinv(above + 1, reals - above, level))
+    return float(betaincinv(above + 1, reals - above, 0.95))
 
 
 def _sign(label):

@@ -62,8 +62,8 @@ class Bootstrap:
         return Estimate(value, *auroc_interval(label, score, resamples=self.resamples, seed=seed))
 
 
-def wilson(hits: int, n: int, level: float = 0.95) -> Estimate:
-    """A share with its Wilson score interval (Wilson, JASA 22, 1927); not defined for n = 0.
+def wilson(hits: int, n: int) -> Estimate:
+    """A share with its 95 % Wilson score interval (Wilson, JASA 22, 1927); not defined for n = 0.
 
     >>> print(wilson(2, 10))
     20.0 [5.7, 51.0]
@@ -72,5 +72,5 @@ def wilson(hits: int, n: int, level: float = 0.95) -> Estimate:
 
     if not n:
         return Estimate(None)
-    bounds = binomtest(hits, n).proportion_ci(level, method="wilson")
+    bounds = binomtest(hits, n).proportion_ci(method="wilson")
     return Estimate(hits / n, float(bounds.low), float(bounds.high))

@@ -42,9 +42,9 @@ SHEET = (10, 6)  # crops across and down
 SIDE, CAPTION = 128, 32  # of a crop on the sheet and of the text below it, in pixels
 
 
-def worst(results: list[Record], n: int = 10) -> list[Record]:
-    """The videos with the smallest share of frames that gave a face, then with the lowest score."""
-    return sorted(results, key=lambda r: (len(r.saved) / max(r.asked, 1), r.score or 0, r.key))[:n]
+def worst(results: list[Record]) -> list[Record]:
+    """The ten videos with the smallest share of frames that gave a face, then with the lowest score."""
+    return sorted(results, key=lambda r: (len(r.saved) / max(r.asked, 1), r.score or 0, r.key))[:10]
 
 
 def write_manifest(out, name: str, results: list[Record], facts: dict) -> Path:

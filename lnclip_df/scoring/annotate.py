@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -24,7 +23,7 @@ from lnclip_df.scoring.video_writer import SourceSound, VideoWriter
 logger = logging.getLogger(__name__)
 
 
-def annotate(result: Result, folder, *, name: str, on_progress: Callable[[int, int], None] | None = None) -> list[Path]:
+def annotate(result: Result, folder, *, name: str) -> list[Path]:
     """Write a copy of a video or image with boxes and scores, and the timeline of a video.
 
     A video becomes ``NAME.annotated.mp4`` (H.264, all frames at their times, upright, with its sound unchanged where an
@@ -38,7 +37,6 @@ def annotate(result: Result, folder, *, name: str, on_progress: Callable[[int, i
         result: nothing is written if it has no score, or if its file can no longer be read.
         folder: the output folder.
         name: see :class:`lnclip_df.scoring.inputs.InputFile`.
-        on_progress: called with the number of frames done and the number of all frames.
 
     Returns:
         The files that were written.
@@ -52,13 +50,13 @@ def annotate(result: Result, folder, *, name: str, on_progress: Callable[[int, i
         return []
     try:
         frames = open_frames(result.path)
-        return _write(result, frames, Path(folder), name, on_progress or (lambda done, count: None))
+        return _write(result, frames, Path(folder), name)
     except UnreadableVideo as error:
         logger.warning("%s can no longer be read (%s); no copy is written", result.path, one_line(error))
         return []
 
 
-def _write(result, frames, folder, name, on_progress):
+def _write(result, frames, folder, name):
     def target(suffix):
         path = inside(folder, f"{name}{suffix}")
         if os.path.exists(path) and os.path.samefile(path, result.path):
@@ -67,18 +65,16 @@ def _write(result, frames, folder, name, on_progress):
 
     if isinstance(frames, ImageFrames) and not os.path.isdir(result.path):
         copy = target(".annotated.png")
-        return read_twice(frames, lambda: _copy_images(result, frames, lambda index: copy, on_progress))
+        return read_twice(frames, lambda: _copy_images(result, frames, lambda index: copy))
     new_figure(1, 1)  # if matplotlib is missing, fail before the slow part
     timeline = target(".timeline.png")
     if isinstance(frames, ImageFrames):
         copies = target(".annotated")
-        written = read_twice(
-            frames, lambda: _copy_images(result, frames, lambda index: copies / face_name(index), on_progress)
-        )
+        written = read_twice(frames, lambda: _copy_images(result, frames, lambda index: copies / face_name(index)))
     else:
         written = [target(".annotated.mp4")]
         with atomic_path(written[0]) as temporary:
-            read_twice(frames, lambda: _copy_video(result, frames, temporary, written[0], on_progress))
+            read_twice(frames, lambda: _copy_video(result, frames, temporary, written[0]))
     save_figure(draw_timeline(result), timeline)
     return [*written, timeline]
 
@@ -107,7 +103,7 @@ class _Painter:
         return image
 
 
-def _copy_images(result, frames, target, on_progress):
+def _copy_images(result, frames, target):
     """Write the images that were scored, each whole or not at all."""
     from PIL import Image
 
@@ -117,11 +113,10 @@ def _copy_images(result, frames, target, on_progress):
         with atomic_path(target(index)) as temporary:
             Image.fromarray(painter.paint(index, image)).save(temporary)
         written.append(target(index))
-        on_progress(len(written), len(indices))
     return written
 
 
-def _copy_video(result, frames, temporary, path, on_progress):
+def _copy_video(result, frames, temporary, path):
     import av
 
     painter = _Painter(result, frames, _shots(frames))
@@ -131,7 +126,6 @@ def _copy_video(result, frames, temporary, path, on_progress):
             with VideoWriter(temporary, frames, sound) as writer:
                 for index, image in frames.read(range(frames.count)):
                     writer.add(painter.paint(index, image), frames.moment(index))
-                    on_progress(index + 1, frames.count)
         except av.error.FFmpegError as error:
             raise LNCLIPError(f"cannot write {path}: {getattr(error, 'strerror', None) or one_line(error)}") from error
     if sound.problem:

@@ -1,12 +1,12 @@
 """A clone of the DeepfakeBench checkout that ``LNCLIP_DEEPFAKEBENCH`` names, with data that train in seconds."""
 
-import json
 import os
 import subprocess
 
 import numpy as np
 import yaml
 from PIL import Image
+from tiny import write_dataset
 
 from lnclip_df.bench.install import install
 
@@ -76,5 +76,4 @@ def make_dataset(root, dataset, split, lengths, compression=None, size=64):
             frames = [f"./{path.relative_to(root).as_posix()}" for path in sorted(folder.iterdir())]
             videos[folder.name] = {"label": label, "frames": frames}
         index[label] = {split: {compression: videos} if compression else videos}
-    json_of(root, dataset).parent.mkdir(parents=True, exist_ok=True)
-    json_of(root, dataset).write_text(json.dumps({dataset: index}))
+    write_dataset(root, dataset, index)

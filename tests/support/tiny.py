@@ -66,10 +66,11 @@ def toy_with_weights(root, seed: int = 0):
 
 
 def write_dataset(root, name, classes):
-    """Write a dataset JSON where ``configured(root)`` looks for it."""
-    folder = root / "preprocessing" / "dataset_json"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps({name: classes}))
+    """Write a dataset JSON where ``configured(root)`` looks for it, and return its path."""
+    file = root / "preprocessing" / "dataset_json" / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({name: classes}))
+    return file
 
 
 def _video(root, label, number):

@@ -7,6 +7,9 @@ import sys
 import pytest
 import yaml
 from checkouts import make_checkout
+from real_checkouts import json_of
+from tiny import write_dataset
+from trees import write
 
 from lnclip_df.bench import doctor as module
 from lnclip_df.bench.doctor import Finding, doctor
@@ -32,25 +35,15 @@ def write_json(root, dataset, split, videos):
     for folder, (label, count) in videos.items():
         frames = [f"./rgb/{folder}/{k:03d}.png" for k in range(count)]
         for frame in frames:
-            (root / frame).parent.mkdir(parents=True, exist_ok=True)
-            (root / frame).write_bytes(b"picture")
+            write(root / frame, b"picture")
         index.setdefault(label, {split: {}})[split][folder] = {"label": label, "frames": frames}
-    save_index(root, dataset, {dataset: index})
-
-
-def index_path(root, dataset):
-    return root / "preprocessing" / "dataset_json" / f"{dataset}.json"
-
-
-def save_index(root, dataset, index):
-    index_path(root, dataset).parent.mkdir(parents=True, exist_ok=True)
-    index_path(root, dataset).write_text(json.dumps(index))
+    write_dataset(root, dataset, index)
 
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """A checkout in which nothing is lacking."""
-    monkeypatch.setattr(module, "probe", lambda root, python, detector_path: SOUND)
+    monkeypatch.setattr(module, "probe", lambda root, detector_path: SOUND)
     root = make_checkout(tmp_path / "bench")
     predictor = root / "preprocessing/dlib_tools/shape_predictor_81_face_landmarks.dat"
     predictor.parent.mkdir(parents=True)
@@ -68,16 +61,16 @@ def change_yaml(root, **values):
 
 
 def change_index(root, dataset, change):
-    index = json.loads(index_path(root, dataset).read_text())
-    for label in index[dataset].values():
+    index = json.loads(json_of(root, dataset).read_text())[dataset]
+    for label in index.values():
         for videos in label.values():
             for video in videos.values():
                 change(video)
-    save_index(root, dataset, index)
+    write_dataset(root, dataset, index)
 
 
 def pretend(monkeypatch, **values):
-    monkeypatch.setattr(module, "probe", lambda root, python, detector_path: {**SOUND, **values})
+    monkeypatch.setattr(module, "probe", lambda root, detector_path: {**SOUND, **values})
 
 
 def faults(root):
@@ -205,7 +198,7 @@ def test_one_step_in_the_only_epoch_is_enough(checkout):
 
 def test_the_scripts_are_tried_with_the_given_yaml_once_installed(checkout, monkeypatch):
     given = []
-    monkeypatch.setattr(module, "probe", lambda root, python, detector_path: given.append(detector_path) or SOUND)
+    monkeypatch.setattr(module, "probe", lambda root, detector_path: given.append(detector_path) or SOUND)
     name = "training/config/detector/lnclip_ffiw.yaml"
     assert any("FFIW train" in finding.name for finding in doctor(checkout, detector_path=name))
     (checkout / "lnclip.yaml").unlink()
@@ -243,16 +236,17 @@ def test_videos_of_one_name(checkout):
     assert finding.status == "warning" and "demo_fake, demo_real" in finding.found
 
 
-def test_an_interpreter_that_cannot_be_asked(tmp_path):
+def test_an_interpreter_that_cannot_be_asked(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     root = make_checkout(tmp_path / "bench")
-    finding = next(f for f in doctor(root, python="/no/python") if f.name == "environment")
-    assert finding.status == "problem" and "/no/python" in finding.found
+    finding = next(f for f in doctor(root) if f.name == "environment")
+    assert finding.status == "problem" and "/bin/false failed to report its packages" in finding.found
 
 
 @pytest.mark.slow
 def test_the_probe_answers(tmp_path):
     root = make_checkout(tmp_path / "bench")
-    found = probe(root, sys.executable)
+    found = probe(root)
     assert found["versions"]["numpy"] and found.keys() == SOUND.keys() and found["scripts"] == {}
 
 

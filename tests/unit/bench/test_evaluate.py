@@ -12,7 +12,6 @@ from PIL import Image
 from tiny import make_toy
 
 import lnclip_df
-from lnclip_df import LNCLIPError
 from lnclip_df.bench.evaluate import BenchTest, bench_test
 from lnclip_df.core.files import read_json
 from lnclip_df.evaluation.predictions import read_predictions
@@ -193,8 +192,3 @@ def test_a_package_that_is_not_installed_is_one_line(checkout, tmp_path, capfd):
     assert bench_test(checkout, options(tmp_path)) == 1
     (line,) = capfd.readouterr().err.strip().splitlines()
     assert line.startswith("error: no_such_package is not installed") and "docs/deepfakebench.md" in line
-
-
-def test_an_interpreter_that_does_not_start_is_named(checkout, tmp_path):
-    with pytest.raises(LNCLIPError, match="cannot start no-such-python"):
-        bench_test(checkout, options(tmp_path), python="no-such-python")

@@ -205,8 +205,3 @@ def test_a_wrong_script_is_refused(checkout, argv, message):
 def test_another_folder_is_refused(tmp_path):
     with pytest.raises(LNCLIPError, match="not a DeepfakeBench checkout"):
         bench_run(tmp_path, ["training/train.py"])
-
-
-def test_an_absent_interpreter_is_named(checkout):
-    with pytest.raises(LNCLIPError, match="cannot start /no/python"):
-        bench_run(checkout, ["training/train.py"], python="/no/python")

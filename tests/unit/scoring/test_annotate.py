@@ -21,6 +21,7 @@ from lnclip_df.scoring.annotate import annotate
 from lnclip_df.scoring.draw import FAKE, REAL, Mark, Trail, draw, marks_at, max_gap, text_patch
 from lnclip_df.scoring.results import NO_FACE, SCORED, UNREADABLE, FrameScore, Person, Result
 from lnclip_df.scoring.timeline import draw_timeline
+from lnclip_df.scoring.video_writer import VideoWriter
 
 pytestmark = pytest.mark.slow
 
@@ -183,10 +184,8 @@ def test_the_copy_has_all_frames_at_their_times_in_their_size(tmp_path, name):
     options, codec = SOURCES[name]
     path = write_clip(tmp_path / name, scene(), codec, **options)
     result = scored(path, [{at: (moving(at), 0.9) for at in (0, 10, 20, 30, 40)}], frames=5)
-    done = []
-    copy, timeline = annotate(result, tmp_path / "out", name="a/b", on_progress=lambda *now: done.append(now))
+    copy, timeline = annotate(result, tmp_path / "out", name="a/b")
     assert copy == tmp_path / "out" / "a" / "b.annotated.mp4" and timeline.name == "b.timeline.png"
-    assert done == [(at + 1, COUNT) for at in range(COUNT)]
     times = options.get("times", range(COUNT))
     found = decoded(copy)
     assert [float(time) for time, _ in found] == pytest.approx([(at - times[0]) / 25 for at in times], abs=1.1e-3)
@@ -538,13 +537,17 @@ def test_what_was_scored_is_not_overwritten(tmp_path, one):
     assert len(annotate(one, tmp_path, name="c")) == 2
 
 
-def test_a_copy_that_is_broken_off_leaves_nothing(tmp_path, one):
-    def stop(done, count):
-        if done == 20:
+def test_a_copy_that_is_broken_off_leaves_nothing(monkeypatch, tmp_path, one):
+    def stop(self, image, seconds):
+        add(self, image, seconds)
+        written.append(seconds)
+        if len(written) == 20:
             raise KeyboardInterrupt
 
+    add, written = VideoWriter.add, []
+    monkeypatch.setattr(VideoWriter, "add", stop)
     with pytest.raises(KeyboardInterrupt):
-        annotate(one, tmp_path / "out", name="a", on_progress=stop)
+        annotate(one, tmp_path / "out", name="a")
     assert everything(tmp_path / "out") == []
 
 
