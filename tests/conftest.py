@@ -34,6 +34,22 @@ def sigint():
 
 
 @pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """A file of random weights."""
+    from released import saved_weights
+
+    return saved_weights(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="session")
+def scorer(weights):
+    """A scorer with these weights."""
+    import lnclip_df
+
+    return lnclip_df.load(weights, device="cpu")
+
+
+@pytest.fixture(scope="session")
 def deepfakebench():
     """DeepfakeBench's dataset class from the checkout in LNCLIP_DEEPFAKEBENCH, without its package's other imports."""
     checkout = os.environ.get("LNCLIP_DEEPFAKEBENCH")

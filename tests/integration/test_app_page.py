@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 import pytest
 from clips import faceless, portrait, write_clip
 from embedding import needs_embedding
-from released import saved_weights
 from typer.testing import CliRunner
 
 import lnclip_df
@@ -62,16 +61,6 @@ def driver(tmp_path_factory):
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
     yield driver
     driver.quit()
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return saved_weights(tmp_path_factory.mktemp("weights"))
-
-
-@pytest.fixture(scope="module")
-def scorer(weights):
-    return lnclip_df.load(weights, device="cpu")
 
 
 async def made(scorer, uploads, limit):

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import yaml
+from backbones import small_config
 from real_checkouts import REAL, SCHEDULE, TRAIN_LENGTHS, change_host, change_yaml, clone, json_of, make_dataset
 from upstream import make_backbone, plugin_yaml
 
@@ -17,7 +18,6 @@ from lnclip_df.config.loading import load_config
 from lnclip_df.datasets.lmdb import write_lmdb
 from lnclip_df.evaluation.predictions import read_predictions
 from lnclip_df.evaluation.test import test as lnclip_test
-from tests.support.backbones import small_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not REAL, reason="LNCLIP_DEEPFAKEBENCH names no checkout")]
 

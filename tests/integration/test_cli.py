@@ -20,7 +20,7 @@ from lnclip_df.weights import save_weights
 COMMANDS = [
     "train", "test", "preprocess", "rearrange", "audit", "pairs", "datasets", "leaderboard", "compare", "calibrate",
     "coverage", "subgroups", "aggregate", "robustness", "export", "install", "uninstall", "doctor", "bench-run",
-    "bench-test", "demo", "reproduce", "export-plugin", "configs", "bank", "predict", "app",
+    "bench-test", "demo", "reproduce", "export-plugin", "configs", "models", "bank", "predict", "app", "lmdb", "pack",
 ]  # fmt: skip
 
 

@@ -1,9 +1,7 @@
-"""The studies on the command line: help that teaches, tables on stdout, errors in one line."""
+"""The studies on the command line: tables on stdout, errors in one line."""
 
 import pytest
 from commands import call
-
-COMMANDS = ["calibrate", "coverage", "subgroups", "aggregate", "robustness"]
 
 
 def write_run(path, videos):
@@ -41,11 +39,6 @@ def test_every_command_with_a_figure_says_where_videos_are_few(tmp_path, command
     shown = call(command, run, *options)
     assert shown.exit_code == 0, shown.output
     assert ("(few)" in shown.stdout) == ("fewer than 20 videos of a class" in shown.stdout) == few
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_shows_an_example(command):
-    assert f"Example: lnclip-df {command}" in call(command, "--help").stdout
 
 
 def test_calibrate_then_subgroups_with_its_threshold(run, tmp_path):

@@ -11,6 +11,7 @@ import sys
 import pytest
 import torch
 import yaml
+from backbones import small_config
 from safetensors.torch import load_file
 from tiny import configured, make_toy, train_toy, write_dataset
 from waits import WaitCounter
@@ -30,7 +31,6 @@ from lnclip_df.models.schedule import cyclic_lr
 from lnclip_df.training.frozen import with_features
 from lnclip_df.training.module import LNCLIPModule, best_epoch
 from lnclip_df.weights import build_detector, load_weights
-from tests.support.backbones import small_config
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -5,14 +5,13 @@ import pytest
 from references import drawn
 from tiny import toy_with_weights
 
-from lnclip_df.analysis.calibrate_run import calibrate_run, read_calibration
+from lnclip_df.analysis.calibrate_run import calibrate_run
 from lnclip_df.core import enough
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256
 from lnclip_df.evaluation import calibration
 from lnclip_df.evaluation.calibration import FILE
 from lnclip_df.evaluation.predictions import read_predictions
-from lnclip_df.evaluation.runs import read_run
 from lnclip_df.evaluation.test import test as lnclip_test
 from lnclip_df.models.detector import LNCLIPDetector
 from lnclip_df.weights import save_weights
@@ -93,10 +92,3 @@ def test_no_temperature_is_fitted_on_few_videos(tmp_path, caplog, reals, fakes):
     text = (tmp_path / "out" / "calibration.md").read_text(encoding="utf-8")
     assert f"No temperature: {reals} real and {fakes} fake" in text and "(few)" in text and "– " in text
     assert calibration.read_calibration(tmp_path / "out" / FILE).reals == reals
-
-
-@pytest.mark.parametrize("text", ["[]", "{}", '{"threshold": {"score": 2}}', '{"threshold": {"score": "a"}}'])
-def test_a_damaged_calibration_is_refused(run, tmp_path, text):
-    (tmp_path / FILE).write_text(text)
-    with pytest.raises(LNCLIPError, match="threshold"):
-        read_calibration(tmp_path / FILE, read_run(run[1]))

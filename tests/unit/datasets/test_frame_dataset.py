@@ -8,11 +8,12 @@ import lmdb
 import numpy as np
 import pytest
 import torch
+from crops_on_disk import on_disk, write_crops
 from torch.utils.data import DataLoader
 
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.datasets.dataset_json import read_videos
+from lnclip_df.datasets.dataset_json import read_frame_paths, read_videos
 from lnclip_df.datasets.frame_dataset import EpochSampler, FrameDataset, collate
 from lnclip_df.datasets.frames import read_frame
 from lnclip_df.datasets.lmdb import lmdb_key
@@ -34,27 +35,18 @@ def png(seed):
     return cv2.imencode(".png", cv2.cvtColor(image(seed), cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
-def write_dataset(root, path="./datasets/rgb/UADFV/{label}/frames/{video}/{index:03d}.png", frames=4):
-    """UADFV with two videos a class, as PNG below ``root`` and in its LMDB, all frames different."""
-    content, seed = {"UADFV": {}}, 0
+def write_uadfv(root, path="./datasets/rgb/UADFV/{label}/frames/{video}/{index:03d}.png", frames=4):
+    """UADFV with two videos a class, for tests and training, as PNG below ``root`` and in its LMDB."""
+    file = write_crops(root, png, {"test": ("0000", "0001")}, path, frames=frames)
+    content = json.loads(file.read_text())
+    for splits in content["UADFV"].values():
+        splits["train"] = splits["test"]
+    file.write_text(json.dumps(content))
     database = root / "datasets" / "lmdb" / "UADFV_lmdb"
     database.mkdir(parents=True)
     with lmdb.open(str(database), map_size=1 << 24) as environment, environment.begin(write=True) as transaction:
-        for label in ("UADFV_Real", "UADFV_Fake"):
-            videos = content["UADFV"].setdefault(label, {})["test"] = {}
-            for video in ("0000", "0001"):
-                paths = [path.format(label=label, video=video, index=index) for index in range(frames)]
-                videos[video] = {"label": label, "frames": paths}
-                for frame in paths:
-                    target = root / ("" if frame[0] == "." else "datasets/rgb") / frame.replace("\\", "/")
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(png(seed))
-                    transaction.put(lmdb_key(frame).encode(), png(seed))
-                    seed += 1
-            content["UADFV"][label]["train"] = videos
-    folder = root / "preprocessing" / "dataset_json"
-    folder.mkdir(parents=True)
-    (folder / "UADFV.json").write_text(json.dumps(content))
+        for frame in read_frame_paths(file):
+            transaction.put(lmdb_key(frame).encode(), on_disk(root, frame).read_bytes())
 
 
 def configured(root, *overrides):
@@ -64,7 +56,7 @@ def configured(root, *overrides):
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("checkout")
-    write_dataset(root)
+    write_uadfv(root)
     return root
 
 
@@ -78,7 +70,7 @@ def faces(root, *overrides, train=False, frames_per_video=4, **kwargs):
 @pytest.mark.parametrize("source", ["lmdb=false", "lmdb=true"])
 @pytest.mark.parametrize("path", ["./datasets/rgb/{label}/{video}/{index:03d}.png", "{label}\\{video}\\{index}.png"])
 def test_frames_are_rgb_and_the_ones_asked_for(tmp_path, source, path):
-    write_dataset(tmp_path, path)
+    write_uadfv(tmp_path, path)
     config = configured(tmp_path, source)
     fake, *_, last = read_videos(config, ["UADFV"], "test")
     assert (read_frame(config, "UADFV", fake.frames[1]) == image(9)).all()
@@ -87,7 +79,7 @@ def test_frames_are_rgb_and_the_ones_asked_for(tmp_path, source, path):
 
 def with_first_frame(root, source, data):
     """Write the data set, its first frame with other bytes in both stores; its configuration and that frame."""
-    write_dataset(root)
+    write_uadfv(root)
     config = configured(root, source)
     frame = read_videos(config, ["UADFV"], "test")[0].frames[0]
     (root / frame).write_bytes(data)
@@ -149,7 +141,7 @@ def chosen(dataset):
 
 
 def test_random_frames_depend_on_the_seed_and_the_video_alone(tmp_path):
-    write_dataset(tmp_path, frames=60)
+    write_uadfv(tmp_path, frames=60)
 
     def drawn(seed, **options):
         return chosen(faces(tmp_path, frames_per_video=32, random_frames=True, seed=seed, **options))
@@ -257,7 +249,7 @@ def test_frames_are_kept_in_memory_only_if_there_is_room_for_all(root, monkeypat
 
 
 def test_broken_frames_are_an_error_or_are_left_out_by_name(tmp_path):
-    write_dataset(tmp_path)
+    write_uadfv(tmp_path)
     frame = faces(tmp_path).items[1][1]
     (tmp_path / frame).unlink()
     with pytest.raises(LNCLIPError, match=r"0000/001.png"):
@@ -319,7 +311,7 @@ def test_an_impossible_rank_is_refused():
     ],
 )
 def test_tensors_are_deepfakebenchs(tmp_path, monkeypatch, deepfakebench, source, path):
-    write_dataset(tmp_path, path)
+    write_uadfv(tmp_path, path)
     monkeypatch.chdir(tmp_path)
     theirs = _theirs(deepfakebench, {**configured(".", source).to_dict(), "test_dataset": "UADFV"})
     ours = {item["frame"]: item for item in faces(".", source)}

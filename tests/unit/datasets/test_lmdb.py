@@ -12,6 +12,7 @@ import cv2
 import lmdb
 import numpy as np
 import pytest
+from crops_on_disk import on_disk, write_crops
 
 from lnclip_df.config.loading import load_config
 from lnclip_df.core import iteration
@@ -33,30 +34,12 @@ def picture(seed, size=SIZE):
     return cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
 
 
-def on_disk(root, frame):
-    return root / ("" if frame.startswith((".", "/")) else "datasets/rgb") / frame.replace("\\", "/")
-
-
-def make_faces(root, path=PATH, dataset="UADFV", labels=("UADFV_Real", "UADFV_Fake"), frames=3, level=None, size=SIZE):
+def make_faces(root, path=PATH, size=SIZE, **options):
     """A dataset of two videos a class in the test split and one in train, all frames different; its JSON."""
-    content, seed = {}, 0
-    for label in labels:
-        content[label] = {}
-        for split, videos in (("train", ["0002"]), ("val", []), ("test", ["0000", "0001"])):
-            records = {}
-            for video in videos:
-                paths = [path.format(label=label, video=video, index=index) for index in range(frames)]
-                records[video] = {"label": label, "frames": paths}
-                for frame in paths:
-                    target = on_disk(root, frame)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    cv2.imwrite(str(target), picture(seed, size))
-                    seed += 1
-            content[label][split] = {level: records} if level else records
-    file = root / "preprocessing" / "dataset_json" / f"{dataset}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({dataset: content}))
-    return file
+    splits = {"train": ("0002",), "val": (), "test": ("0000", "0001")}
+    return write_crops(
+        root, lambda seed: cv2.imencode(".png", picture(seed, size))[1].tobytes(), splits, path, **options
+    )
 
 
 def to_lmdb(root, file, **settings):
@@ -208,8 +191,8 @@ def test_the_masks_of_a_tree_below_another_folder_named_frames_are_found(tmp_pat
 
 def test_the_faceforensics_family_shares_a_database(tmp_path):
     path = "./datasets/rgb/FaceForensics++/{label}/c23/frames/{video}/{index:03d}.png"
-    first = make_faces(tmp_path, path, "FF-DF", ("FF-real", "FF-DF"), level="c23")
-    second = make_faces(tmp_path, path, "FF-F2F", ("FF-real", "FF-F2F"), level="c23")
+    first = make_faces(tmp_path, path, dataset="FF-DF", labels=("FF-real", "FF-DF"), level="c23")
+    second = make_faces(tmp_path, path, dataset="FF-F2F", labels=("FF-real", "FF-F2F"), level="c23")
     assert to_lmdb(tmp_path, first).written == 18
     summary = to_lmdb(tmp_path, second)
     assert summary.path == tmp_path / "datasets/lmdb/FaceForensics++_lmdb"
@@ -409,7 +392,10 @@ def test_a_place_that_is_no_database_is_one_line(tmp_path, obstacle):
 @pytest.mark.slow
 def test_the_script_writes_several_files_and_fails_in_one_line(tmp_path):
     path = "./datasets/rgb/{label}/frames/{video}/{index:03d}.png"
-    files = [make_faces(tmp_path, path, name, ("FF-real", name), frames=1, level="c23") for name in ("FF-DF", "FF-F2F")]
+    files = [
+        make_faces(tmp_path, path, dataset=name, labels=("FF-real", name), frames=1, level="c23")
+        for name in ("FF-DF", "FF-F2F")
+    ]
     command = [sys.executable, str(SCRIPT), *map(str, files)]
     child = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert [line.split("(")[1] for line in child.stdout.splitlines()] == [

@@ -1,18 +1,17 @@
 """A dataset's crops as one memory-mapped file: the pixels of its files, in their place, whole or not at all."""
 
 import errno
-import json
 import os
 import pickle
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+from crops_on_disk import on_disk, write_crops
 from tars import into_tars
 from torch.utils.data import DataLoader
 
@@ -39,25 +38,8 @@ def png(seed, size=SIZE):
 
 def make_faces(root, path=PATH):
     """Write UADFV: two labels, three videos each, three frames each; the videos of a label differ in their recipe."""
-    content, seed = {}, 0
-    for label in ("UADFV_Real", "UADFV_Fake"):
-        videos = {}
-        for video in ("0000", "0001", "0002"):
-            frames = [path.format(label=label, video=video, index=index) for index in range(3)]
-            videos[video] = {"label": label, "frames": frames}
-            for frame in frames:
-                on_disk(root, frame).parent.mkdir(parents=True, exist_ok=True)
-                on_disk(root, frame).write_bytes(png(seed))
-                seed += 1
-        content[label] = {"train": {}, "val": {}, "test": videos}
-    file = root / "preprocessing/dataset_json/UADFV.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"UADFV": content}))
-    return file
-
-
-def on_disk(root, frame):
-    return Path(root, "" if frame.startswith(".") else "datasets/rgb", frame.replace("\\", "/"))
+    splits = {"train": (), "val": (), "test": ("0000", "0001", "0002")}
+    return write_crops(root, png, splits, path)
 
 
 def to_pack(root, file):

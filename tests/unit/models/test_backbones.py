@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from backbones import IMAGE, LAYERS, NAMES, STATS, Library, our_name, small_config, small_detector
 from PIL import Image
 from torch import nn
 
@@ -14,7 +15,6 @@ from lnclip_df.models.backbones import build_backbone
 from lnclip_df.models.backbones.base import require
 from lnclip_df.models.input import model_input
 from lnclip_df.models.pixels import normalize
-from tests.support.backbones import IMAGE, LAYERS, NAMES, STATS, Library, our_name, small_config, small_detector
 
 UNFROZEN = {"pe": ["norm_pre", "norm1", "norm2", "norm"], "dino": ["norm1", "norm2", "norm"]}  # the authors'
 

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from clips import contents, cv2, options, run, write_clip
 from embedding import needs_embedding
+from scored_clips import beside
 
 from lnclip_df.faces.align import similarity, template
-from lnclip_df.faces.selection import (
-    largest_face,
-)
+from lnclip_df.faces.selection import largest_face
 from lnclip_df.preprocess import preprocess_sources
 from lnclip_df.preprocess.paths import Source
 
@@ -41,10 +40,6 @@ def small(frame):
     return room
 
 
-def side_by_side(left, right):
-    return [np.hstack(pair) for pair in zip(left, right, strict=True)]
-
-
 def who(summary, key, own):
     """Which of two people each crop of a video shows: the one whose own crop is nearer."""
     found = {}
@@ -69,7 +64,7 @@ def own(two, tmp_path_factory):
 def test_track_stays_with_one_person_where_largest_changes(two, own, tmp_path):
     left = [small(frame) if 6 <= at < 10 else frame for at, frame in enumerate(two[0])]
     right = [small(frame) if not 6 <= at < 10 else frame for at, frame in enumerate(two[1])]
-    clip = write_clip(tmp_path / "two.mp4", side_by_side(left, right), options={"crf": "10"})
+    clip = write_clip(tmp_path / "two.mp4", beside(left, right), options={"crf": "10"})
     largest_of = who(run(clip, tmp_path / "largest", frames=FRAMES), "two", own)
     assert largest_of == {at: int(6 <= at < 10) for at in range(FRAMES)}
     followed = who(run(clip, tmp_path / "track", frames=FRAMES, face="track"), "two", own)
@@ -78,7 +73,7 @@ def test_track_stays_with_one_person_where_largest_changes(two, own, tmp_path):
 
 def test_track_stays_with_one_person_over_a_cut_that_swaps_sides(two, own, tmp_path):
     right = [small(frame) for frame in two[1]]
-    frames = side_by_side(two[0], right)[:8] + side_by_side(right, two[0])[8:]
+    frames = beside(two[0], right)[:8] + beside(right, two[0])[8:]
     clip = write_clip(tmp_path / "cut.mp4", frames, options={"crf": "10"})
     followed = who(run(clip, tmp_path / "out", frames=FRAMES, face="track"), "cut", own)
     assert followed == dict.fromkeys(range(FRAMES), 0)
@@ -93,7 +88,7 @@ def masks(frames, ends=FRAMES, size=(WIDE, HIGH), level=255):
 
 @pytest.fixture
 def manipulated(two, tmp_path):
-    frames = side_by_side(two[0], [small(frame) for frame in two[1]])
+    frames = beside(two[0], [small(frame) for frame in two[1]])
     path = write_clip(tmp_path / "fake.mp4", frames, options={"crf": "10"})
 
     def cut(mask, face="mask", out="out"):

@@ -1,20 +1,7 @@
-"""A scorer with random weights, and videos for it."""
+"""Videos for a scorer."""
 
 import pytest
-from released import saved_weights
 from scored_clips import write_clips
-
-import lnclip_df
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory):
-    return saved_weights(tmp_path_factory.mktemp("weights"))
-
-
-@pytest.fixture(scope="session")
-def scorer(weights):
-    return lnclip_df.load(weights, device="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from backbones import small_detector
 from PIL import Image
 from released import images, tiny_config, tiny_detector
 from torch import nn
@@ -19,7 +20,6 @@ from lnclip_df.scoring.heatmaps import OPACITY, overlay, rollout
 from lnclip_df.scoring.options import ScoreOptions
 from lnclip_df.scoring.score_files import score_files
 from lnclip_df.weights.tensor_names import to_transformers
-from tests.support.backbones import small_detector
 
 transformers = pytest.importorskip("transformers")
 

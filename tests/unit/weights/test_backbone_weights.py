@@ -7,6 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 import yaml
+from backbones import IMAGE, NAMES, Library, small_config, small_detector
+from released import tiny_detector
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -16,8 +18,6 @@ from lnclip_df.models.backbones.base import Backbone, Processor
 from lnclip_df.models.backbones.dino import HUB
 from lnclip_df.weights import load_weights, save_weights
 from lnclip_df.weights.export import export
-from tests.support.backbones import IMAGE, NAMES, Library, small_config, small_detector
-from tests.support.released import tiny_detector
 
 AUTHORS = {"pe:small": "vit_pe_core_large_patch14_336", "dino:dinov3-tiny": "facebook/dinov3-vitl16-pretrain-lvd1689m"}
 
