@@ -26,6 +26,18 @@ def package_logger():
 
 
 @pytest.fixture
+def unusable(tmp_path_factory, monkeypatch):
+    """A machine with an NVIDIA driver whose GPU this PyTorch cannot use."""
+    import torch
+
+    version = tmp_path_factory.mktemp("driver") / "version"
+    version.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.57.02  Tue Jul 13 2021\nGCC version: 9.4\n")
+    monkeypatch.setattr("lnclip_df.core.devices.NVIDIA", version)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.fixture
 def sigint():
     """Ctrl-C interrupts this process and its children, also where the suite itself ignores it (nohup, background)."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

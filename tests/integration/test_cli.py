@@ -8,10 +8,9 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import typer
-import yaml
 from commands import call, error_of
 from released import tiny_config, tiny_detector
-from tiny import configured, make_toy
+from tiny import make_toy, toy_yaml
 
 import lnclip_df
 from lnclip_df import cli
@@ -152,8 +151,7 @@ def test_an_onnx_file_is_said_to_be_an_export(tmp_path, monkeypatch, command, na
     node = onnx.helper.make_node("Identity", ["x"], ["y"])
     result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", [value], [result])), name)
-    config = tmp_path / "toy.yaml"
-    config.write_text(yaml.safe_dump(configured(make_toy(tmp_path)).to_dict()))
+    config = toy_yaml(make_toy(tmp_path))
     (tmp_path / "a.png").write_bytes(b"")
     arguments = {
         "test": ["--weights", name, "--datasets", "toy", "--config", config],
@@ -185,19 +183,15 @@ def test_configs_lists_the_packaged_ones():
 
 
 @pytest.fixture(scope="module")
-def toy_yaml(tmp_path_factory):
-    """A YAML on the tiny data set, as a user would write it."""
-    root = make_toy(tmp_path_factory.mktemp("toy"))
-    path = root / "toy.yaml"
-    path.write_text(yaml.safe_dump(configured(root, "nEpochs=0").to_dict()))
-    return path
+def toy(tmp_path_factory):
+    return toy_yaml(make_toy(tmp_path_factory.mktemp("toy")), "nEpochs=0")
 
 
 @pytest.fixture(scope="module")
-def run(toy_yaml, tmp_path_factory):
+def run(toy, tmp_path_factory):
     """A run's folder after ``train``."""
     out = tmp_path_factory.mktemp("runs") / "first"
-    result = call("train", "--config", toy_yaml, "--out", out, "--accelerator", "cpu", "--quiet")
+    result = call("train", "--config", toy, "--out", out, "--accelerator", "cpu", "--quiet")
     assert result.exit_code == 0, result.output
     assert "1 epochs; best is epoch 0" in result.stderr
     return out
@@ -231,20 +225,20 @@ def test_leaderboards_errors_are_one_line(run, tmp_path):
     assert "prob is 2.0, not within 0..1" in error_of(call("leaderboard", tmp_path / "a.csv", "--out", tmp_path))
 
 
-def test_resume_says_where_it_goes_on(run, toy_yaml):
-    result = call("train", "--config", toy_yaml, "--set", "nEpochs=1", "--out", run, "--resume", "--quiet")
+def test_resume_says_where_it_goes_on(run, toy):
+    result = call("train", "--config", toy, "--set", "nEpochs=1", "--out", run, "--resume", "--quiet")
     assert result.exit_code == 0, result.output
     assert f"resuming {run} with epoch 1" in result.stderr
 
 
-def test_a_typo_in_the_yaml_is_one_line(toy_yaml, tmp_path):
+def test_a_typo_in_the_yaml_is_one_line(toy, tmp_path):
     path = tmp_path / "typo.yaml"
-    path.write_text(toy_yaml.read_text().replace("uniformity", "uniformty"))
+    path.write_text(toy.read_text().replace("uniformity", "uniformty"))
     assert "lnclip.loss.uniformty: unknown key (did you mean uniformity?)" in error_of(call("train", "--config", path))
 
 
-def test_a_typo_in_an_override_is_one_line(toy_yaml):
-    result = call("train", "--config", toy_yaml, "--set", "lnclip.slerp.enable=false")
+def test_a_typo_in_an_override_is_one_line(toy):
+    result = call("train", "--config", toy, "--set", "lnclip.slerp.enable=false")
     assert "lnclip.slerp.enable: unknown key (did you mean enabled?)" in error_of(result)
 
 

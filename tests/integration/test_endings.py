@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from commands import call
-from tiny import configured, make_toy, toy_with_weights
+from tiny import make_toy, toy_with_weights, toy_yaml
 
 from lnclip_df.cli.ending import KEPT
 from lnclip_df.core.errors import LNCLIPError
@@ -118,15 +117,12 @@ def test_a_full_disk_behind_standard_output_is_one_line(arguments):
 
 
 @pytest.fixture(scope="module")
-def toy_yaml(tmp_path_factory):
-    root = make_toy(tmp_path_factory.mktemp("toy"))
-    path = root / "toy.yaml"
-    path.write_text(yaml.safe_dump(configured(root, "nEpochs=0", "workers=1").to_dict()))
-    return path
+def toy(tmp_path_factory):
+    return toy_yaml(make_toy(tmp_path_factory.mktemp("toy")), "nEpochs=0", "workers=1")
 
 
-def training(toy_yaml, out):
-    return ["train", "--config", toy_yaml, "--out", out, "--accelerator", "cpu", "--quiet"]
+def training(toy, out):
+    return ["train", "--config", toy, "--out", out, "--accelerator", "cpu", "--quiet"]
 
 
 STEP = """
@@ -139,8 +135,8 @@ LNCLIPModule.training_step = training_step
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
-def test_a_training_that_a_signal_ends_is_no_success(toy_yaml, tmp_path, name):
-    result = run_cli(STEP.format(name), *training(toy_yaml, tmp_path / "run"))
+def test_a_training_that_a_signal_ends_is_no_success(toy, tmp_path, name):
+    result = run_cli(STEP.format(name), *training(toy, tmp_path / "run"))
     assert result.returncode == 128 + getattr(signal, name)
     line = f"ended by {name}: finished epochs are kept, and the same command with --resume continues"
     assert ending(result) == line
@@ -156,8 +152,8 @@ FrameDataset.read = read
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_is_one_line(toy_yaml, tmp_path):
-    result = run_cli(LOST, *training(toy_yaml, tmp_path / "run"))
+def test_a_worker_that_is_killed_is_one_line(toy, tmp_path):
+    result = run_cli(LOST, *training(toy, tmp_path / "run"))
     assert result.returncode == 1
     line = ending(result)
     assert line.startswith("error: a worker that reads frames was lost: ") and "set workers to 0" in line
@@ -172,13 +168,13 @@ torch.Tensor.share_memory_ = share_memory_
 
 
 @pytest.mark.slow
-def test_shared_memory_that_fills_up_is_one_line_and_no_wait(toy_yaml, tmp_path):
-    result = run_cli(NO_ROOM, *training(toy_yaml, tmp_path / "run"))
+def test_shared_memory_that_fills_up_is_one_line_and_no_wait(toy, tmp_path):
+    result = run_cli(NO_ROOM, *training(toy, tmp_path / "run"))
     assert result.returncode == 1
     assert ending(result) == "error: /dev/shm is full: set workers to 0, or give it more room"
 
 
-def test_an_output_that_cannot_be_written_is_said_before_the_work(toy_yaml, tmp_path):
+def test_an_output_that_cannot_be_written_is_said_before_the_work(toy, tmp_path):
     (tmp_path / "file").write_text("mine")
     bad, missing = tmp_path / "file" / "x", tmp_path / "missing"
     _, weights = toy_with_weights(tmp_path / "toy")
@@ -195,7 +191,7 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(toy_yaml, tmp_
         ["predict", missing, "--weights", weights, "--annotate", bad],
         ["predict", missing, "--weights", weights, "--explain", bad],
         ["export", weights, "--format", "delta", "--out", bad.with_suffix(".safetensors")],
-        ["test", "--weights", weights, "--datasets", "toy", "--out", bad, "--config", toy_yaml],
+        ["test", "--weights", weights, "--datasets", "toy", "--out", bad, "--config", toy],
         ["robustness", "--weights", weights, "--datasets", "toy", "--attacks", "none", "--out", bad],
     ]
     for command in commands:

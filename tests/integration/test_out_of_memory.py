@@ -4,10 +4,9 @@ import pickle
 
 import pytest
 import torch
-import yaml
 from commands import call, error_of
 from PIL import Image
-from tiny import configured, make_toy, toy_with_weights
+from tiny import configured, make_toy, toy_with_weights, toy_yaml
 
 from lnclip_df.cli.ending import SMALLER
 from lnclip_df.core.errors import LNCLIPError, NotEnoughMemory, enough_memory
@@ -61,10 +60,7 @@ def without_memory(*args, **kwargs):
 @pytest.fixture
 def toy(tmp_path):
     """Arguments of a detector: its YAML, and its weights."""
-    config, weights = toy_with_weights(tmp_path)
-    path = tmp_path / "toy.yaml"
-    path.write_text(yaml.safe_dump(config.to_dict()))
-    return ["--config", path], ["--weights", weights]
+    return ["--config", toy_yaml(tmp_path)], ["--weights", toy_with_weights(tmp_path)[1]]
 
 
 COMMANDS = {

@@ -3,10 +3,8 @@
 import logging
 
 import pytest
-import torch
-import yaml
 from commands import call, error_of
-from tiny import toy_with_weights
+from tiny import toy_with_weights, toy_yaml
 
 from lnclip_df.bench.launch import prepare
 from lnclip_df.core import devices
@@ -19,18 +17,7 @@ from lnclip_df.evaluation.predict import load_detector
 def toy(tmp_path):
     """The YAML and the weights of a detector."""
     config, weights = toy_with_weights(tmp_path)
-    path = tmp_path / "toy.yaml"
-    path.write_text(yaml.safe_dump(config.to_dict()))
-    return config, path, weights
-
-
-@pytest.fixture
-def unusable(tmp_path, monkeypatch):
-    """A machine with an NVIDIA driver whose GPU this PyTorch cannot use."""
-    (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.57.02")
-    monkeypatch.setattr(devices, "NVIDIA", tmp_path / "version")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return config, toy_yaml(tmp_path), weights
 
 
 COMMANDS = {

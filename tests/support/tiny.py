@@ -4,6 +4,7 @@ import json
 
 import cv2
 import numpy as np
+import yaml
 
 from lnclip_df.config.loading import load_config
 from lnclip_df.config.schema import Config
@@ -63,6 +64,13 @@ def toy_with_weights(root, seed: int = 0):
     weights = root / "run" / "best.safetensors"
     save_weights(LNCLIPDetector(config), weights, {"config": config.to_dict()})
     return config, weights
+
+
+def toy_yaml(root, *overrides):
+    """The tiny configuration on the data below ``root`` as a YAML, as a user would write it."""
+    path = root / "toy.yaml"
+    path.write_text(yaml.safe_dump(configured(root, *overrides).to_dict()))
+    return path
 
 
 def write_dataset(root, name, classes):

@@ -9,17 +9,6 @@ import torch
 from lnclip_df.core import devices
 from lnclip_df.core.errors import LNCLIPError
 
-DRIVER = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.57.02  Tue Jul 13 16:14:05 UTC 2021\nGCC version: 9.4\n"
-
-
-@pytest.fixture
-def unusable(tmp_path, monkeypatch):
-    """A machine with an NVIDIA driver whose GPU this PyTorch cannot use."""
-    (tmp_path / "version").write_text(DRIVER)
-    monkeypatch.setattr(devices, "NVIDIA", tmp_path / "version")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-
 
 @pytest.mark.parametrize("name", [None, "cuda", "cuda:1"])
 def test_a_gpu_that_pytorch_cannot_use_is_no_silent_run_on_the_cpu(unusable, name):

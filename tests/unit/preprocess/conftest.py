@@ -1,6 +1,7 @@
 """Videos that the tests of preprocessing share."""
 
 import os
+from functools import partial
 
 import pytest
 from clips import faceless, portrait, write_clip
@@ -13,12 +14,12 @@ def clip(tmp_path_factory):
 
 
 @pytest.fixture
-def beside(clip, tmp_path):
-    """Write a good video and those with the names given (bytes or str) into one folder; return the folder."""
+def copies(clip, tmp_path):
+    """Write a good video under the names given (bytes or str) into one folder; return the folder."""
 
     def write(*names):
         source = tmp_path / "videos"
-        for name in ("good.mp4", *names):
+        for name in names:
             path = source / os.fsdecode(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -28,6 +29,12 @@ def beside(clip, tmp_path):
         return source
 
     return write
+
+
+@pytest.fixture
+def beside(copies):
+    """As ``copies``, with ``good.mp4`` besides."""
+    return partial(copies, "good.mp4")
 
 
 @pytest.fixture(scope="module")

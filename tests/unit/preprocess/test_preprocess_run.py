@@ -156,11 +156,8 @@ def test_the_script_does_what_the_function_does(clip, tmp_path):
     assert failed.returncode == 1 and failed.stderr.count("\n") == 1 and "absent.mp4" in failed.stderr
 
 
-def test_whatever_a_detector_raises_is_a_line_and_the_others_are_done(clip, tmp_path, monkeypatch):
-    source = tmp_path / "videos"
-    source.mkdir()
-    for name in ("a", "b", "c"):
-        (source / f"{name}.mp4").write_bytes(clip.read_bytes())
+def test_whatever_a_detector_raises_is_a_line_and_the_others_are_done(copies, tmp_path, monkeypatch):
+    source = copies("a.mp4", "b.mp4", "c.mp4")
     original, calls = pipeline.align, []
 
     def sometimes(*args):
@@ -226,13 +223,10 @@ def test_an_image_folder_is_a_video(clip, tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.slow
-def test_a_video_that_disappears_or_changes_while_others_are_done(clip, tmp_path, monkeypatch, workers):
+def test_a_video_that_disappears_or_changes_while_others_are_done(clip, copies, tmp_path, monkeypatch, workers):
     from lnclip_df.preprocess import run as run_module
 
-    source = tmp_path / "videos"
-    source.mkdir()
-    for name in ("a", "b", "c"):
-        (source / f"{name}.mp4").write_bytes(clip.read_bytes())
+    source = copies("a.mp4", "b.mp4", "c.mp4")
     original = run_module.work_off
 
     def meanwhile(*args):

@@ -24,18 +24,16 @@ from lnclip_df.preprocess.workers import DIED
 
 retinaface = pytest.importorskip("retinaface")
 
+RUN = (
+    "import sys; from lnclip_df.preprocess import *;"
+    "preprocess(*sys.argv[1:3], CropSettings(frames=8), RunOptions(int(sys.argv[3]), progress=False))"
+)
+
 
 @pytest.mark.slow
-def test_a_killed_run_leaves_nothing_half_and_is_resumed(clip, tmp_path):
-    source = tmp_path / "videos"
-    source.mkdir()
-    for number in range(6):
-        (source / f"{number}.mp4").write_bytes(clip.read_bytes())
-    code = (
-        "import sys; from lnclip_df.preprocess import *;"
-        "preprocess(*sys.argv[1:], CropSettings(frames=12), RunOptions(1, progress=False))"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(source), str(tmp_path / "out")])
+def test_a_killed_run_leaves_nothing_half_and_is_resumed(copies, tmp_path):
+    source = copies(*(f"{number}.mp4" for number in range(6)))
+    process = subprocess.Popen([sys.executable, "-c", RUN, str(source), str(tmp_path / "out"), "1"])
     records, deadline = tmp_path / "out" / "records", time.monotonic() + 60
     while len(list(records.glob("[!.]*.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -44,19 +42,16 @@ def test_a_killed_run_leaves_nothing_half_and_is_resumed(clip, tmp_path):
     finished = {path.stem for path in records.glob("[!.]*.json")}
     assert 2 <= len(finished) < 6
     for key in finished:
-        assert len(list((tmp_path / "out" / "frames" / key).glob("[0-9]*.png"))) == 12
-    summary = run(source, tmp_path / "out", frames=12)
+        assert len(list((tmp_path / "out" / "frames" / key).glob("[0-9]*.png"))) == 8
+    summary = run(source, tmp_path / "out", frames=8)
     assert summary.resumed == len(finished) and summary.counts == {"done": 6}
-    run(source, tmp_path / "clean", frames=12)
+    run(source, tmp_path / "clean", frames=8)
     assert contents(tmp_path / "out") == contents(tmp_path / "clean")
 
 
 @pytest.mark.slow
-def test_workers_do_not_change_a_byte(clip, tmp_path):
-    source = tmp_path / "videos"
-    for name in ("a", "b", "c/d"):
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / f"{name}.mp4").write_bytes(clip.read_bytes())
+def test_workers_do_not_change_a_byte(copies, tmp_path):
+    source = copies("a.mp4", "b.mp4", "c/d.mp4")
     run(source, tmp_path / "one", workers=1)
     run(source, tmp_path / "two", workers=2)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
@@ -123,12 +118,6 @@ def test_a_scheduler_that_is_not_there_is_a_line(clip, tmp_path):
     assert distributed.__version__
 
 
-RUN = (
-    "import sys; from lnclip_df.preprocess import *;"
-    "preprocess(*sys.argv[1:3], CropSettings(frames=8), RunOptions(int(sys.argv[3]), progress=False))"
-)
-
-
 @pytest.mark.slow
 def test_killed_twenty_times_a_run_ends_as_if_undisturbed(tmp_path):
     source, out = tmp_path / "videos", tmp_path / "out"
@@ -189,11 +178,8 @@ def dies_once(job):
 
 @pytest.mark.parametrize("function", [dies, dies_once])
 @pytest.mark.slow
-def test_a_process_that_dies_costs_its_video_alone(clip, tmp_path, monkeypatch, function):
-    source = tmp_path / "videos"
-    source.mkdir()
-    for name in ("a", "b", "killer", "m", "n", "o", "p"):
-        (source / f"{name}.mp4").write_bytes(clip.read_bytes())
+def test_a_process_that_dies_costs_its_video_alone(copies, tmp_path, monkeypatch, function):
+    source = copies(*(f"{name}.mp4" for name in ("a", "b", "killer", "m", "n", "o", "p")))
     monkeypatch.setattr(workers, "process_video", function)
     pools, genuine = Counter(), workers.worker_pool
     monkeypatch.setattr(workers, "worker_pool", lambda count: pools.update([count]) or genuine(count))
@@ -217,11 +203,8 @@ UNGUARDED = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["file", "standard input"])
-def test_a_script_needs_no_main_guard(clip, tmp_path, how):
-    source = tmp_path / "videos"
-    source.mkdir()
-    for name in ("a", "b"):
-        (source / f"{name}.mp4").write_bytes(clip.read_bytes())
+def test_a_script_needs_no_main_guard(copies, tmp_path, how):
+    source = copies("a.mp4", "b.mp4")
     (tmp_path / "script.py").write_text(UNGUARDED)
     script, given = ("-", UNGUARDED) if how == "standard input" else (str(tmp_path / "script.py"), None)
     command = [sys.executable, script, str(source), str(tmp_path / "out")]
@@ -230,11 +213,8 @@ def test_a_script_needs_no_main_guard(clip, tmp_path, how):
 
 
 @pytest.mark.slow
-def test_workers_that_cannot_be_started_are_no_fault_of_the_videos(clip, tmp_path, monkeypatch):
-    source = tmp_path / "videos"
-    source.mkdir()
-    for name in ("a", "b"):
-        (source / f"{name}.mp4").write_bytes(clip.read_bytes())
+def test_workers_that_cannot_be_started_are_no_fault_of_the_videos(copies, tmp_path, monkeypatch):
+    source = copies("a.mp4", "b.mp4")
     monkeypatch.setattr(multiprocessing.spawn, "get_executable", lambda: b"/bin/false")
     with pytest.raises(LNCLIPError, match="no worker process can be started"):
         run(source, tmp_path / "out", workers=2)

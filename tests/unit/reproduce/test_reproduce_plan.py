@@ -5,10 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from lnclip_df import LNCLIPError, load_config
-from lnclip_df.core import devices
 from lnclip_df.reproduce.job import Detector, OnDisk, make_job
 from lnclip_df.reproduce.plan import KINDS, Record, make_plan, seconds_for
 from lnclip_df.reproduce.report import make_report
@@ -111,11 +109,7 @@ def test_videos_may_be_removed_after_the_cutting_while_the_faces_stay_the_same()
     assert set(states(plan_of(job, other, records)).values()) == {"to do"}
 
 
-def test_a_run_on_the_cpu_is_reported_where_pytorch_cannot_use_the_gpu(tmp_path, monkeypatch):
-    (tmp_path / "version").write_text("470.57.02")
-    monkeypatch.setattr(devices, "NVIDIA", tmp_path / "version")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+def test_a_run_on_the_cpu_is_reported_where_pytorch_cannot_use_the_gpu(unusable):
     job = job_of()
     report = make_report(job, plan_of(job, dict.fromkeys(SETS, on_disk())), {}, {})
     assert report["stages"]["train"]["seconds_to_do"] > 0
