@@ -98,16 +98,20 @@ class Run:
 def read_runs(paths: Iterable[str | Path]) -> list[Run]:
     """Read several runs, each a folder with ``predictions/*.parquet`` or another tool's CSV.
 
+    Where two share a name, as those of a study do (``GROUP/seed-0``), all names begin with the folders above.
+
     Raises:
-        LNCLIPError: two runs share a name, or as ``read_run``.
+        LNCLIPError: a run is given twice, or as ``read_run``.
     """
-    runs = {}
-    for path in map(Path, paths):
-        name = run_name(path)
-        if name in runs:
-            raise LNCLIPError(f"two runs are named {name} (the second is {path}); rename one folder")
-        runs[name] = read_run(path)
-    return list(runs.values())
+    given = list(map(Path, paths))
+    names, above = list(map(run_name, given)), 0
+    while len(set(names)) < len(names):
+        second = next(path for number, path in enumerate(given) if names[number] in names[:number])
+        if above == len(second.resolve().parent.parts):
+            raise LNCLIPError(f"two runs have the name of {second}; leave one out, or rename it")
+        above += 1
+        names = ["/".join((*path.resolve().parent.parts[-above:], run_name(path))) for path in given]
+    return [replace(read_run(path), name=name) for path, name in zip(given, names, strict=True)]
 
 
 def run_name(path: str | Path) -> str:

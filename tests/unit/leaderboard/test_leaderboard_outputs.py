@@ -11,6 +11,7 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.evaluation.metrics import video_metrics
 from lnclip_df.evaluation.predictions import read_predictions, write_predictions
 from lnclip_df.evaluation.reference import column_of, reference
+from lnclip_df.evaluation.runs import read_runs
 from lnclip_df.leaderboard import leaderboard
 
 pytestmark = pytest.mark.slow
@@ -109,9 +110,17 @@ def test_runs_need_predictions_and_names_of_their_own(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(LNCLIPError, match=r"no predictions/\*.parquet in .*empty"):
         leaderboard([tmp_path / "empty"], tmp_path / "out")
-    runs = [write_run(tmp_path / name / "run", ["UADFV"]) for name in "ab"]
-    with pytest.raises(LNCLIPError, match="two runs are named run"):
-        leaderboard(runs, tmp_path / "out")
+    run = write_run(tmp_path / "a" / "run", ["UADFV"])
+    with pytest.raises(LNCLIPError, match=rf"two runs have the name of {run}; leave one out"):
+        leaderboard([run, run], tmp_path / "out")
+
+
+def test_runs_of_a_study_are_told_apart_by_the_folders_above(tmp_path):
+    folders = ("one/probe/seed-0", "one/slerp/seed-0", "one/slerp/seed-1", "two/slerp/seed-0")
+    paths = [write_run(tmp_path / folder, ["UADFV"]) for folder in folders]
+    assert [run.name for run in read_runs(paths)] == list(folders)
+    assert [run.name for run in read_runs(paths[:3])] == ["probe/seed-0", "slerp/seed-0", "slerp/seed-1"]
+    assert [run.name for run in read_runs(paths[1:3])] == ["seed-0", "seed-1"]
 
 
 def test_without_matplotlib_the_error_says_what_to_install(tmp_path, monkeypatch):
