@@ -11,7 +11,7 @@ from lnclip_df.core import enough
 from lnclip_df.core.errors import LNCLIPError, printable
 from lnclip_df.core.escapes import markdown
 from lnclip_df.core.plots import LIGHT, legend_outside, new_panels
-from lnclip_df.core.tables import aligned_markdown, percent, read_csv, refuse_repeated, write_csv
+from lnclip_df.core.tables import aligned_markdown, numbered_rows, percent, read_csv, refuse_repeated, write_csv
 from lnclip_df.evaluation.estimates import Bootstrap, Estimate
 from lnclip_df.evaluation.reference import dataset_of
 from lnclip_df.evaluation.runs import Scores, read_run
@@ -89,7 +89,9 @@ def coverage(
     tables = read_counts(counts)
     known = [name for name in read.sets if name in tables]
     if not known:
-        raise LNCLIPError(f"{counts} has no rows of a dataset of {read.name} ({', '.join(read.sets)})")
+        raise LNCLIPError(
+            f"{counts} has no rows of a dataset of {read.name} ({', '.join(read.sets)}); it has {', '.join(tables)}"
+        )
     sets = select_datasets(read, datasets or known)
     if absent := [name for name in sets if name not in tables]:
         raise LNCLIPError(f"{counts} has no rows of {', '.join(absent)}")
@@ -107,7 +109,7 @@ def read_counts(path) -> dict[str, FaceCounts]:
         LNCLIPError: a column is missing, a value is invalid, or a video has two rows; the message names the line.
     """
     tables: dict[str, dict] = {}
-    for number, row in enumerate(read_csv(path, COLUMNS), 2):
+    for number, row in numbered_rows(path, COLUMNS):
         try:
             label, asked, found = (int(row[name]) for name in COLUMNS[2:])
         except ValueError as error:

@@ -12,9 +12,10 @@ from lnclip_df.core import enough
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.escapes import markdown
 from lnclip_df.core.plots import LIGHT, new_figure
-from lnclip_df.core.tables import aligned_markdown, percent, read_csv
+from lnclip_df.core.tables import aligned_markdown, numbered_rows, percent
 from lnclip_df.evaluation import calibration as measures
 from lnclip_df.evaluation.estimates import Bootstrap, Estimate, wilson
+from lnclip_df.evaluation.reference import dataset_of
 from lnclip_df.evaluation.runs import Run, Scores, read_run
 from lnclip_df.evaluation.statistics import combined_interval
 
@@ -51,8 +52,9 @@ def subgroups(
 
     Args:
         run: folder of a run, or a CSV of predictions.
-        attributes: a CSV with the column ``video``, the key that predictions have, and one column per attribute. A
-            video without a row, or with an empty cell, is in the group ``not known``.
+        attributes: a CSV with the column ``video``, the key that predictions have, and one column per attribute; and
+            ``dataset``, where one name is of other videos in other datasets. A video without a row, or with an empty
+            cell, is in the group ``not known``.
         by: names of the attributes to group by, one at a time.
         datasets: those of the run to analyse; all by default.
         calibration: a ``calibration.json`` with the threshold; the run's own by default.
@@ -72,32 +74,37 @@ def subgroups(
     sets = select_datasets(read, datasets)
     threshold, source = _threshold(run, read, calibration, validation, fpr, threshold)
     values = read_attributes(attributes, by)
-    if not any(video in values for scores in sets.values() for video in scores.video):
-        example = next(iter(sets.values())).video[0]
-        raise LNCLIPError(f"{attributes} names no video of {read.name}; expected keys like {example}")
+    keys = {name: [(name, v) if (name, v) in values else ("", v) for v in sets[name].video] for name in sets}
+    if not any(key in values for of_set in keys.values() for key in of_set):
+        name, scores = next(iter(sets.items()))
+        raise LNCLIPError(
+            f"{attributes} names no video of {read.name}; expected keys like {scores.video[0]} (of {name})"
+        )
     folder, bootstrap = study_folder(run, out, "subgroups"), Bootstrap(resamples, seed)
     groups = {}
     for name, scores in sets.items():
         for attribute in by:
-            of_video = [values.get(video, {}).get(attribute, UNKNOWN) for video in scores.video]
+            of_video = [values.get(key, {}).get(attribute, UNKNOWN) for key in keys[name]]
             groups[name, attribute] = group_figures(scores, of_video, threshold, bootstrap, name, attribute)
     text = _text(groups, threshold, source, min_videos)
     write_report(folder, "subgroups", _rows(groups), text, _plot(groups))
     return text
 
 
-def read_attributes(path, by: Sequence[str]) -> dict[str, dict[str, str]]:
-    """``{video: {attribute: value}}`` of a CSV; several rows of one video must agree.
+def read_attributes(path, by: Sequence[str]) -> dict[tuple[str, str], dict[str, str]]:
+    """``{(dataset, video): {attribute: value}}`` of a CSV, ``""`` as its dataset where none is named.
+
+    Several rows of one video must agree.
 
     Raises:
         LNCLIPError: a column is missing, or two rows of a video differ.
     """
     if not by:
         raise LNCLIPError("by is empty: name at least one attribute")
-    found: dict[str, dict[str, str]] = {}
-    for number, row in enumerate(read_csv(path, ("video", *by)), 2):
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for number, row in numbered_rows(path, ("video", *by)):
         values = {name: row[name] or UNKNOWN for name in by}
-        if found.setdefault(row["video"], values) != values:
+        if found.setdefault((dataset_of(row.get("dataset", "")), row["video"]), values) != values:
             raise LNCLIPError(f"{path}: line {number}: an earlier row of the video {row['video']} has other values")
     return found
 

@@ -11,7 +11,7 @@ import typer
 
 from lnclip_df import __version__
 from lnclip_df.cli import compare, data, deepfakebench, demo, own_files, reproduce, studies, train_test
-from lnclip_df.cli.ending import end_on_signals, one_line_and_a_status
+from lnclip_df.cli.ending import end_on_signals, one_line_and_a_status, prepare_streams
 from lnclip_df.core.errors import printable
 
 PREPARE, ANALYSE = "Prepare data, your own or a benchmark's", "Compare and analyse"
@@ -110,6 +110,7 @@ app.add_typer(study, name="study", help=_help(studies), rich_help_panel=ANALYSE)
 
 def main():
     """Entry point of ``lnclip-df`` and ``python -m lnclip_df``."""
+    prepare_streams()
     with end_on_signals():
         app()
 
@@ -131,6 +132,7 @@ def _set_up(
     compare runs in a leaderboard. lnclip-df reproduce does all of it, for whatever data sets are on disk;
     lnclip-df demo shows it on a CPU. For a DeepfakeBench checkout: install, doctor, bench-run, bench-test.
     """
+    os.environ["MPLBACKEND"] = "agg"  # charts are written to files; a backend that is not installed would stop them
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads of torch would spin on the loader's cores
     logger = logging.getLogger("lnclip_df")
     logger.handlers = [_AboveBars()]

@@ -1,6 +1,7 @@
 """How every command ends: by its result, an error, a signal, a closed pipe, a full disk or a lack of memory."""
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -61,6 +62,20 @@ class _Received:
     """Which signal, if any, was the first to end this process."""
 
     first: int | None = None
+
+
+def prepare_streams() -> None:
+    """Let closed standard streams lead nowhere, and escape what standard output's encoding does not have.
+
+    The next file that is opened would get a closed stream's number, and whatever a library prints.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode)  # noqa: SIM115 (it stays open; its number is the lowest free one, its own)
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

@@ -113,12 +113,16 @@ def read_text(path: str | Path) -> str:
     """
     try:
         data = Path(path).read_bytes()
-        return data.decode("utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+        text = data.decode("utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
     except OSError as error:
         raise LNCLIPError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise LNCLIPError(f"{path}: line {line} is not UTF-8 ({error.reason}); save the file as UTF-8") from error
+        raise LNCLIPError(f"{path}: line {line} is not UTF-8 ({error.reason}); save it as text in UTF-8") from error
+    if "\0" in text:  # of UTF-16 without its mark, every second byte
+        line = text[: text.index("\0")].count("\n") + 1
+        raise LNCLIPError(f"{path}: line {line} has a NUL character, which no text has; save it as text in UTF-8")
+    return text
 
 
 def delimiter_of(text: str) -> str:
@@ -134,8 +138,8 @@ def delimiter_of(text: str) -> str:
 def csv_rows(path: str | Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """The number of the line and the cells of each row of a table's text, the header first.
 
-    The columns are separated as ``delimiter_of`` says. Blanks around cells and empty lines are left out. A column
-    without a name is named by its index (``column9``, from 0). ``path`` is for the errors.
+    The columns are separated as ``delimiter_of`` says. Blanks around cells and rows without any cell's text are left
+    out. A column without a name is named by its index (``column9``, from 0). ``path`` is for the errors.
 
     Raises:
         LNCLIPError: the text is no CSV, two columns have one name, or a row has more or fewer cells than the header.
@@ -144,9 +148,9 @@ def csv_rows(path: str | Path, text: str) -> Iterator[tuple[int, list[str]]]:
     columns = None
     try:
         for cells in reader:
-            if not cells:
-                continue
             cells = [_without_escape(cell.strip()) for cell in cells]
+            if not any(cells):
+                continue
             if columns is None:
                 cells = [name or f"column{index}" for index, name in enumerate(cells)]
                 refuse_repeated(path, "column", cells)
@@ -160,8 +164,13 @@ def csv_rows(path: str | Path, text: str) -> Iterator[tuple[int, list[str]]]:
 
 def read_csv(path: str | Path, needed: Sequence[str]) -> list[dict[str, str]]:
     """Read a CSV file with a header, in any form that spreadsheets write: one dict per row; see ``read_columns``."""
-    columns = read_columns(path, needed)
-    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+    return [row for _, row in numbered_rows(path, needed)]
+
+
+def numbered_rows(path: str | Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """The number of the line of each row, and the row as ``read_csv`` gives it."""
+    header, rows = _header_and_rows(path, needed)
+    return [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
 
 
 def read_columns(path: str | Path, needed: Sequence[str]) -> dict[str, Sequence[str]]:
@@ -175,14 +184,19 @@ def read_columns(path: str | Path, needed: Sequence[str]) -> dict[str, Sequence[
         LNCLIPError: the file cannot be read, is no CSV, has no rows, lacks a needed column, has two columns of one
             name, or has a row whose number of cells is not the header's.
     """
-    header, *rows = [cells for _, cells in csv_rows(path, read_text(path))] or [[]]
+    header, rows = _header_and_rows(path, needed)
+    return dict(zip(header, zip(*(cells for _, cells in rows), strict=True), strict=True))
+
+
+def _header_and_rows(path, needed):
+    (_, header), *rows = list(csv_rows(path, read_text(path))) or [(0, [])]
     if not rows:
         raise LNCLIPError(f"{path} has no rows; expected a header with the columns {', '.join(needed)}, and rows")
     if missing := [name for name in needed if name not in header]:
         raise LNCLIPError(
             f"{path}: no column {', '.join(missing)}; needed are {', '.join(needed)}; it has {', '.join(header)}"
         )
-    return dict(zip(header, zip(*rows, strict=True), strict=True))
+    return header, rows
 
 
 def refuse_repeated(path: str | Path, what: str, names: Iterable[str]):

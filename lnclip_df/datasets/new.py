@@ -13,7 +13,7 @@ import yaml
 from lnclip_df.config.validation import validate
 from lnclip_df.core.errors import LNCLIPError, shown
 from lnclip_df.core.files import check_writable, sha256, write_text
-from lnclip_df.core.tables import aligned_lines, read_csv
+from lnclip_df.core.tables import aligned_lines, numbered_rows
 from lnclip_df.datasets.dataset_json import COMPRESSED, SPLITS
 from lnclip_df.datasets.folder_listing import FRAME, HIDDEN, WRITTEN, Listing, logical_path
 from lnclip_df.datasets.items import Item
@@ -236,9 +236,10 @@ def _listing(key, folder) -> Listing:
 def _from_table(name, home, table: Path) -> _Made:
     if table.suffix.lower() != ".csv":
         raise LNCLIPError(f"{table}: expected a file that ends in .csv")
-    rows = [{key: cell for key, cell in row.items() if cell} for row in read_csv(table, ("path", "label"))]
+    rows = [(line, {key: cell for key, cell in row.items() if cell})
+            for line, row in numbered_rows(table, ("path", "label"))]  # fmt: skip
     places: dict[str, tuple[Path, bool]] = {}
-    for number, row in enumerate(rows, 2):
+    for number, row in rows:
         where = f"{table}: line {number}"
         path = _checked_path(where, table.parent, row)
         key = logical_path(row["path"])
@@ -254,12 +255,12 @@ def _from_table(name, home, table: Path) -> _Made:
     if len(set(folders)) == 2:
         raise LNCLIPError(f"{table} lists videos and folders; list one kind")
     names = Counter(path.rsplit("/", 1)[-1] for path in reals)
-    for number, row in enumerate(rows, 2):
+    for number, row in rows:
         pair = logical_path(row["pair"]) if "pair" in row else None
         if pair is not None and pair not in reals and names[pair] != 1:
             raise LNCLIPError(f"{table}: line {number}: pair {row['pair']} is the path of no real video of the list")
-    columns = {column for row in rows for column in row}
-    whole = all("split" in row for row in rows)
+    columns = {column for _, row in rows for column in row}
+    whole = all("split" in row for _, row in rows)
     place = {"name": name, "path": _seen_from(home, table.parent), "required": True}
     return _Made(
         folders=[place | ({"crops": True} if all(folders) else {})],

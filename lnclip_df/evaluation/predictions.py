@@ -114,11 +114,14 @@ def read_csv(path) -> dict[str, dict]:
         LNCLIPError: the file is absent, lacks a column, or contains an invalid value.
     """
     columns: dict = read_columns(path, CSV_NEEDED)
-    for name in ("label", "prob"):
+    for name in ("dataset", "video"):
+        if "" in columns[name]:
+            raise LNCLIPError(f"{path}: row {columns[name].index('')}: {name} is empty; write it in every row")
+    for name, fix in (("label", "0 for real and 1 for fake"), ("prob", "numbers with a point")):
         try:
             columns[name] = np.array(columns[name], dtype=np.float64)
         except ValueError as error:
-            raise LNCLIPError(f"{path}: column {name}: {one_line(error)}; write numbers with a point") from error
+            raise LNCLIPError(f"{path}: column {name}: {one_line(error)}; write {fix}") from error
     arrow = pa.table({name: columns[name] for name in ("frame", *CSV_COLUMNS) if name in columns})
     _refuse_repeated_rows(path, arrow)
     whole = _coded(path, arrow.select([name for name in CSV_COLUMNS if name in arrow.column_names]), "fix the file")
@@ -132,9 +135,10 @@ def _refuse_repeated_rows(path, arrow):
     counts = arrow.group_by(keys, use_threads=False).aggregate([([], "count_all")])
     repeated = counts.filter(pc.greater(counts["count_all"], 1))
     if len(repeated):
-        dataset, *names = (repeated[name][0].as_py() for name in keys)
-        what = f"frame {names[-1]} of video {names[0]}" if len(names) > 1 else f"video {names[0]}"
-        fix = "remove one" if len(names) > 1 else "remove one, or name the frames in a column frame"
+        dataset, video, *frames = (repeated[name][0].as_py() for name in keys)
+        named = frames and frames[0]
+        what = f"frame {frames[0]} of video {video}" if named else f"video {video}"
+        fix = "remove one" if named else "remove one, or name the frames in a column frame"
         raise LNCLIPError(f"{path}: the {what} of {dataset} has two rows; {fix}")
 
 

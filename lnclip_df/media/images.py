@@ -20,6 +20,7 @@ from lnclip_df.media.limits import MAX_ANIMATION, MAX_RATE, Miscounted, Unreadab
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "HEIF")
 ANIMATED = ("PNG", "GIF", "WEBP", "AVIF")
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # of TIFF
 DURATION = 100  # milliseconds of a frame that states none, as browsers show it
 
 
@@ -118,7 +119,7 @@ class Animation:
         wanted = set(indices)
         for index, image in self._decoded(max(wanted, default=-1) + 1):
             if index in wanted:
-                yield index, to_rgb(image)
+                yield index, to_rgb(pillow().exif_transpose(image))
 
     def _decoded(self, end=None):
         """Yield ``(index, picture)``, before ``end``; :class:`Miscounted` where one does not decode."""
@@ -160,7 +161,8 @@ def read_image(source) -> np.ndarray:
     """
     try:
         with open_image(source) as image:
-            return to_rgb(pillow().exif_transpose(image))
+            pillow().exif_transpose(image, in_place=True)
+            return to_rgb(image)
     except (UnreadableVideo, MemoryError):
         raise
     except Exception as error:  # of a broken image, Pillow's readers raise nearly anything
@@ -193,12 +195,14 @@ def open_image(source):
 
 def _why(source, error):
     """Why Pillow cannot open an image; of formats that it may know in another installation, how to add them."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     if not isinstance(source, bytes) and "HEIF" not in Image.OPEN:
         with open(source, "rb") as file:
             if re.match(rb".{4}ftyp(?!avi[fs])", file.read(12), re.DOTALL):
                 return "HEIC needs pi-heif; install the extra: pip install 'lnclip-df[preprocess]'"
+    if isinstance(error, UnidentifiedImageError):
+        return f"damaged, or no {', '.join(FORMATS)} with 8 or 16 bits; save it again as PNG"
     return one_line(error)
 
 
@@ -206,18 +210,28 @@ def to_rgb(image) -> np.ndarray:
     """The pixels of an open image of any mode as uint8 RGB H×W×3."""
     from PIL import Image
 
-    if image.mode.startswith("I;16"):
-        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
-    if image.mode == "F":
-        grey = np.asarray(image)
-        if not (grey.min() >= 0 and grey.max() <= 1):  # NaN is neither
-            raise UnreadableVideo("its pixels are floating-point numbers beyond 0 to 1; save it with 8 or 16 bits")
-        return np.repeat(np.rint(grey * 255).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode.startswith("I;16") or image.mode == "F":
+        return np.repeat(_grey(image)[..., None], 3, axis=2)
     if image.mode == "I":
-        raise UnreadableVideo("its pixels are 32-bit integers, whose white is not defined; save it with 8 or 16 bits")
+        reason = "its pixels are signed or 32-bit integers, whose white is not defined; save it with 8 or 16 bits"
+        raise UnreadableVideo(reason)
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image.convert("RGBA"))
     return np.asarray(image.convert("RGB"))
+
+
+def _grey(image):
+    """uint8 H×W of an image of one channel with more than 8 bits, whose tags and transparent value Pillow leaves."""
+    pixels, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    if image.mode == "F":
+        if not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN is neither
+            raise UnreadableVideo("its pixels are floating-point numbers beyond 0 to 1; save it with 8 or 16 bits")
+        grey = np.rint(pixels * 255).astype(np.uint8)
+    else:
+        grey = (pixels >> tags.get(BITS_PER_SAMPLE, (16,))[0] - 8).astype(np.uint8)
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        grey = 255 - grey
+    return np.where(pixels == image.info.get("transparency", -1), np.uint8(0), grey)
 
 
 @cache

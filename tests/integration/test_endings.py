@@ -46,6 +46,19 @@ def test_a_signal_ends_a_command_with_its_status_and_one_line(name):
     assert result.stderr == f"ended by {name}: nothing is half written; run it again\n"
 
 
+def test_closed_standard_streams_lead_nowhere():
+    write = "sys.stderr.write('x'); os.write(1, b'x'); os.write(2, b'x'); sys.stdout.flush(); os._exit(7)"
+    code = f"import os, sys\n{WHILE_CONFIGS.format(write)}\nfrom lnclip_df.cli import main\nmain()"
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code, "configs"]
+    assert subprocess.run(command, timeout=60).returncode == 7
+
+
+def test_what_an_encoding_does_not_have_is_escaped():
+    result = run_cli(WHILE_CONFIGS.format("print('–', flush=True); os._exit(7)"), "configs",
+                     env={**os.environ, "PYTHONIOENCODING": "latin-1"})  # fmt: skip
+    assert (result.returncode, result.stdout) == (7, "\\u2013\n")
+
+
 def test_a_signal_that_is_ignored_stays_so():
     before = "signal.signal(signal.SIGHUP, signal.SIG_IGN)" + WHILE_CONFIGS.format(
         "signal.raise_signal(signal.SIGHUP); raise ZeroDivisionError"

@@ -193,7 +193,7 @@ def test_an_image_is_read_by_the_accepted_readers_alone(tmp_path, suffix, monkey
         path.write_bytes(data)
         with Image.open(path) as image:
             assert image.format == format
-        assert refusal(path).startswith("cannot be decoded: cannot identify image file")
+        assert refusal(path).startswith("cannot be decoded: damaged, or no PNG, JPEG")
 
 
 # --- pixels -----------------------------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def test_the_study_writes_what_the_functions_say(run, tmp_path):
         (lambda rows: rows.pop(next(i for i, r in enumerate(rows) if r[4])), "have no row"),
         (lambda rows: next(r for r in rows if r[4]).__setitem__(4, 0), "no face.*contradict"),
         (lambda rows: next(r for r in rows if r[4] and r[2]).__setitem__(2, 0), "label 0.*contradict"),
-        (lambda rows: [row.__setitem__(0, "other") for row in rows], "no rows of a dataset"),
+        (lambda rows: [row.__setitem__(0, "other") for row in rows], "no rows of a dataset of .*; it has other"),
         (lambda rows: rows.clear(), "has no rows"),
     ],
 )

@@ -33,7 +33,7 @@ def run(tmp_path):
 def test_figures_equal_counting(run):
     scores = read_run(run / "run.csv").sets["toy"]
     groups = read_attributes(run / "attributes.csv", ["sex"])
-    named = [groups.get(video, {}).get("sex", UNKNOWN) for video in scores.video]
+    named = [groups.get(("", video), {}).get("sex", UNKNOWN) for video in scores.video]
     found = group_figures(scores, named, 0.55, Bootstrap(300))
     assert list(found) == ["f", "m", UNKNOWN]
     for name, part in found.items():
@@ -115,6 +115,19 @@ def test_invalid_options_are_one_line(run, options, message):
     attributes, by = run / options.pop("attributes"), options.pop("by")
     with pytest.raises(LNCLIPError, match=message):
         subgroups(run / "run.csv", attributes, by, resamples=0, **options)
+
+
+def test_a_video_name_of_two_datasets_has_the_attributes_of_each(tmp_path):
+    lines = [f"{name},v{i},{i % 2},0.{i}" for name in ("CDFv2", "DFD") for i in range(4)]
+    (tmp_path / "run.csv").write_text("\n".join(["dataset,video,label,prob", *lines]) + "\n")
+    lines = [f"{name},v{i},{sex}" for name, sex in (("Celeb-DF-v2", "f"), ("DFD", "m")) for i in range(4)]
+    (tmp_path / "a.csv").write_text("\n".join(["dataset,video,sex", *lines]) + "\n")
+    subgroups(tmp_path / "run.csv", tmp_path / "a.csv", ["sex"], threshold=0.5, resamples=0, out=tmp_path)
+    rows = read_csv(tmp_path / "subgroups.csv", ("group",))
+    assert [(row["dataset"], row["group"], row["reals"]) for row in rows] == [
+        ("Celeb-DF-v2", "f", "2"),
+        ("DeepFakeDetection", "m", "2"),
+    ]
 
 
 @pytest.mark.parametrize(

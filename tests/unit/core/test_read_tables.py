@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lnclip_df.core.errors import LNCLIPError, printable
-from lnclip_df.core.tables import csv_text, read_csv, read_text
+from lnclip_df.core.tables import csv_text, numbered_rows, read_csv, read_text
 
 ROWS = [{"video": "Zoë/a, b", "label": "1"}, {"video": "c", "label": ""}]
 COMMAS = 'video,label\n"Zoë/a, b",1\n\nc,\n'
@@ -30,9 +30,14 @@ def test_utf16_of_either_order_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("video,label\na,1\nZoë,0\n".encode("latin-1"), r"a\.csv: line 3 is not UTF-8 \(.*\); save the file as UTF-8"),
+        (
+            "video,label\na,1\nZoë,0\n".encode("latin-1"),
+            r"a\.csv: line 3 is not UTF-8 \(.*\); save it as text in UTF-8",
+        ),
         ("vidéo,label\n".encode("latin-1"), r"line 1 is not UTF-8"),
         (codecs.BOM_UTF16_LE + b"a", r"line 1 is not UTF-8"),
+        (COMMAS.replace("ë", "e").encode("utf-16-le"), r"line 1 has a NUL character.*; save it as text in UTF-8"),
+        (COMMAS.encode("utf-32"), r"line 1 has a NUL character"),
         (b"video,label,video\na,1,b\n", "the column video is there twice"),
         (b"video,label\na\n", r"line 2 has 1 cells, not 2"),
         (b'video,label\n"a,1\n', r"line 2 is not CSV"),
@@ -47,6 +52,12 @@ def test_what_is_no_table_is_one_line(tmp_path, data, message):
     with pytest.raises(LNCLIPError, match=message) as caught:
         read_csv(tmp_path / "a.csv", ["video", "label"])
     assert len(str(caught.value)) <= 600
+
+
+def test_rows_that_a_spreadsheet_leaves_empty_are_left_out_and_lines_are_those_of_the_file(tmp_path):
+    (tmp_path / "a.csv").write_text(',\nvideo,label\n\n"a\nb",1\n , \nc,0\n,\n')
+    rows = numbered_rows(tmp_path / "a.csv", ["video", "label"])
+    assert rows == [(5, {"video": "a\nb", "label": "1"}), (7, {"video": "c", "label": "0"})]
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+x", "-a", "@b", "'=1", "''@", '=HYPERLINK("http://a","b")'])

@@ -77,7 +77,7 @@ def test_splits_are_folders_names_with_or_without_the_authors_prefix(tmp_path):
         ("test/x.txt", "\ndatasets/CDFv2/Celeb-real/../0.png", "line 2: .* is not <set>"),
         ("test/x.txt", "datasets/CDFv2/Celeb-real/id0_0000/a.png", "line 1: .* is not <set>"),
         ("other/x.txt", "", "names no split; put the list into a folder named train, val, test"),
-        ("test/x.txt", b"\xff\xfe\x00", r"x\.txt: line 1 is not UTF-8 \(truncated data\); save the file as UTF-8"),
+        ("test/x.txt", b"\xff\xfe\x00", r"x\.txt: line 1 is not UTF-8 \(truncated data\); save it as text in UTF-8"),
     ],
 )
 def test_a_faulty_list_is_one_line(tmp_path, name, text, said):

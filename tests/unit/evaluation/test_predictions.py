@@ -142,7 +142,10 @@ def test_other_tools_predictions_are_read_by_dataset(tmp_path):
         (f"{HEADER}\nA,v1,0,1.5\n", r"row 0 \(v1\): prob is 1.5"),
         (f"{HEADER}\nA,v1,0,\n", "column prob: could not convert string to float: ''"),
         (f"{HEADER}\nA,v1,2,0.5\n", r"row 0 \(v1\): label is 2.0, not 0 or 1"),
-        (f"{HEADER}\nA,v1,fake,0.5\n", "column label: could not convert string to float: 'fake'"),
+        (f"{HEADER}\nA,v1,fake,0.5\n", "column label: .*'fake'; write 0 for real and 1 for fake"),
+        (f"{HEADER}\nA,v1,0,45%\n", "column prob: .*'45%'; write numbers with a point"),
+        (f"{HEADER}\nA,v1,0,0.5\n,v2,1,0.5\n", "row 1: dataset is empty; write it in every row"),
+        (f"{HEADER}\nA,v1,0,0.5\nA,,1,0.5\n", "row 1: video is empty; write it in every row"),
         (f"{HEADER}\nA,v1\n", "line 2 has 2 cells, not 4"),
         (f"{HEADER}\n", "has no rows"),
         ("dataset,video,prob\nA,v,0.5\n", "no column label; needed are dataset, video, label, prob"),
@@ -163,6 +166,10 @@ def test_an_unfit_csv_is_one_line(tmp_path, text, message):
     [
         ("dataset,video,label,prob,prob\nD,v,0,0.1,0.9\n", "the column prob is there twice"),
         ("dataset,video,label,prob\nD,v,0,0.1\nE,v,0,0.2\nD,v,0,0.3\n", "the video v of D has two rows"),
+        (
+            "dataset,video,label,prob,frame\nD,v,0,0.1,\nD,v,0,0.3,\n",
+            "the video v of D has two rows; .*name the frames",
+        ),
         (
             "dataset,video,label,prob,frame\nD,v,0,0.1,a\nD,v,0,0.1,b\nD,v,0,0.3,a\n",
             "the frame a of video v of D has two",

@@ -1,6 +1,7 @@
 """Images as frames: in numeric order, upright, in RGB; broken ones are left out."""
 
 import os
+import struct
 
 import cv2
 import numpy as np
@@ -45,6 +46,59 @@ def test_images_are_turned_upright_as_exif_says(tmp_path, orientation):
     Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
     [(_, image)] = open_frames(tmp_path / "a.png").read([0])
     np.testing.assert_array_equal(image, upright)
+
+
+def tiff(bits, kind, white_is_zero, pixels):
+    """A TIFF of one row of grey pixels, written by hand; ``kind`` 1 is unsigned, 3 floating-point."""
+    width = len(pixels) * 8 // bits
+    tags = {
+        256: width,
+        257: 1,
+        258: bits,
+        259: 1,
+        262: 1 - white_is_zero,
+        273: 122,
+        277: 1,
+        279: len(pixels),
+        339: kind,
+    }
+    entries = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + pixels
+
+
+@pytest.mark.parametrize(
+    ("bits", "kind", "white_is_zero", "pixels", "expected"),
+    [
+        (16, 1, False, struct.pack("<2H", 0x8000, 0xFF), [128, 0]),
+        (16, 1, True, struct.pack("<2H", 0x8000, 0xFF), [127, 255]),
+        (12, 1, False, bytes([0x80, 0x0F, 0xFF]), [128, 255]),
+        (32, 3, False, struct.pack("<2f", 0, 1), [0, 255]),
+        (32, 3, True, struct.pack("<2f", 0, 1), [255, 0]),
+    ],
+)
+def test_the_grey_of_a_tiff_is_what_its_tags_say(bits, kind, white_is_zero, pixels, expected):
+    assert read_image(tiff(bits, kind, white_is_zero, pixels)).tolist() == [[[grey] * 3 for grey in expected]]
+
+
+def test_the_transparent_value_of_a_16_bit_png_is_black(tmp_path):
+    Image.fromarray(np.array([[65535, 40000]], np.uint16)).save(tmp_path / "a.png", transparency=65535)
+    assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == [0, 40000 >> 8]
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_an_animation_is_turned_upright_as_exif_says(tmp_path, suffix):
+    first, other = (Image.fromarray(np.full((8, 12, 3), level, np.uint8)) for level in (10, 200))
+    first.paste((255, 255, 255), (0, 0, 4, 4))  # at the top left as stored, at the top right when turned clockwise
+    exif = Image.Exif()
+    exif[0x112] = 6
+    first.save(tmp_path / f"a.{suffix}", save_all=True, append_images=[other], lossless=True, exif=exif)
+    (_, turned), (_, last) = open_frames(tmp_path / f"a.{suffix}").read([0, 1])
+    assert turned.shape == last.shape == (12, 8, 3) and turned[0, -1, 0] == 255 and turned[0, 0, 0] < 20
+
+
+def test_what_no_reader_knows_says_what_is_read():
+    with pytest.raises(UnreadableVideo, match=r"damaged, or no PNG, JPEG, .* with 8 or 16 bits; save it again as PNG"):
+        read_image(b"nothing")
 
 
 def test_other_modes_become_rgb(tmp_path):
