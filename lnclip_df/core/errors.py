@@ -43,9 +43,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def shown(value) -> str:
-    """A value from a file as an error shows it: its ``repr``, cut to 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    """A value from a file as an error shows it: its ``repr``, shortened to 60 characters."""
+    return shorten(repr(value), 60)
 
 
 class LNCLIPError(Exception):

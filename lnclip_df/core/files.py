@@ -46,9 +46,9 @@ def check_writable(path: str | Path, *, folder: bool = False) -> None:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; move it there on success, delete it on any failure.
+    """Yield a temporary path beside ``path``; move the file or folder there on success, delete it on any failure.
 
-    The folder is created. The temporary file does not exist yet, see :func:`temporary_beside`.
+    The folder around it is created. Nothing is at the temporary path yet, see :func:`temporary_beside`.
 
     Raises:
         LNCLIPError: the folder cannot be written, the disk is full, or ``path`` is a device or a pipe.
@@ -66,7 +66,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise LNCLIPError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
+
+
+def _remove(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def temporary_beside(path: Path) -> Path:
@@ -78,7 +82,7 @@ def temporary_beside(path: Path) -> Path:
     start = f".{path.stem[:40]}-"
     for name in _temporary_names(path.parent.absolute()):
         if name.startswith(start) and is_leftover(name) and (left := path.parent / name).suffix == path.suffix:
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+            _remove(left)
     return path.with_name(f"{start}{HOST}{os.getpid() & 0xFFFFFF:06x}{path.suffix}")
 
 

@@ -4,13 +4,13 @@ import logging
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
+from lnclip_df.core.logs import log_from
 from lnclip_df.datasets.folder_listing import Listing
 from lnclip_df.datasets.items import Item, draw_key
 from lnclip_df.datasets.rules import Kind, Matcher
@@ -61,16 +61,9 @@ def scan_faces(dataset, root=None, *, faces=None, folders=None, level=None, allo
     return _scan(dataset, _Location("faces", _path(root), _path(faces), folders or {}, level, allow_missing))
 
 
-@contextmanager
-def silent() -> Iterator[None]:
+def silent() -> AbstractContextManager[None]:
     """Leave out what scans log of the files that they pass over."""
-    package = logging.getLogger("lnclip_df.datasets")
-    level = package.level
-    package.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        package.setLevel(level)
+    return log_from(logging.CRITICAL, "lnclip_df.datasets")
 
 
 def _path(value) -> Path | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lnclip_df.core.errors import printable
+from lnclip_df.core.errors import printable, shorten
 from lnclip_df.core.plots import LIGHT, new_panels
 from lnclip_df.scoring.draw import continues, max_gap
 from lnclip_df.scoring.results import Result
@@ -51,9 +51,7 @@ def draw_timeline(result: Result):
 
 
 def _title(result):
-    name = printable(Path(result.path).name)
-    if len(name) > MAX_NAME:
-        name = f"{name[: MAX_NAME // 2]}…{name[-MAX_NAME // 2 :]}"
+    name = shorten(printable(Path(result.path).name), MAX_NAME)
     return f"{name}: {result.decision}, P(fake) {result.score:.2f} over {result.used} of {result.frames} frames"
 
 

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,14 @@ from typing import Any
 from lnclip_df.config.schema import Config
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import read_json, sha256, write_json
+from lnclip_df.core.logs import log_from
 from lnclip_df.datasets.dataset_json import dataset_digest, json_of, read_videos
 from lnclip_df.datasets.schema import own_datasets
 
 MEASURES = ("auroc", "ap", "eer", "accuracy")
 COUNTS = ("reals", "fakes")  # videos of each class
 RECORD = "trial.json"
+SILENCED = ("lnclip_df.training", "lnclip_df.evaluation", "lnclip_df.weights")  # a study has many trainings and tests
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ def run_trial(
 
     started, folder, stored = time.monotonic(), Path(out) / trial.folder, _stored(trial, out, digests)
     write_json(folder / RECORD, {"made_from": stored["made_from"]})
-    with _only_warnings():
+    with log_from(logging.WARNING, *SILENCED):
         made = train(trial.config, folder, resume=True, accelerator=accelerator, devices=1, progress=progress)
         device = "cpu" if accelerator == "cpu" else None
         metrics = test(trial.config, trial.weights(out), folder, datasets=trial.tests, device=device, progress=progress)
@@ -203,17 +204,3 @@ def check_data(trials: Iterable[Trial]) -> dict[Path, str]:
     for (_, name, split), config in needed.items():
         read_videos(config, [name], split)
     return {path: dataset_digest(*of) for path, of in files.items()}
-
-
-@contextmanager
-def _only_warnings():
-    """Leave out the messages of each training and test: a study has many."""
-    loggers = [logging.getLogger(f"lnclip_df.{room}") for room in ("training", "evaluation", "weights")]
-    levels = [each.level for each in loggers]
-    for each in loggers:
-        each.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for each, level in zip(loggers, levels, strict=True):
-            each.setLevel(level)

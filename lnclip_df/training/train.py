@@ -19,6 +19,7 @@ from lnclip_df.core import enough
 from lnclip_df.core.devices import choose_device, device_name, settled_precision
 from lnclip_df.core.errors import LNCLIPError, enough_memory, one_line
 from lnclip_df.core.files import read_json, write_json
+from lnclip_df.core.logs import log_from
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset, share_of
 from lnclip_df.datasets.frames import crop_recipes
@@ -93,14 +94,7 @@ def train(
         trainer = _trainer(config, outputs, progress, switches)
         if trainer.is_global_zero:
             check_folder(out, unused=not resume)
-            fakes = sum(video.label for video in val_videos)
-            few = enough.few_videos(len(val_videos) - fakes, fakes, "which epoch is best is hardly known")
-            if few:
-                logger.info("the validation set has %s", few)
-            if state is not None:
-                logger.info("resuming %s with epoch %d", out, epoch)
-            elif resume:
-                logger.info("nothing to resume in %s: no epoch is finished there; starting with the first", out)
+            _say_how_it_begins(out, val_videos, epoch, resume, state)
         count = config.frame_num.val or config.frame_num.test
         val_frames = FrameDataset(config, val_videos, frames_per_video=count, keep=KEPT)
         torch.manual_seed(seed)
@@ -132,6 +126,16 @@ def train(
             len(history), best["epoch"], best["val"]["auroc"], out / "best.safetensors",
         )  # fmt: skip
     return result
+
+
+def _say_how_it_begins(out, val_videos, epoch, resume, state):
+    fakes = sum(video.label for video in val_videos)
+    if few := enough.few_videos(len(val_videos) - fakes, fakes, "which epoch is best is hardly known"):
+        logger.info("the validation set has %s", few)
+    if state is not None:
+        logger.info("resuming %s with epoch %d", out, epoch)
+    elif resume:
+        logger.info("nothing to resume in %s: no epoch is finished there; starting with the first", out)
 
 
 def _device(accelerator):
@@ -248,14 +252,6 @@ def _origin(checkpoint) -> dict:
 @contextmanager
 def _quiet_lightning():
     """Silence Lightning's tips and warnings, but not its errors."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [each.level for each in loggers]
-    for each in loggers:
-        each.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\.")
-            yield
-    finally:
-        for each, level in zip(loggers, levels, strict=True):
-            each.setLevel(level)
+    with log_from(logging.ERROR, "lightning.pytorch", "lightning.fabric"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\.")
+        yield

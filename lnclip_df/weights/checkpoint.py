@@ -10,7 +10,7 @@ from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import sha256
 from lnclip_df.weights.delta import FROZEN, hash_of_tensor
 from lnclip_df.weights.facts import Facts
-from lnclip_df.weights.formats import Format, Recognised, recognise
+from lnclip_df.weights.formats import Recognised, recognise
 from lnclip_df.weights.hub import fetch_model, find_weights
 from lnclip_df.weights.read import read_metadata, read_weights
 from lnclip_df.weights.zoo import ReleasedModel, find_model, released_models
@@ -77,8 +77,8 @@ class Checkpoint:
         return Facts.from_metadata(read_metadata(self.path), self.path) or self._facts_of_state_dict()
 
     @cached_property
-    def format(self) -> Format:
-        """The format; reads the tensors unless :meth:`read` has."""
+    def format(self) -> str:
+        """The format in words; reads the tensors unless :meth:`read` has."""
         return self.read().format
 
     def read(self) -> Recognised:

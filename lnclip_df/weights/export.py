@@ -61,7 +61,7 @@ def export(weights, out, format: str, config: Config, *, card=None, metrics=()) 
     trained = {key: getattr(checkpoint.facts, key) for key in ("crops", "epoch", "seed", "selection", "metric")}
     metadata = {
         "config": config.to_dict(),
-        "origin": checkpoint.format.description,
+        "origin": checkpoint.format,
         **{key: value for key, value in trained.items() if value is not None},
         "vectors": make_vectors(detector),
     }

@@ -35,18 +35,12 @@ _TUNED = "ln_tuning_layers.default."
 _UNUSED = re.compile(r"visual_projection\.weight$|vision_model\.embeddings\.position_ids$")
 
 
-@dataclass(frozen=True)
-class Format:
-    """The format of a file of weights."""
-
-    description: str
-
-
 @dataclass
 class Recognised:
     """Weights under a detector's names, and what is known of them.
 
     Attributes:
+        format: in words.
         state: ``backbone.…`` and ``head.…``; of a delta, LayerNorms and head alone.
         unused: names in the file that belong to the format and that a detector does not need.
         family: the backbone's, if the format tells it by the names.
@@ -56,7 +50,7 @@ class Recognised:
         source: where the claims are recorded, for messages.
     """
 
-    format: Format
+    format: str
     state: dict[str, torch.Tensor]
     unused: list[str] = field(default_factory=list)
     family: str | None = None
@@ -105,7 +99,7 @@ def _convert_gend(weights, facts):
     state |= {re.sub(r"^model\.linear\.", "head.", name): tensor for name, tensor in rest.items()}
     kind = "Lightning checkpoint" if weights.hyper_parameters else "transformers layout"
     description = f"GenD, {kind}" + (" with PEFT's LayerNorms" if tuned else "")
-    return Recognised(Format(description), state, unused, family, *_claims(weights))
+    return Recognised(description, state, unused, family, *_claims(weights))
 
 
 def _claims(weights):
@@ -143,14 +137,14 @@ def _convert_plugin(weights, facts):
     tower = {n.removeprefix("backbone."): t for n, t in weights.tensors.items() if n.startswith("backbone.")}
     state = {f"backbone.{name}": tensor for name, tensor in from_transformers(tower).items()}
     head = {name: tensor for name, tensor in weights.tensors.items() if not name.startswith("backbone.")}
-    return Recognised(Format("DeepfakeBench's state dict, transformers' names"), state | head)
+    return Recognised("DeepfakeBench's state dict, transformers' names", state | head)
 
 
 def _convert_state_dict(weights, facts):
     """A detector's own names, saved by lnclip-df, which adds facts, or by DeepfakeBench."""
     state = {name: tensor for name, tensor in weights.tensors.items() if name != FROZEN}
     description = f"lnclip-df, {facts.format or 'full'}" if facts else "DeepfakeBench's state dict"
-    return Recognised(Format("DeepfakeBench's delta" if len(state) < len(weights.tensors) else description), state)
+    return Recognised("DeepfakeBench's delta" if len(state) < len(weights.tensors) else description, state)
 
 
 FORMATS: Registry[Converter] = Registry(

@@ -109,7 +109,7 @@ def load_weights(detector, weights, *, verify: bool = True) -> LoadReport:
     state = fitting(own, found.state, path)
     verified = check_vectors(detector, state, facts.vectors, path) if verify and facts.vectors else None
     missing = detector.load_state_dict(state, strict=False).missing_keys
-    report = LoadReport(str(path), found.format.description, facts, len(state), missing, found.unused, verified)
+    report = LoadReport(str(path), found.format, facts, len(state), missing, found.unused, verified)
     logger.info("%s", report)
     return report
 

@@ -1,14 +1,12 @@
 """Export to a folder in transformers' layout, as the authors' released code (GenD) loads it."""
 
 import logging
-import os
-import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
 from lnclip_df.config.schema import Backbone
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import temporary_beside, write_json, write_text
+from lnclip_df.core.files import atomic_path, write_json, write_text
 from lnclip_df.models.backbones import family_of
 from lnclip_df.models.backbones.clip import VisionTower
 from lnclip_df.weights.formats import HEADS, VISION_CONFIG
@@ -86,17 +84,9 @@ def _whole_folder(out):
     """Yield a temporary folder beside ``out``, and move it there on success; leave nothing on any failure."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LNCLIPError(f"{out} exists and is not an empty folder; give another folder")
-    temporary = out
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_beside(out)
+    with atomic_path(out) as temporary:
         temporary.mkdir()
-        yield temporary
-        os.replace(temporary, out)
-    except OSError as error:
-        raise LNCLIPError(f"cannot write {out}: {error.strerror or error}") from error
-    except LNCLIPError as error:
-        raise LNCLIPError(str(error).replace(str(temporary), str(out))) from error
-    finally:
-        if temporary != out:
-            shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            yield temporary
+        except LNCLIPError as error:
+            raise LNCLIPError(str(error).replace(str(temporary), str(out))) from error

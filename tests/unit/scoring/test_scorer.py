@@ -272,6 +272,6 @@ def test_the_authors_models_get_the_resize_that_they_were_trained_with(tmp_path,
 def test_an_export_in_the_authors_layout_keeps_its_own_resize_and_scores(weights, clips, tmp_path):
     export(weights, tmp_path / "hub", "transformers", tiny_config("lnclip.resize=deepfakebench"))
     own = lnclip_df.load(tmp_path / "hub")
-    assert own.weights.format.description.startswith("GenD") and own.config.lnclip.resize == "deepfakebench"
+    assert own.weights.format.startswith("GenD") and own.config.lnclip.resize == "deepfakebench"
     before = lnclip_df.load(weights, overrides=["lnclip.resize=deepfakebench"])
     assert of(own, clips / "one.mp4").score == pytest.approx(of(before, clips / "one.mp4").score, abs=1e-5)

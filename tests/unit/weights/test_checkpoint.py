@@ -36,7 +36,7 @@ def test_a_checkpoint_says_what_the_file_says(tmp_path):
     assert opened.path == weights and str(opened) == str(tmp_path)
     assert opened.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert opened.facts.epoch == 3 and opened.facts.is_delta and not opened.facts.config
-    assert opened.format.description == "lnclip-df, delta"
+    assert opened.format == "lnclip-df, delta"
     assert Checkpoint.open(opened) is opened
     restored = build_detector(tiny_config(), opened)
     assert torch.equal(logits_of(restored), logits_of(detector)) and not restored.training

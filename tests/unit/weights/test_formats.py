@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from lnclip_df import LNCLIPError
 from lnclip_df.weights import load_weights
-from lnclip_df.weights.formats import FORMATS, Converter, Format, Recognised
+from lnclip_df.weights.formats import FORMATS, Converter, Recognised
 from lnclip_df.weights.hub import find_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unsupported layer type")
@@ -114,7 +114,7 @@ def test_a_format_is_one_entry(tmp_path, monkeypatch):
 
     def convert(weights, facts):
         names = {name: name.replace("tower.", "backbone.").replace("classifier.", "head.") for name in weights.tensors}
-        return Recognised(Format("another"), {names[name]: tensor for name, tensor in weights.tensors.items()})
+        return Recognised("another", {names[name]: tensor for name, tensor in weights.tensors.items()})
 
     monkeypatch.setitem(FORMATS, "another", Converter(lambda names: "classifier.bias" in names, convert))
     one, two = tiny_detector(), tiny_detector(seed=1)
