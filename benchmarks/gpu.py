@@ -255,7 +255,7 @@ def epoch(setup):
         )
         order = EpochSampler(len(dataset), seed=0, shuffle=True)
         loader = iter(
-            make_loader(dataset, order, batch_size=setup.batch, workers=workers, device="cuda", drop_last=True)
+            make_loader(dataset, order, batch_size=setup.batch, workers=workers, device=setup.device, drop_last=True)
         )
         next(loader)
         began, batches = time.perf_counter(), sum(1 for _ in loader)

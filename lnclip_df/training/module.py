@@ -130,7 +130,7 @@ class LNCLIPModule(LightningModule):
 
     def on_train_epoch_start(self):
         torch.manual_seed(derived_seed(self.seed, self.current_epoch, self.global_rank))
-        self.sums, self.skipped = {}, 0
+        self.sums, self.steps, self.skipped = {}, 0, 0
 
     def on_train_batch_start(self, batch, batch_idx):
         epoch = self.current_epoch + batch_idx / self.trainer.num_training_batches
@@ -146,6 +146,7 @@ class LNCLIPModule(LightningModule):
             image = augment(batch["image"], batch["draws"], self.train_frames.transform.augment.kernel)
             batch = batch | {"image": image}
         losses = self.detector.get_losses(batch, self.detector(batch))
+        self.steps += 1
         for name, loss in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + loss.detach().float()
         step = self.current_epoch * self.trainer.num_training_batches + batch_idx
@@ -163,11 +164,10 @@ class LNCLIPModule(LightningModule):
     def on_train_epoch_end(self):
         totals = {name: total.item() for name, total in self.sums.items()}
         check_finite(totals)
-        sums = gathered(totals)
-        if not any(sums):
+        sums, steps = zip(*gathered((totals, self.steps)), strict=True)
+        if not any(steps):
             raise LNCLIPError("no training frame can be read; set lnclip.missing_frames: error to see the first one")
-        steps = self.trainer.num_training_batches * len(sums)
-        train = {name: sum(rank.get(name, 0.0) for rank in sums) / steps for name in max(sums, key=len)}
+        train = {name: sum(rank.get(name, 0.0) for rank in sums) / sum(steps) for name in max(sums, key=len)}
         label, prob = self._validate()
         found = frame_metrics(label, prob) | {"map": mean_average_precision(label, prob)}
         row = {"epoch": self.current_epoch, "lr": self.lr, "train": train, "val": found}
