@@ -55,8 +55,7 @@ def calibrate_run(
     Raises:
         LNCLIPError: predictions are missing, invalid, or of other weights than the validation's; an option is invalid.
     """
-    if not 0 <= fpr < 1:
-        raise LNCLIPError(f"fpr is {fpr}; expected 0 or more and less than 1")
+    check_fpr(fpr)
     if bins < 1:
         raise LNCLIPError(f"bins is {bins}; expected at least 1")
     tested = read_run(run)
@@ -78,6 +77,12 @@ def calibrate_run(
     figure = _plot(shown, found["temperature"], bins)
     write_report(folder, "calibration", rows, text, figure, picture="reliability")
     return found
+
+
+def check_fpr(fpr: float):
+    """Raise LNCLIPError unless it is a false positive rate that a threshold can be set for."""
+    if not 0 <= fpr < 1:
+        raise LNCLIPError(f"fpr is {fpr}; expected 0 or more and less than 1")
 
 
 def read_calibration(path, run: Run) -> measures.Calibration:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lnclip_df.analysis.calibrate_run import read_calibration
+from lnclip_df.analysis.calibrate_run import check_fpr, read_calibration
 from lnclip_df.analysis.report import draw_estimates, select_datasets, study_folder, write_report
 from lnclip_df.core import enough
 from lnclip_df.core.errors import LNCLIPError
@@ -172,8 +172,7 @@ def _threshold(run, read: Run, calibration, validation, fpr, threshold) -> tuple
             raise LNCLIPError(f"threshold is {threshold}; expected 0 to 1")
         return threshold, "given"
     if validation is not None:
-        if not 0 <= fpr < 1:
-            raise LNCLIPError(f"fpr is {fpr}; expected 0 or more and less than 1")
+        check_fpr(fpr)
         label, score = map(read_run(validation).pooled, ("label", "score"))
         few = enough.mark((label == 0).sum())
         return measures.threshold_at_fpr(label, score, fpr), f"{percent(fpr)} % false positives in {validation}{few}"

@@ -5,7 +5,7 @@ import secrets
 from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 
-from lnclip_df.app.uploads import Uploads
+from lnclip_df.app.uploads import NO_ROOM, Uploads
 
 MARGIN = 1 << 20  # bytes of a request beside the files: the form around them, or the page's messages
 POLICY = (
@@ -75,7 +75,7 @@ class SecurityMiddleware:
         if is_upload and visitor is None:
             return 403, "Cookies are needed, to keep the files of visitors apart."
         if is_upload and not self.uploads.has_room(int(length)):
-            return 503, "Too many files are waiting to be checked; please try again in a few minutes."
+            return 503, NO_ROOM
         return None
 
     async def _with_private_paths(self, scope, receive):

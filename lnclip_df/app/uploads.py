@@ -15,6 +15,7 @@ from lnclip_df.core.files import inside
 ABANDONED_AFTER = 120  # seconds after which a file without a lease is deleted, because its upload was interrupted
 MAX_AGE = 3600  # seconds after which any lease ends
 SWEEP_INTERVAL = 20  # seconds
+NO_ROOM = "Too many files are waiting to be checked; please try again in a few minutes."
 
 
 @dataclass
@@ -87,7 +88,7 @@ class Uploads:
             LNCLIPError: there is no room.
         """
         if not self.has_room(path.stat().st_size):
-            raise LNCLIPError("Too many files are waiting to be checked; please try again in a few minutes.")
+            raise LNCLIPError(NO_ROOM)
         copy = self.folder / secrets.token_urlsafe(16) / path.name
         copy.parent.mkdir()
         return Path(shutil.copyfile(path, copy))

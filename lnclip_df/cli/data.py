@@ -90,7 +90,7 @@ def preprocess(
             "--frames, --sampling and --stride. gend needs --detector det_10g.onnx, deepfakebench --predictor."
         ),
     ] = "paper",
-    frames: Annotated[int | None, opt.data("Number of frames per video. By default 32.")] = None,
+    frames: opt.FramesOrRecipes = None,
     sampling: Annotated[
         Literal["fixed_num_frames", "fixed_stride", "at_least", "from_middle"] | None,
         opt.data(

@@ -74,7 +74,7 @@ def bench_test(
     ] = None,
     datasets: Annotated[list[str], opt.names("Data sets to test on. By default test_dataset of the YAML.")] = opt.NONE,
     overrides: opt.Set = opt.NONE,
-    out: Annotated[Path | None, opt.results("Folder of the run. By default runs/NAME_OF_THE_YAML.")] = None,
+    out: opt.RunOut = None,
     quiet: opt.Quiet = False,
 ):
     """Test any detector of a DeepfakeBench checkout, image or video, by this package's rules for video scores.

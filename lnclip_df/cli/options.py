@@ -47,10 +47,7 @@ Set = Annotated[
 WEIGHTS = "Weights: a file, a run's folder, a released model (see: lnclip-df models), or a Hub repository."
 Weights = Annotated[str, detector(WEIGHTS)]
 WeightsOfTest = Annotated[str | None, detector(WEIGHTS)]
-WeightsOrDefault = Annotated[
-    str | None,
-    detector(f"{WEIGHTS} By default $LNCLIP_WEIGHTS, else gend-clip."),
-]
+WeightsOrDefault = Annotated[str | None, detector(f"{WEIGHTS} By default $LNCLIP_WEIGHTS, else gend-clip.")]
 Threshold = Annotated[
     float | None,
     detector("Score above which a file counts as fake. By default the threshold of lnclip-df calibrate, else 0.5."),
@@ -75,6 +72,7 @@ AllowMissing = Annotated[
 ]
 TestSets = Annotated[list[str], names("Data sets to test on. By default lnclip.benchmarks of the YAML.")]
 Frames = Annotated[int, data("Number of frames per video.")]
+FramesOrRecipes = Annotated[int | None, data("Number of frames per video. By default 32.")]
 Sequences = Annotated[
     bool,
     data(
@@ -96,6 +94,7 @@ Predictor = Annotated[str | None, dlib("Landmark predictor file of dlib, with 68
 
 Run = Annotated[Path, typer.Argument(help="Folder of a run with predictions, or a CSV file of another tool's.")]
 RunSets = Annotated[list[str], names("Data sets of the run. By default all.")]
+RunOut = Annotated[Path | None, results("Folder of the run. By default runs/NAME_OF_THE_YAML.")]
 AnalysisOut = Annotated[Path | None, results("Folder for the results. By default RUN/studies/NAME_OF_THE_ANALYSIS.")]
 Resamples = Annotated[int, running("Number of bootstrap resamples. 0 leaves out the confidence intervals.", min=0)]
 FalsePositiveRate = Annotated[

@@ -23,7 +23,7 @@ def predict(
     bank: Annotated[Path | None, opt.results("With --explain: feature bank, to name the nearest examples.")] = None,
     all_faces: Annotated[bool, opt.faces("Score every person; the highest score counts.", "--all-faces")] = False,
     aligned: Annotated[bool, opt.faces("The images are aligned face crops already.", "--aligned")] = False,
-    frames: Annotated[int | None, opt.data("Number of frames per video. By default 32.")] = None,
+    frames: opt.FramesOrRecipes = None,
     sequences: opt.Sequences = False,
     recipe: Annotated[
         str | None,

@@ -20,7 +20,7 @@ def train(
     datasets: Annotated[
         list[str], opt.names("Data sets to train, validate and test on, instead of those that the YAML names.")
     ] = opt.NONE,
-    out: Annotated[Path | None, opt.results("Folder of the run. By default runs/NAME_OF_THE_YAML.")] = None,
+    out: opt.RunOut = None,
     start: Annotated[
         str | None,
         opt.detector("Weights to start from, of any format that test reads.", "--from", metavar="CHECKPOINT"),
