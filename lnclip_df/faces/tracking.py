@@ -128,7 +128,8 @@ def join(samples: list[list[T]], seen: list[set[int]], describe: Callable[[list[
     counts = [len(faces) for faces in samples]
     vectors = describe([face for faces in samples for face in faces])
     starts = np.cumsum([0, *counts[:-1]])
-    sums = np.add.reduceat(np.add.reduceat(cdist(vectors, vectors), starts, axis=0), starts, axis=1)
+    of_tracks = np.split(vectors, starts[1:])  # one after the other: all distances at once need nine times the memory
+    sums = np.stack([np.add.reduceat(np.add.reduceat(cdist(own, vectors), [0])[0], starts) for own in of_tracks])
     distances = sums / np.outer(counts, counts)
     distances[together] = APART
     np.fill_diagonal(distances, 0)
@@ -215,5 +216,7 @@ def count_people(tracks: dict[int, list[T]], together: Iterable[Collection[int]]
     frames = [tracks.keys() & set(numbers) for numbers in together]
     if describe is None:
         return max(map(len, frames), default=0)
-    seen = [{at for at, numbers in enumerate(frames) if number in numbers} for number in tracks]
-    return len(set(join([some(faces) for faces in tracks.values()], seen, describe)))
+    seen: dict[int, set[int]] = {number: set() for number in tracks}
+    for at, number in ((at, number) for at, numbers in enumerate(frames) for number in numbers):
+        seen[number].add(at)
+    return len(set(join([some(faces) for faces in tracks.values()], [*seen.values()], describe)))
