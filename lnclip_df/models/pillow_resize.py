@@ -78,10 +78,11 @@ def _resize_rows(grey, new):
 def pillow_bicubic(image: torch.Tensor, size: int, mean, std) -> torch.Tensor:
     """Resize images as Pillow's ``Image.resize(…, BICUBIC)`` resizes their uint8 pixels, to the last bit.
 
-    Runs outside autocast. Rounding to grey levels has no gradient: none flows to ``image``.
+    Runs outside autocast. Rounding to grey levels has no gradient: none flows to ``image``. Of images that are not
+    square, Pillow 13 resizes some along columns first, which changes the rounding.
 
     Args:
-        image: uint8 B×3×H×W; or normalised, (pixel / 255 − mean) / std, then rounded to grey levels first.
+        image: uint8 B×3×R×R; or normalised, (pixel / 255 − mean) / std, then rounded to grey levels first.
         size: height and width of the result.
         mean, std: of the normalisation, one value per channel.
 

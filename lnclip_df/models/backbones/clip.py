@@ -112,7 +112,7 @@ def open_clip_names() -> dict[str, VisionSpec]:
 
 
 def _autocast_dtype(device):
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    return torch.get_autocast_dtype(device) if device != "meta" and torch.is_autocast_enabled(device) else None
 
 
 @lru_cache
@@ -125,7 +125,8 @@ class Copies:
     """A module's frozen parameters as its products take them, copied once instead of in every product.
 
     They are no parameters: ``state_dict`` and hashes do not see them. A parameter that changed or moved is copied anew;
-    of one that is trained no copy is kept.
+    of one that is trained no copy is kept. PyTorch does not count changes through ``.data``, nor those of a fused
+    optimizer: after them call ``train()`` or ``eval()`` so that the mode changes, which drops the copies.
     """
 
     def __init__(self):
@@ -151,6 +152,7 @@ class Copies:
         dtype = _autocast_dtype("cpu") or weight.dtype
         if (
             torch.compiler.is_compiling()
+            or torch.jit.is_tracing()  # it knows nothing of oneDNN's products
             or weight.device.type != "cpu"
             or dtype not in (torch.float32, torch.bfloat16)
             or (torch.is_grad_enabled() and dtype == weight.dtype)
@@ -160,16 +162,18 @@ class Copies:
             return None
 
         def pack(dtype):
-            return torch.ops.mkldnn._reorder_linear_weight((scale * weight).to(dtype))
+            scaled = weight if scale == 1 else scale * weight
+            return torch.ops.mkldnn._reorder_linear_weight(scaled.to(dtype))
 
         return self._copy(f"packed {name}", weight, dtype, pack)
 
     def _copy(self, name, parameter, dtype, make):
         state = (parameter.data_ptr(), parameter._version, parameter.device, dtype)
-        if name not in self.kept or self.kept[name][0] != state:
+        kept = self.kept.get(name)  # read once: another thread may put that of another precision there
+        if kept is None or kept[0] != state:
             with torch.inference_mode(False), torch.no_grad():
-                self.kept[name] = state, make(dtype)
-        return self.kept[name][1]
+                kept = self.kept[name] = state, make(dtype)
+        return kept[1]
 
 
 def _is_frozen(parameter):
@@ -228,6 +232,15 @@ class Products(nn.Module):
         super().__init__()
         self.copies = Copies()
 
+    def train(self, mode: bool = True):
+        if mode != self.training:
+            self.copies.kept.clear()
+        return super().train(mode)
+
+    def _apply(self, fn, recurse=True):
+        self.copies.kept.clear()  # another matrix may come to lie where a copied one lay
+        return super()._apply(fn, recurse)
+
     def linear(
         self, name: str, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, scale: float = 1.0, parts: int = 1,
         silu: bool = False,
@@ -237,7 +250,7 @@ class Products(nn.Module):
         kept = self.copies.cast(name, weight) if packed is None else packed
         x, bias = x.to(kept.dtype), bias.to(kept.dtype)
         outs: tuple[torch.Tensor, ...]
-        if packed is not None and torch.is_grad_enabled():
+        if packed is not None and torch.is_grad_enabled() and x.requires_grad:
             back = [
                 self.copies.packed(f"{name}, {part} of {parts}, transposed", matrix.T, scale)
                 for part, matrix in enumerate(weight.chunk(parts))

@@ -1,6 +1,7 @@
 """The tower's output and gradients equal open_clip's own forward and transformers' CLIP; other shapes are refused."""
 
 import copy
+import warnings
 from collections import Counter
 from functools import partial
 
@@ -309,6 +310,40 @@ def test_packed_matrices_follow_the_weights_and_nobody_sees_them(plain_products)
     torch.testing.assert_close(tower(x), plain_products(other, x), atol=2e-5, rtol=1e-4)
     assert list(tower.state_dict()) == names
     torch.testing.assert_close(copy.deepcopy(tower)(x), tower(x), atol=0, rtol=0)
+
+
+@packs
+def test_only_products_with_a_gradient_take_matrices_for_it():
+    tower, x = random_tower(SHAPES["patch 8"]).requires_grad_(False), images(SHAPES["patch 8"])
+    with OpCounter() as counter:
+        half(tower, x)
+    assert counter.seen["mkldnn::_reorder_linear_weight"] == 4 * tower.spec.layers + 1
+
+
+@packs
+@torch.no_grad()
+def test_a_tower_whose_matrices_are_packed_can_be_traced(plain_products):
+    tower, x = random_tower(SHAPES["patch 8"]).requires_grad_(False), images(SHAPES["patch 8"])
+    tower(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the checks of shapes, and that tracing is old
+        traced = torch.jit.trace(tower, x, check_trace=False)
+    torch.testing.assert_close(traced(x), plain_products(tower, x), atol=2e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_changes_that_pytorch_does_not_count_are_followed_when_the_mode_changes():
+    tower, x = random_tower(SHAPES["patch 8"]).requires_grad_(False).train(), images(SHAPES["patch 8"])
+    half(tower, x)
+    for parameter in tower.parameters():
+        parameter.data.mul_(0.5)
+    tower.eval()
+    assert torch.equal(half(tower, x)[0], half(copy.deepcopy(tower), x)[0])
+
+
+def test_a_tower_without_values_gives_shapes():
+    tower = random_tower(SHAPES["patch 8"]).to("meta")
+    assert tower(images(SHAPES["patch 8"]).to("meta")).shape == (3, 64)
 
 
 def plain_block(block, x, cls_only=False, attend=F.scaled_dot_product_attention):
