@@ -16,7 +16,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class Section(BaseModel):
     """A frozen part of a YAML; unknown keys, NaN and infinity are errors."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, protected_namespaces=())
 
 
 def validate(model: type[Model], raw: Any, source: str, prefix: str = "") -> Model:
