@@ -1,12 +1,10 @@
 """Settings and fixtures of the whole suite."""
 
-import importlib.util
 import logging
 import os
 import signal
 import sys
 import types
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -64,24 +62,14 @@ def scorer(weights):
 @pytest.fixture(scope="session")
 def deepfakebench():
     """DeepfakeBench's dataset class from the checkout in LNCLIP_DEEPFAKEBENCH, without its package's other imports."""
-    checkout = os.environ.get("LNCLIP_DEEPFAKEBENCH")
-    if not checkout:
-        pytest.skip("LNCLIP_DEEPFAKEBENCH names no checkout")
+    from host_modules import host_file, host_module
+
+    package = types.ModuleType("deepfakebench_dataset")
+    package.__path__ = [host_file("training/dataset")]
     import albumentations
 
     if int(albumentations.__version__.split(".")[0]) > 1:
         pytest.skip(f"DeepfakeBench's dataset does not work with albumentations {albumentations.__version__}")
-    folder = Path(checkout) / "training" / "dataset"
-    package = types.ModuleType("deepfakebench_dataset")
-    package.__path__ = [str(folder)]
     sys.modules[package.__name__] = package
-    path, name = list(sys.path), f"{package.__name__}.abstract_dataset"
-    try:
-        spec = importlib.util.spec_from_file_location(name, folder / "abstract_dataset.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    except (ImportError, AttributeError) as error:
-        pytest.skip(f"DeepfakeBench's dataset does not import here: {error}")
-    finally:
-        sys.path[:] = path
+    module = host_module("training/dataset/abstract_dataset.py", f"{package.__name__}.abstract_dataset")
     return module.DeepfakeAbstractBaseDataset

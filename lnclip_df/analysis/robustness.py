@@ -22,13 +22,7 @@ from lnclip_df.core.tables import aligned_markdown, percent
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset
 from lnclip_df.evaluation.estimates import Bootstrap, Estimate
-from lnclip_df.evaluation.predict import (
-    are_finished,
-    load_detector,
-    predict_frames,
-    provenance_of_frames,
-    write_table,
-)
+from lnclip_df.evaluation.predict import are_finished, load_detector, predict_frames, provenance_of_frames, write_table
 from lnclip_df.evaluation.runs import Scores, read_run
 from lnclip_df.evaluation.statistics import delong
 from lnclip_df.media.sampling import evenly_spaced_round

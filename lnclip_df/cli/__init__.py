@@ -18,15 +18,7 @@ PREPARE, ANALYSE = "Prepare data, your own or a benchmark's", "Compare and analy
 COMMANDS: dict[str, list[Callable[..., Any]]] = {
     "Try it": [demo.demo],
     "Score files": [own_files.predict, own_files.app, own_files.bank],
-    PREPARE: [
-        data.datasets,
-        data.preprocess,
-        data.rearrange,
-        data.audit,
-        data.pairs,
-        data.lmdb,
-        data.pack,
-    ],
+    PREPARE: [data.datasets, data.preprocess, data.rearrange, data.audit, data.pairs, data.lmdb, data.pack],
     "Train and evaluate": [reproduce.reproduce, train_test.train, train_test.test, train_test.configs],
     ANALYSE: [
         compare.leaderboard,

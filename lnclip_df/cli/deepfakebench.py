@@ -67,10 +67,7 @@ def bench_test(
     detector: Annotated[str, opt.detector("YAML of any detector, in the checkout or elsewhere.", "--detector_path")],
     weights: Annotated[
         str | None,
-        opt.detector(
-            "Weights of the detector. Without them it is tested as its YAML builds it.",
-            "--weights_path",
-        ),
+        opt.detector("Weights of the detector. Without them it is tested as its YAML builds it.", "--weights_path"),
     ] = None,
     datasets: Annotated[list[str], opt.names("Data sets to test on. By default test_dataset of the YAML.")] = opt.NONE,
     overrides: opt.Set = opt.NONE,

@@ -47,9 +47,7 @@ def cyclic_lr(
 
 
 def drive_optimizer(
-    module: torch.nn.Module,
-    rate: Callable[[int], float],
-    on_step: Callable[[int, float], None] | None = None,
+    module: torch.nn.Module, rate: Callable[[int], float], on_step: Callable[[int, float], None] | None = None
 ):
     """Set the learning rate of whichever optimizer owns ``module``'s parameters, before each of its steps.
 

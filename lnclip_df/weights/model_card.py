@@ -26,11 +26,7 @@ FIGURES = {
     "eer": ("equal_error_rate", "equal error rate"),
     "accuracy": ("accuracy", "accuracy at 0.5"),
 }
-FAMILIES = {
-    "clip": "a CLIP vision transformer",
-    "pe": "a Perception Encoder",
-    "dino": "a DINO vision transformer",
-}
+FAMILIES = {"clip": "a CLIP vision transformer", "pe": "a Perception Encoder", "dino": "a DINO vision transformer"}
 UNKNOWN = "not recorded in the weights"
 SHOWN = (  # of the keys under ``lnclip``
     "backbone", "tune", "loss", "slerp", "schedule", "precision", "residual", "train_frames", "drop_last",

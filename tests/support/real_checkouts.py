@@ -1,16 +1,15 @@
 """A clone of the DeepfakeBench checkout that ``LNCLIP_DEEPFAKEBENCH`` names, with data that train in seconds."""
 
-import os
 import subprocess
 
 import numpy as np
 import yaml
+from host_modules import REAL
 from PIL import Image
 from tiny import write_dataset
 
 from lnclip_df.bench.install import install
 
-REAL = os.environ.get("LNCLIP_DEEPFAKEBENCH")
 SCHEDULE = {"warmup_epochs": 0.5, "decay_epochs": 1.0, "lr_min": 1.0e-5, "lr_max": 3.0e-4}
 TINY = {
     "backbone": {

@@ -212,10 +212,7 @@ DF40 = Tree(  # in the release the fakes are folders of faces; a video stands fo
         "DF40/simswap/cdf/id1_id0_0007.mp4",
         "DF40/danet/cdf/id1_0007.mp4",
     ],
-    files={
-        **{f"FaceForensics++/{split}.json": json.dumps(pairs) for split, pairs in FF_SPLITS.items()},
-        **CELEB.files,
-    },
+    files={**{f"FaceForensics++/{split}.json": json.dumps(pairs) for split, pairs in FF_SPLITS.items()}, **CELEB.files},
 )
 
 DEEPFAKE_EVAL = Tree(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from checkouts import CONFIGS, DETECTORS, make_checkout
+from host_modules import REAL
 
 from lnclip_df.bench.edits import MARK, our_labels
 from lnclip_df.bench.install import install, our_files, uninstall
@@ -19,7 +20,6 @@ from lnclip_df.core.errors import LNCLIPError
 
 pytestmark = pytest.mark.slow
 
-REAL = os.environ.get("LNCLIP_DEEPFAKEBENCH")
 USERS_LINES = (b"# mine\n", b"\r\n", "# öß  \n".encode(), b"# lnclip-df is mine\n")
 
 

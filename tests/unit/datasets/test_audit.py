@@ -261,10 +261,7 @@ def test_raw_videos_tell_which_have_no_face(tree):
     del tree.items["toy/real/a"]
     tree.change("toy/fake/a_x", pair=None)
     report = tree.audit(videos=raw)
-    assert found(report, "faces") == [("problem", 1), ("ok", 9)] and found(report, "pairs") == [
-        ("ok", 1),
-        ("ok", 1),
-    ]
+    assert found(report, "faces") == [("problem", 1), ("ok", 9)] and found(report, "pairs") == [("ok", 1), ("ok", 1)]
     assert "problem faces: 1 videos have none; see why in the manifest\n          toy/real/a\n" in str(report)
     assert "1 fakes lack the faces of their real\n          toy/fake/a_x of toy/real/a\n" in str(report)
 

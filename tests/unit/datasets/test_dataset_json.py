@@ -205,11 +205,7 @@ def test_dataset_json_has_every_split_and_does_not_depend_on_order(tmp_path):
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
     assert json.loads((tmp_path / "one.json").read_text(encoding="utf-8")) == {
         "Demo": {
-            "demo_fake": {
-                "train": {},
-                "val": {},
-                "test": {"a": {"label": "demo_fake", "frames": ["./a/000.png"]}},
-            },
+            "demo_fake": {"train": {}, "val": {}, "test": {"a": {"label": "demo_fake", "frames": ["./a/000.png"]}}},
             "demo_real": {
                 "train": {
                     "a": {"label": "demo_real", "frames": ["./ä/000.png"]},

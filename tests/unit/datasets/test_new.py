@@ -319,10 +319,7 @@ FOLDERS = ("--real", "real", "--fake", "fake")
         (("mine", "--real", "crops", "--fake", "fake"), "has videos and crops has face crops"),
         (("mine", "--real", "crops/a", "--fake", "crops"), "real: crops/a contains images itself; put those of each"),
         (("mine", "--real", "real", "--fake", "real"), "are the same, once real and once fake; take one of them out"),
-        (
-            ("mine", "--real", "real", "--fake", "copies"),
-            "real/000.mp4 and copies/x.mp4 are the same, once real",
-        ),
+        (("mine", "--real", "real", "--fake", "copies"), "real/000.mp4 and copies/x.mp4 are the same, once real"),
         (("mine", *FOLDERS, "--fake", "copies"), "--fake: give each folder a method of its own"),
         (("mine", *FOLDERS, "--fake", "real=copies"), "other than real"),
         (("mine", *FOLDERS, "--fake", "fake=copies"), "each needs a name of its own"),

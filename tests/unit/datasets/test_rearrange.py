@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trees
 from expected_items import PARTS, SINGLE, expected
+from host_modules import REAL
 
 from lnclip_df.config.loading import load_config
 from lnclip_df.core.errors import LNCLIPError
@@ -369,7 +370,6 @@ def test_the_script_does_what_the_function_does(tmp_path):
 
 # --- DeepfakeBench's own script ---------------------------------------------------------------------------------------
 
-REAL = os.environ.get("LNCLIP_DEEPFAKEBENCH")
 PYTHON = os.environ.get("LNCLIP_DEEPFAKEBENCH_PYTHON", sys.executable)  # one that has pandas
 CALL = "import sys; sys.path.insert(0, sys.argv[1]); import rearrange as r; r.generate_dataset_file(*sys.argv[2:])"
 

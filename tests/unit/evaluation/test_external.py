@@ -102,10 +102,7 @@ def test_the_documented_class_is_tested_by_the_command_and_stands_on_the_leaderb
         ("def predict(images):\n    return images[0].nothing\n", r"rival\.py:2: AttributeError: "),
         ("def predict(images):\n    return [0.5]\n", r"predict returned shape \(1,\); expected .* \(8,\)"),
         ("def predict(images):\n    return [[0.5, 0.5] for _ in images]\n", r"returned shape \(8, 2\)"),
-        (
-            "def predict(images):\n    return [1.5 for _ in images]\n",
-            r"is 1\.5, which is not within 0\.\.1",
-        ),
+        ("def predict(images):\n    return [1.5 for _ in images]\n", r"is 1\.5, which is not within 0\.\.1"),
         ("def predict(images):\n    return [float('nan') for _ in images]\n", "probability is nan"),
         ("def predict(images):\n    return ['fake' for _ in images]\n", "ValueError: could not convert"),
     ],

@@ -1,11 +1,8 @@
 """Metrics against naive loops, scikit-learn, and DeepfakeBench's own function."""
 
-import importlib.util
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
+from host_modules import host_module
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
@@ -171,14 +168,7 @@ def test_a_path_without_a_folder_is_named():
 
 @pytest.fixture(scope="module")
 def theirs():
-    checkout = os.environ.get("LNCLIP_DEEPFAKEBENCH")
-    if not checkout:
-        pytest.skip("LNCLIP_DEEPFAKEBENCH names no checkout")
-    file = Path(checkout) / "training" / "metrics" / "utils.py"
-    spec = importlib.util.spec_from_file_location("deepfakebench_metrics", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_test_metrics
+    return host_module("training/metrics/utils.py", "deepfakebench_metrics").get_test_metrics
 
 
 @pytest.mark.parametrize("seed", range(20))

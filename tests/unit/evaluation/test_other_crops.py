@@ -78,10 +78,7 @@ def test_a_face_that_the_yaml_of_the_dataset_names_is_no_other_crop(tmp_path, ca
     assert "toy" in note and "FFIW" not in note
 
 
-@pytest.mark.parametrize(
-    ("trained", "on", "said"),
-    [("mask", "FFIW", []), ("mask", "toy", ["face mask, now largest"])],
-)
+@pytest.mark.parametrize(("trained", "on", "said"), [("mask", "FFIW", []), ("mask", "toy", ["face mask, now largest"])])
 def test_the_largest_face_is_a_datasets_own_choice_too_and_one_that_was_asked_for_is_not(
     tmp_path, caplog, trained, on, said
 ):

@@ -1,18 +1,16 @@
 """The published figures."""
 
-import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from host_modules import REAL
 from pydantic import ValidationError
 
 from lnclip_df.config.files import bench_configs
 from lnclip_df.evaluation.reference import FrameTable, dataset_of, reference
-
-REAL = os.environ.get("LNCLIP_DEEPFAKEBENCH")
 
 
 def test_every_published_figure_has_a_source_and_its_recipe_a_yaml():

@@ -1,13 +1,12 @@
 """dlib's detector: against dlib called by hand, and DeepfakeBench's own function."""
 
 import importlib.util
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from clips import cv2, portrait, run, write_clip
+from host_modules import host_module
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.faces.align import template
@@ -76,18 +75,7 @@ def test_all_landmarks_of_dlib_are_written_in_pixels_of_the_crop(dlib, predictor
 @pytest.fixture(scope="module")
 def deepfakebenchs():
     """DeepfakeBench's own function for one frame, from its script in the checkout in LNCLIP_DEEPFAKEBENCH."""
-    checkout = os.environ.get("LNCLIP_DEEPFAKEBENCH")
-    if not checkout:
-        pytest.skip("LNCLIP_DEEPFAKEBENCH names no checkout")
-    spec = importlib.util.spec_from_file_location("bench_preprocess", f"{checkout}/preprocessing/preprocess.py")
-    module, path = importlib.util.module_from_spec(spec), list(sys.path)
-    try:
-        spec.loader.exec_module(module)
-    except ImportError as error:
-        pytest.skip(f"DeepfakeBench's preprocess.py does not import here: {error}")
-    finally:
-        sys.path[:] = path
-    return module.extract_aligned_face_dlib
+    return host_module("preprocessing/preprocess.py", "bench_preprocess").extract_aligned_face_dlib
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -215,10 +215,7 @@ def test_openais_names_mean_quick_gelu(tmp_path):
 
 def test_clips_own_weights_are_refused(tmp_path):
     save_file({"visual.conv1.weight": torch.ones(1)}, tmp_path / "model.safetensors")
-    with pytest.raises(
-        LNCLIPError,
-        match=r"no detector weights \(found tensor visual\.conv1\.weight\).*\.pretrained",
-    ):
+    with pytest.raises(LNCLIPError, match=r"no detector weights \(found tensor visual\.conv1\.weight\).*\.pretrained"):
         load_weights(tiny_detector(), tmp_path)
 
 
