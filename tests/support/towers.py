@@ -24,6 +24,12 @@ def random_tower(spec, seed=0):
     return tower
 
 
+def batch(n=16, seed=1, **more):
+    """Random images of 32 pixels, of both classes, as a detector takes them."""
+    generator = torch.Generator().manual_seed(seed)
+    return {"image": torch.randn(n, 3, 32, 32, generator=generator), "label": torch.arange(n) % 2, **more}
+
+
 def images(spec, batch=3, dtype=torch.float32):
     generator = torch.Generator().manual_seed(1)
     return torch.randn(batch, 3, spec.image_size, spec.image_size, generator=generator).to(dtype)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from towers import batch
 
 from lnclip_df.bench import plugin
 from lnclip_df.bench.plugin import BenchDetector
@@ -278,11 +279,6 @@ def test_a_delta_of_everything_is_refused(config):
 
 
 # ---- metrics
-
-
-def batch(n=16, seed=1, **more):
-    generator = torch.Generator().manual_seed(seed)
-    return {"image": torch.randn(n, 3, 32, 32, generator=generator), "label": torch.arange(n) % 2, **more}
 
 
 def test_train_metrics_equal_sklearn_and_are_none_for_one_class(config):

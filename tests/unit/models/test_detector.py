@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
+from towers import batch
 from waits import WaitCounter
 
 from lnclip_df import LNCLIPDetector, LNCLIPError, load_config
@@ -26,11 +27,6 @@ TINY = [
 def detector(*overrides, yaml="lnclip.yaml"):
     torch.manual_seed(0)
     return LNCLIPDetector(load_config(yaml, [*TINY, *overrides]))
-
-
-def batch(n=16, seed=1, **more):
-    generator = torch.Generator().manual_seed(seed)
-    return {"image": torch.randn(n, 3, 32, 32, generator=generator), "label": torch.arange(n) % 2, **more}
 
 
 def trainable(module):

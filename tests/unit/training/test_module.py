@@ -1,5 +1,6 @@
 """What the processes of one training agree on before its first step."""
 
+import torch
 from tiny import configured, make_toy
 
 from lnclip_df.datasets.dataset_json import read_videos
@@ -14,6 +15,7 @@ class OtherProcess:
 
     class strategy:
         broadcast = staticmethod(lambda seed: 5)
+        root_device = torch.device("cpu")
 
 
 def test_every_process_trains_on_the_frames_of_the_main_ones_seed(tmp_path):
