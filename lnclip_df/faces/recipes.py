@@ -1,28 +1,29 @@
 """The named recipes of face crops, ``bench_configs/crops.yaml``: the paper's, GenD's and DeepfakeBench's."""
 
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from pydantic import Field
+
 from lnclip_df.config.files import bench_configs, read_yaml
+from lnclip_df.config.validation import Section, validate
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.registry import Registry
 from lnclip_df.faces.align import ALIGNMENTS
 from lnclip_df.faces.settings import CropSettings
 
 
-@dataclass(frozen=True)
-class NamedRecipe:
+class NamedRecipe(Section):
     """A recipe: fields of :class:`CropSettings`, and the files that it ``needs``, by the setting that names them.
 
-    ``detector`` is its name in the recipe of a crop. A dataclass, since importing pydantic would take 60 ms.
+    ``detector`` is its name in the recipe of a crop.
     """
 
     about: str
     source: str
     detector: str
-    needs: dict[str, str] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
+    needs: dict[str, str] = Field({})
+    settings: dict[str, Any] = Field({})
 
     def made(self, facts: dict) -> bool:
         """Whether crops are cut as this recipe says, by their own recipe: the detector, alignment, size and scale.
@@ -40,8 +41,9 @@ class NamedRecipe:
 @cache
 def named_recipes() -> Registry[NamedRecipe]:
     """The packaged recipes by name."""
-    recipes = read_yaml(bench_configs() / "crops.yaml")
-    return Registry("recipe", {name: NamedRecipe(**recipe) for name, recipe in recipes.items()})
+    path = bench_configs() / "crops.yaml"
+    raw = read_yaml(path).items()
+    return Registry("recipe", {name: validate(NamedRecipe, recipe, str(path), name) for name, recipe in raw})
 
 
 def crop_settings(recipe: str = "paper", **changes) -> CropSettings:

@@ -50,10 +50,12 @@ class RetinaFace(Detector):
         return [faces for batch in self.map(self._batch, batches) for faces in batch]
 
     def _batch(self, images):
+        import cv2
+
         height, width = images[0].shape[:2]
         small = [shrink(image, self.long_side) for image in images]
         size = small[0].shape[:2]
-        outputs = self.session.run(None, {"input": network_input(small)})
+        outputs = self.session.run(None, {"input": cv2.dnn.blobFromImages(small, mean=BGR_MEAN, swapRB=True)})
         ratio = np.array([width / size[1], height / size[0]], dtype=np.float32)
         return [self._faces(*one, size, ratio) for one in zip(*outputs, strict=True)]
 
@@ -74,17 +76,6 @@ def _weights() -> bytes:
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.WEIGHTS
-
-
-def network_input(images) -> np.ndarray:
-    """Images (uint8 RGB, h×w×3) as float32 B×3×h×w: BGR minus its mean, in a tenth of blobFromImages' time."""
-    import cv2
-
-    pixels = np.empty((len(images), 3, *images[0].shape[:2]), np.float32)
-    for image, planes in zip(images, pixels, strict=True):
-        for channel, mean, plane in zip(cv2.split(image)[::-1], BGR_MEAN, planes, strict=True):
-            np.subtract(channel, mean, out=plane, dtype=np.float32)
-    return pixels
 
 
 @lru_cache(maxsize=8)

@@ -1,8 +1,5 @@
 """Settings and options: out of range they are named, at their bounds they are accepted."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from clips import run
@@ -44,15 +41,3 @@ def test_a_shard_that_is_none_is_named(clip, tmp_path, shard):
 def test_deepfakebenchs_protocol_takes_frames_as_its_opencv_does():
     assert CropSettings().as_shown and CropSettings(detector="dlib").as_shown
     assert not CropSettings(detector="dlib", second_detection=True).as_shown
-
-
-@pytest.mark.slow
-def test_nothing_that_preprocessing_does_not_need_is_imported_for_it():
-    heavy = {"PIL", "dlib", "matplotlib", "pandas", "pydantic", "retinaface", "rich", "scipy", "torch"}
-    code = (
-        "import sys; from lnclip_df.preprocess import crop_settings, preprocess\n"
-        "from lnclip_df.faces.detectors import make_detector; make_detector(crop_settings())\n"
-        f"print(sorted({heavy} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "[]\n", done.stderr
