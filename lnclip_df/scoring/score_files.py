@@ -54,15 +54,7 @@ def score_files(
     """
     from tqdm import tqdm
 
-    if format not in FORMATS:
-        raise LNCLIPError(f"format: {format!r} received; accepted are {', '.join(FORMATS)}")
-    if bank is not None and explain_to is None:
-        raise LNCLIPError("bank: it names the nearest examples of the faces that explain_to shows; set explain_to too")
-    if annotate_to is not None or explain_to is not None:
-        new_figure(1, 1)  # if matplotlib is missing, fail before anything is scored
-    for path, folder in ((out, False), (annotate_to, True), (explain_to, True)):
-        if path is not None:
-            check_writable(path, folder=folder)
+    _check(format, out, annotate_to, explain_to, bank)
     part = part_of(shard)
     files, scorer = find_inputs(paths, sequences=sequences), load()
     inputs = files[part]
@@ -97,6 +89,19 @@ def score_files(
     if log is not None:
         _finish(log, files, rows, format)
     return ordered, as_text(ordered, format)
+
+
+def _check(format, out, annotate_to, explain_to, bank):
+    """Fail before anything is scored where an argument is invalid, or something cannot be drawn or written."""
+    if format not in FORMATS:
+        raise LNCLIPError(f"format: {format!r} received; accepted are {', '.join(FORMATS)}")
+    if bank is not None and explain_to is None:
+        raise LNCLIPError("bank: it names the nearest examples of the faces that explain_to shows; set explain_to too")
+    if annotate_to is not None or explain_to is not None:
+        new_figure(1, 1)  # fails where matplotlib is missing
+    for path, folder in ((out, False), (annotate_to, True), (explain_to, True)):
+        if path is not None:
+            check_writable(path, folder=folder)
 
 
 def _finish(log, files, rows, format):
