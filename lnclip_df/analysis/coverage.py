@@ -95,7 +95,7 @@ def coverage(
     sets = select_datasets(read, datasets or known)
     if absent := [name for name in sets if name not in tables]:
         raise LNCLIPError(f"{counts} has no rows of {', '.join(absent)}")
-    folder = study_folder(run, out, "coverage")
+    folder = study_folder(run, out, "coverage", counts)
     joined = {name: _joined(counts, name, scores, tables[name]) for name, scores in sets.items()}
     rows, text = _tables(joined, Bootstrap(resamples, seed))
     write_report(folder, "coverage", rows, text, _plot(joined))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import check_writable, write_text
+from lnclip_df.core.files import check_not_read, check_writable, write_text
 from lnclip_df.core.plots import save_figure
 from lnclip_df.core.tables import Rows, write_csv
 from lnclip_df.evaluation.estimates import Estimate
@@ -24,16 +24,18 @@ def select_datasets(run: Run, names: Iterable[str]) -> dict[str, Scores]:
     return {name: run.sets[name] for name in names}
 
 
-def study_folder(run, out, name: str) -> Path:
+def study_folder(run, out, name: str, *read) -> Path:
     """The folder for an analysis of a run: ``out``, else ``<run>/studies/<name>``.
 
     Raises:
-        LNCLIPError: the run is a file and ``out`` is None, or the folder cannot be written.
+        LNCLIPError: the run is a file and ``out`` is None, the folder cannot be written, or ``<name>.csv`` in it is the
+            run or another file that is ``read`` (None is none).
     """
     if out is None and not Path(run).is_dir():
         raise LNCLIPError(f"{run} is not a folder: give a folder for the results (out)")
     folder = Path(run) / "studies" / name if out is None else Path(out)
     check_writable(folder, folder=True)
+    check_not_read([folder / f"{name}.csv"], (path for path in (run, *read) if path is not None))
     return folder
 
 

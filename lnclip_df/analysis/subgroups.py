@@ -80,7 +80,7 @@ def subgroups(
         raise LNCLIPError(
             f"{attributes} names no video of {read.name}; expected keys like {scores.video[0]} (of {name})"
         )
-    folder, bootstrap = study_folder(run, out, "subgroups"), Bootstrap(resamples, seed)
+    folder, bootstrap = study_folder(run, out, "subgroups", attributes, validation), Bootstrap(resamples, seed)
     groups = {}
     for name, scores in sets.items():
         for attribute in by:

@@ -7,7 +7,7 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +42,14 @@ def check_writable(path: str | Path, *, folder: bool = False) -> None:
             file.flush()
     except (OSError, ValueError) as error:
         raise LNCLIPError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def check_not_read(written: Iterable[str | Path], read: Iterable[str | Path]) -> None:
+    """Raise :class:`LNCLIPError` where a file to be written is one of those that are read: it would be lost."""
+    sources = set(map(os.path.realpath, read))
+    for path in written:
+        if os.path.realpath(path) in sources:
+            raise LNCLIPError(f"cannot write {path}: it is an input; name another place for the results")
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context, get_start_method, set_start_method
-from threading import Lock, Thread
+from threading import RLock, Thread
 from types import ModuleType
 
 from lnclip_df.core.errors import LNCLIPError, one_line
 
+HIDING = RLock()  # a second thread would take the hidden module for the caller's; a forked process may enter again
 DIED = "its process died (a fault of the decoder, or no memory)"  # the reason of a video whose worker died
 
 
@@ -56,19 +57,22 @@ def worker_pool(
         pool.shutdown()
 
 
+@contextmanager
+def hidden_main() -> Iterator[None]:
+    """Hide ``__main__`` while processes are started: multiprocessing would run it again in each that is not forked."""
+    with HIDING:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
+
+
 class _Pool(ProcessPoolExecutor):
-    """Hides ``__main__`` while processes are started: multiprocessing would run it again in each of them."""
-
-    hiding = Lock()  # of all pools: a second thread would take the hidden module for the caller's
-
     def submit(self, fn, /, *args, **kwargs):
-        with self.hiding:
-            main = sys.modules["__main__"]
-            sys.modules["__main__"] = ModuleType("__main__")
-            try:
-                return super().submit(fn, *args, **kwargs)
-            finally:
-                sys.modules["__main__"] = main
+        with hidden_main():
+            return super().submit(fn, *args, **kwargs)
 
 
 def _live_while(end, environment, method):

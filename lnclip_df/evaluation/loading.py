@@ -1,6 +1,7 @@
 """Batches of frames: a loader's worker processes, their errors, and the copies to a device."""
 
 import logging
+import multiprocessing
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from lnclip_df.core.devices import usable_cores
 from lnclip_df.core.errors import LNCLIPError, one_line
+from lnclip_df.core.processes import hidden_main
 from lnclip_df.datasets.frame_dataset import collate
 from lnclip_df.models.input import is_float
 
@@ -34,10 +36,10 @@ def make_loader(
     workers = min(workers, max(1, usable_cores() // ranks))
     pixel = 3 * (4 if is_float(dataset.config) else 1)  # bytes
     needed = pixel * dataset.config.resolution**2 * batch_size * BATCHES_PER_WORKER * workers
-    if SHARED_MEMORY.is_dir() and (free := shutil.disk_usage(SHARED_MEMORY).free) < needed:
+    if workers and (obstacle := _no_shared_memory(needed)):
         logger.warning(
-            "frames are read without worker processes: %s has %d MB free, and %d workers need %d MB for batches of %d "
-            "frames (Docker: --shm-size)", SHARED_MEMORY, free >> 20, workers, -(-needed >> 20), batch_size,
+            "frames are read without worker processes: %s; %d workers need %d MB for batches of %d frames",
+            obstacle, workers, -(-needed >> 20), batch_size,
         )  # fmt: skip
         workers = 0
     return DataLoader(
@@ -51,6 +53,16 @@ def make_loader(
         pin_memory=torch.device(device).type == "cuda",
         generator=torch.Generator().manual_seed(0),
     )
+
+
+def _no_shared_memory(needed) -> str | None:
+    """Why worker processes cannot give so many bytes to this one; None if they can."""
+    try:
+        multiprocessing.Lock()
+    except OSError as error:
+        return f"no semaphore can be created, for which {SHARED_MEMORY} has to be writable ({error.strerror})"
+    free = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else needed
+    return f"{SHARED_MEMORY} has {free >> 20} MB free (Docker: --shm-size)" if free < needed else None
 
 
 class OnDevice:
@@ -74,7 +86,8 @@ class OnDevice:
     def __iter__(self) -> Iterator[dict]:
         stream: Any = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         copied = None
-        with torch.cuda.device(self.device) if stream else nullcontext():  # the loader pins memory for the current GPU
+        pinned = torch.cuda.device(self.device) if stream else nullcontext()  # the loader pins for the current GPU
+        with pinned, hidden_main():
             batches = iter(self.loader)
         for batch in batches:
             prefetched = self._copied(batch, stream)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lnclip_df.core.files import check_writable, write_text
+from lnclip_df.core.files import check_not_read, check_writable, write_text
 from lnclip_df.evaluation.runs import columns_of
 from lnclip_df.leaderboard import text
 from lnclip_df.leaderboard.board import AGAINST, Board, make_board
@@ -55,8 +55,10 @@ def leaderboard(
 
 
 def write_board(board: Board, out, crops=None):
-    """Write every file of ``leaderboard`` into the folder ``out``; ``crops`` as there."""
-    out = Path(out)
+    """Write every file of ``leaderboard`` into the folder ``out``; ``crops`` as there. None may be a run's CSV."""
+    out, provenance = Path(out), [made for row in board.rows for made in row.run.provenance.values()]
+    read = {made.predictions["path"] for made in provenance if made.predictions}
+    check_not_read([out / "leaderboard.csv", out / "figures.csv"], read)
     write_roc(out / "roc.png", {row.run.name: columns_of(row.run) for row in board.rows}, board.datasets)
     write_text(out / "leaderboard.md", text.markdown(board))
     write_text(out / "leaderboard.csv", text.table_csv(board))

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lnclip_df.core.errors import LNCLIPError
-from lnclip_df.core.files import check_writable, sha256
+from lnclip_df.core.files import check_not_read, check_writable, sha256
 from lnclip_df.core.iteration import part_of
 from lnclip_df.core.plots import new_figure
 from lnclip_df.faces.tracking import shared_embedding
@@ -56,8 +56,9 @@ def score_files(
 
     _check(format, out, annotate_to, explain_to, bank)
     part = part_of(shard)
-    files, scorer = find_inputs(paths, sequences=sequences), load()
-    inputs = files[part]
+    files = find_inputs(paths, sequences=sequences)
+    check_not_read([] if out is None else [out], (file.path for file in files))
+    scorer, inputs = load(), files[part]
     if explain_to is not None:
         require_attention(scorer.detector)
     examples = None if bank is None else read_bank(bank, weights_sha256=scorer.weights.sha256)

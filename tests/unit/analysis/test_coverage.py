@@ -111,6 +111,16 @@ def test_contradictions_are_one_line(run, tmp_path, change, message):
     assert "\n" not in str(error.value)
 
 
+def test_the_results_do_not_overwrite_what_they_are_made_of(run, tmp_path):
+    path, _, rows = run
+    counts = tmp_path / "coverage.csv"
+    write(counts, [COLUMNS, *rows])
+    before = counts.read_bytes()
+    with pytest.raises(LNCLIPError, match="it is an input"):
+        coverage(path, counts, resamples=0, out=tmp_path)
+    assert counts.read_bytes() == before
+
+
 @pytest.mark.parametrize("name", ["Celeb-DF-v2", "FaceForensics++"])
 def test_the_manifest_is_joined_by_the_key_that_predictions_have(tmp_path, name):
     from tiny import configured

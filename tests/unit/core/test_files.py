@@ -11,6 +11,7 @@ import pytest
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.files import (
     atomic_path,
+    check_not_read,
     check_writable,
     inside,
     is_leftover,
@@ -110,3 +111,11 @@ def test_json_that_is_nested_too_deeply_is_no_json(tmp_path):
     write_text(tmp_path / "a.json", "[" * 100_000)
     with pytest.raises(LNCLIPError, match="is not JSON: it is nested too deeply"):
         read_json(tmp_path / "a.json")
+
+
+def test_an_input_is_never_written_under_any_of_its_names(tmp_path):
+    (tmp_path / "a.csv").write_text("a")
+    (tmp_path / "link").symlink_to(tmp_path)
+    check_not_read([tmp_path / "b.csv"], [tmp_path / "a.csv"])
+    with pytest.raises(LNCLIPError, match=r"cannot write .*a\.csv: it is an input; name another place"):
+        check_not_read([tmp_path / "b.csv", tmp_path / "link" / "a.csv"], [tmp_path / "a.csv"])

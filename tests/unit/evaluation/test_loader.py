@@ -1,8 +1,11 @@
 """The loader of frames: its workers, and what it does on a machine with little shared memory."""
 
+import errno
 import logging
+import multiprocessing
 import os
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -76,3 +79,27 @@ def test_the_ranks_of_a_machine_share_its_cores(tmp_path, monkeypatch, cores, ra
     frames = FrameDataset(config, read_videos(config, ["toy"], "test"), frames_per_video=2)
     order = EpochSampler(len(frames), seed=0, shuffle=False)
     assert make_loader(frames, order, batch_size=2, workers=6, device="cpu", ranks=ranks).num_workers == workers
+
+
+def test_where_no_semaphore_can_be_created_no_worker_is_started(tmp_path, monkeypatch, caplog):
+    def refuse():
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(multiprocessing, "Lock", refuse)
+    config = configured(make_toy(tmp_path))
+    frames = FrameDataset(config, read_videos(config, ["toy"], "test"), frames_per_video=2)
+    order = EpochSampler(len(frames), seed=0, shuffle=False)
+    with caplog.at_level(logging.WARNING, "lnclip_df"):
+        assert make_loader(frames, order, batch_size=2, workers=1, device="cpu").num_workers == 0
+    assert "no semaphore can be created" in caplog.text and "Read-only file system" in caplog.text
+
+
+def test_workers_of_a_loader_do_not_run_the_callers_script():
+    class Loader:
+        def __iter__(self):
+            started.append(sys.modules["__main__"])
+            return iter([{}])
+
+    main, started = sys.modules["__main__"], []
+    assert list(OnDevice(Loader(), "cpu")) == [{}]
+    assert started != [main] and not hasattr(started[0], "__file__") and sys.modules["__main__"] is main

@@ -129,3 +129,12 @@ def test_without_matplotlib_the_error_says_what_to_install(tmp_path, monkeypatch
     with pytest.raises(LNCLIPError, match="pip install 'lnclip-df"):
         leaderboard([run], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_no_run_is_overwritten(tmp_path):
+    path = tmp_path / "leaderboard.csv"
+    path.write_text("dataset,video,label,prob\n" + "".join(f"A,v{i},{i % 2},0.{i}\n" for i in range(4)))
+    before = path.read_bytes()
+    with pytest.raises(LNCLIPError, match="it is an input"):
+        leaderboard([path], tmp_path, resamples=0)
+    assert path.read_bytes() == before

@@ -215,3 +215,12 @@ def test_without_weights_and_network_the_message_says_what_to_do(clips, monkeypa
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     done = call("predict", clips / "one.mp4")
     assert done.exit_code == 1 and "yermandy/GenD_CLIP_L_14" in done.stderr
+
+
+def test_a_file_that_is_scored_is_never_the_output(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (8, 8)).save(path)
+    before = path.read_bytes()
+    with pytest.raises(LNCLIPError, match="it is an input"):
+        score_files(pytest.fail, [path], ScoreOptions(), out=path)
+    assert path.read_bytes() == before
