@@ -64,7 +64,7 @@ setup(
     },
     install_requires=[
         "albumentations>=1.3,<3",
-        "huggingface_hub>=0.23",
+        "huggingface_hub>=0.25",
         "jinja2>=3.1",
         "lightning>=2.5",
         "lmdb>=1.4",
