@@ -1,5 +1,6 @@
 """Shared by the benchmarks: describe the machine, write a table."""
 
+import os
 import platform
 from datetime import date
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import torch
 
 from lnclip_df.core.devices import usable_cores
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # commands start as installed packages do, from their bytecode
 
 # Operations per image of ViT-L/14 at 224 pixels with frozen matrices, by torch's FlopCounterMode.
 FORWARD, BACKWARD = 156.4e9, 165.4e9
