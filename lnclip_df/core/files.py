@@ -154,10 +154,10 @@ def read_json(path: str | Path) -> Any:
         raise LNCLIPError(f"{path} is not JSON: {error}") from error
 
 
-def parse_json(text: str | bytes) -> Any:
-    """The value of JSON text; ValueError if it is not JSON, or nested more deeply than Python can follow."""
+def parse_json(text: str | bytes, **options) -> Any:
+    """The value of JSON text, by ``json.loads`` with ``options``; ValueError if it is not JSON or nested too deeply."""
     try:
-        return json.loads(text)
+        return json.loads(text, **options)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 

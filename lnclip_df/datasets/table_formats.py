@@ -90,9 +90,18 @@ def read_pairs(path: Path, text: str, table: Table) -> Iterator[Row]:
 
 def _parse(path, text):
     try:
-        return parse_json(text)
+        return parse_json(text, object_pairs_hook=_object)
     except ValueError as error:
         raise LNCLIPError(f"{path} is not JSON: {one_line(error)}") from error
+
+
+def _object(pairs):
+    """A JSON object; ValueError where a key has two values, of which Python would take the last."""
+    found: dict = {}
+    for key, value in pairs:
+        if found.setdefault(key, value) != value:
+            raise ValueError(f"the key {shown(key)} has two values; fix the file")
+    return found
 
 
 def _texts(row: dict) -> dict[str, str]:

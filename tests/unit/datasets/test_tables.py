@@ -57,6 +57,12 @@ def test_a_malformed_or_contradicting_line_names_file_and_line(line, message, tm
         ("DFDC", "test/labels.csv", "filename,label\n../e.mp4,1\n", "line 2: the path '../e.mp4' leaves"),
         ("DFDC", "train/dfdc_train_part_0/metadata.json", "{", "is not JSON"),
         ("DFDC", "train/dfdc_train_part_0/metadata.json", '{"a.mp4": 3}', "entry 1 is 3, not an object"),
+        (
+            "DFDC",
+            "train/dfdc_train_part_0/metadata.json",
+            '{"a": {"x": 1}, "a": {"x": 2}}',
+            "the key 'a' has two values",
+        ),
         ("DFDC", "train/dfdc_train_part_0/metadata.json", "3", "contains 3, not a list or object"),
         ("DFDC", "train/dfdc_train_part_0/metadata.json", '{"a": {"label": "\\ud800"}}', "entry 1 has a broken char"),
         ("FaceShifter", "test.json", '[["953", 974]]', "entry 1 is .*; expected a pair"),
