@@ -161,13 +161,13 @@ def serve(name, mode, folder, arguments, pipe):
 def take_turns(mode, folder, arguments):
     """Run both sides of a row; return {side: (seconds, GB) of each measured step} and the rate of a single product."""
     context, pipes, processes = multiprocessing.get_context("spawn"), {}, []
-    found = {name: [] for name in SIDES}
+    found, rates = {name: [] for name in SIDES}, []
     for name in SIDES:
         pipes[name], other = context.Pipe()
         processes.append(context.Process(target=serve, args=(name, mode, folder, arguments, other)))
         processes[-1].start()
         other.close()  # so that the end of a side that fails is seen here
-        rate = pipes[name].recv()
+        rates.append(pipes[name].recv())
     for number in range(arguments.rounds + 1):
         for name in SIDES[:: 1 if number % 2 else -1]:
             pipes[name].send(True)
@@ -175,7 +175,7 @@ def take_turns(mode, folder, arguments):
     for pipe, process in zip(pipes.values(), processes, strict=True):
         pipe.send(False)
         process.join()
-    return {name: steps[1:] for name, steps in found.items()}, rate
+    return {name: steps[1:] for name, steps in found.items()}, max(rates)
 
 
 def main():
