@@ -55,9 +55,9 @@ def transformers_backbone(settings):
 
 
 class Side:
-    """One side in its own process: a detector, an optimizer, and a loader for training and one for inference."""
+    """One side of a row in its own process: a detector, an optimizer, and a loader."""
 
-    def __init__(self, name, folder, arguments):
+    def __init__(self, name, precision, train, folder, arguments):
         import torch
 
         from lnclip_df import LNCLIPDetector, load_config
@@ -70,33 +70,30 @@ class Side:
         self.device = torch.device(arguments.device)
         backbone = {"name": "ViT-L/14", "pretrained": "none", "vision": VISION}
         keys = {"lnclip.backbone": backbone, "lnclip.data_root": folder, "dataset_json_folder": folder}
+        keys |= {"lnclip.precision": precision, "lnclip.compile": arguments.compile}
         config = load_config("lnclip.yaml", keys | {"train_batchSize": arguments.batch})
-        self.configs = {
-            precision: config.replace({"lnclip.precision": precision, "lnclip.compile": arguments.compile}).lnclip
-            for precision in ("fp32", "bf16")
-        }
         backbone = None if name == SIDES[0] else transformers_backbone(config.lnclip.backbone)
-        model = LNCLIPDetector(config, backbone).to(self.device)
+        model = LNCLIPDetector(config, backbone).to(self.device).train(train)
         trained = [p for p in model.parameters() if p.requires_grad]
         if sum(p.numel() for p in trained) != TRAINED:
             raise SystemExit(f"{name} trains {sum(p.numel() for p in trained)} parameters, not {TRAINED}")
+        self.precision, self.training = precision, train
         self.model, self.optimizer = model, torch.optim.Adam(trained, lr=1e-5)
-        videos, self.batches = read_videos(config, ["photo"], "train"), {}
-        for train in (True, False):
-            transform = TrainTransform(config) if train else None
-            frames = FrameDataset(config, videos, frames_per_video=len(videos[0].frames), transform=transform)
-            order = EpochSampler(len(frames), seed=0, shuffle=train)
-            count = {"batch_size": arguments.batch, "workers": arguments.workers}
-            loader = make_loader(frames, order, **count, device=self.device, drop_last=True)
-            self.batches[train] = cycle_anew(OnDevice(loader, self.device, ("image", "label")))
+        videos, transform = read_videos(config, ["photo"], "train"), TrainTransform(config) if train else None
+        frames = FrameDataset(config, videos, frames_per_video=len(videos[0].frames), transform=transform)
+        order = EpochSampler(len(frames), seed=0, shuffle=train)
+        loader = make_loader(
+            frames, order, batch_size=arguments.batch, workers=arguments.workers, drop_last=True, device=self.device
+        )
+        self.batches = cycle_anew(OnDevice(loader, self.device, ("image", "label")))
 
-    def products(self, precision):
+    def products(self):
         """Operations per second of a product of the MLP's size, the fastest of ten; packed as inference takes it."""
         import torch
 
         from lnclip_df.models.backbones.clip import Products
 
-        dtype, holder = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision], Products()
+        dtype, holder = {"fp32": torch.float32, "bf16": torch.bfloat16}[self.precision], Products()
         weight, bias = (torch.randn(shape, device=self.device, dtype=dtype) for shape in ((4096, 1024), (4096,)))
         x, times = torch.randn(1024, 1024, device=self.device, dtype=dtype), []
         with torch.no_grad():
@@ -115,22 +112,20 @@ class Side:
         torch.cuda.synchronize()
         return time.perf_counter()
 
-    def step(self, precision, train):
+    def step(self):
         """Seconds of one training step or inference, and the peak memory in GB."""
         import torch
 
         cuda = self.device.type == "cuda"
-        self.model.settings = self.configs[precision]
-        self.model.train(train)
         if cuda:
             torch.cuda.reset_peak_memory_stats()
         else:
             Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
         began = self.now()
-        with torch.inference_mode(not train):
-            batch = next(self.batches[train])
+        with torch.inference_mode(not self.training):
+            batch = next(self.batches)
             predicted = self.model(batch)
-            if train:
+            if self.training:
                 self.optimizer.zero_grad()
                 self.model.get_losses(batch, predicted)["overall"].backward()
                 self.optimizer.step()
@@ -152,10 +147,10 @@ def peak_memory():
 
 def serve(name, mode, folder, arguments, pipe):
     """A side's process: sends the rate of its products, then what ``Side.step`` returns whenever True comes."""
-    side = Side(name, folder, arguments)
-    pipe.send(side.products(mode[0]))
+    side = Side(name, *mode, folder, arguments)
+    pipe.send(side.products())
     while pipe.recv():
-        pipe.send(side.step(*mode))
+        pipe.send(side.step())
 
 
 def take_turns(mode, folder, arguments):

@@ -225,7 +225,6 @@ def _warn_of_other_preprocessing(config, facts):
 
 def _warn_of_other_crops(found, trained):
     """Warn once of faces that were cropped in several ways, and once of those cropped differently from training."""
-    own = {name: named_faces([name, *trained.train_dataset]) for name in found}
     mixtures = {
         name: departure(crops, list(crops)[:1], facts, named_faces=named_faces([name]))
         for name, (crops, facts) in found.items()
@@ -234,7 +233,8 @@ def _warn_of_other_crops(found, trained):
         logger.warning("crops of several recipes are mixed in %s", "; ".join(mixed))
     others: dict[str, list[str]] = {}
     for name, (crops, facts) in found.items():
-        if text := departure(crops, trained.crops or {}, facts | trained.recipes, named_faces=own[name]):
+        own = named_faces([name, *trained.train_dataset])
+        if text := departure(crops, trained.crops or {}, facts | trained.recipes, named_faces=own):
             others.setdefault(text, []).append(name)
     if others:
         shown = "; ".join(f"{', '.join(names)} ({text})" for text, names in others.items())

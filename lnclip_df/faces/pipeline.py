@@ -85,7 +85,7 @@ class SearchCounts:
 
 def find_and_cut(
     frames, detector: Detector, settings: CropSettings, choose: Callable, counts: SearchCounts, *, whole_video: bool,
-    narrow: Callable[[Iterator[Frame], list[int]], Iterator[Frame]] = lambda found, indices: found,
+    narrow: Callable[[Iterator[Frame], list[int]], Iterator[Frame]] | None = None,
 ) -> Iterator[Crop]:  # fmt: skip
     """Search a video's frames for faces, and cut out those that are chosen, in order of frames and faces.
 
@@ -107,7 +107,8 @@ def find_and_cut(
     indices = first_indices(frames.count, settings.sampling, settings.frames, settings.stride)
 
     def find(indices):
-        return narrow(search(frames, indices, detector), indices)
+        found = search(frames, indices, detector)
+        return found if narrow is None else narrow(found, indices)
 
     found = _counted(find(indices), counts)
     batches: Iterable[list[Frame]]

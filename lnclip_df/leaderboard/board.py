@@ -110,12 +110,11 @@ def _crops_of(run: Run):
     if by_recipe:
         shown = "; ".join(f"{recipe} ({', '.join(datasets)})" for recipe, datasets in by_recipe.items())
         yield "Crops of ", f": {shown}" + (f"; trained on {', '.join(sorted(trained))}" if trained else "")
-    own = {dataset: named_faces([dataset, *run.train_datasets]) for dataset in run.provenance}
-    others = {
-        dataset: text
-        for dataset, made in run.provenance.items()
-        if (text := departure(made.crops or {}, trained, run.recipes, named_faces=own[dataset]))
-    }
+    others = {}
+    for dataset, made in run.provenance.items():
+        own = named_faces([dataset, *run.train_datasets])
+        if text := departure(made.crops or {}, trained, run.recipes, named_faces=own):
+            others[dataset] = text
     if others:
         shown = "; ".join(f"{dataset} ({text})" for dataset, text in others.items())
         yield "Not comparable: ", f", trained on other crops than those of {shown}"

@@ -6,14 +6,13 @@ import struct
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from lnclip_df.core.errors import printable
 from lnclip_df.core.files import write_bytes, write_json
-from lnclip_df.core.iteration import THREADS
+from lnclip_df.core.iteration import map_batches
 from lnclip_df.core.plots import LIGHT
 from lnclip_df.core.provenance import installed_version
 from lnclip_df.core.tables import write_csv
@@ -106,10 +105,10 @@ def write_contact_sheet(
         chosen = [(record, draw.choice(record.saved)) for record in draw.sample(done, n)]
     else:
         chosen = draw.sample([(record, frame) for record in done for frame in record.saved], n)
-    paths = [folders[record.key] / face_name(frame) for record, frame in chosen]
-    with ThreadPoolExecutor(THREADS) as pool:
-        drawn = zip(chosen, pool.map(_small, paths), strict=True)
-        crops = [(record.key, frame, crop) for (record, frame), crop in drawn if crop is not None]
+    drawn = map_batches(
+        lambda one: _small(folders[one[0].key] / face_name(one[1])), chosen, title="sheet", unit="crop", progress=False
+    )
+    crops = [(record.key, frame, crop) for batch in drawn for (record, frame), crop in batch if crop is not None]
     if not crops:
         return None
     sheet = Image.new("RGB", (across * SIDE, -(-len(crops) // across) * (SIDE + CAPTION)), "white")

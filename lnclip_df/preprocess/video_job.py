@@ -179,9 +179,9 @@ def _save_crops(job, frames, detector, recipe, save: Save) -> _Written:
             frame.faces = frame.faces.where(np.arange(len(frame.faces.boxes)) == most_covered(amounts))
             yield frame
 
-    narrow = {"narrow": covered_only} if face == "mask_only" and job.source.mask is not None else {}
+    narrow = covered_only if face == "mask_only" and job.source.mask is not None else None
     for crop in find_and_cut(
-        frames, detector, job.settings, choose, written.counts, whole_video=face not in ALONE, **narrow
+        frames, detector, job.settings, choose, written.counts, whole_video=face not in ALONE, narrow=narrow
     ):
         index, faces = crop.frame.index, crop.frame.faces
         save("landmarks", face_name(index, ".npy"), _npy(crop.landmarks))
