@@ -45,7 +45,7 @@ def main(demo: Path):
         for theme in ("light", "dark"):
             screenshot(work / "board" / "leaderboard.html", theme, work)
         studies(work)
-        with Image.open(next((demo / "faces").rglob("manifests/*.png"))) as sheet:
+        with Image.open(next((demo / "faces").rglob("manifests/*.jpg"))) as sheet:
             save("contact-sheet", part_of(sheet, width=0.4, height=0.5))  # four of its ten columns, three of its rows
         one_video(demo / "videos" / CLIP, work)
 

@@ -11,7 +11,7 @@ import typer
 
 from lnclip_df import __version__
 from lnclip_df.cli import compare, data, deepfakebench, demo, own_files, reproduce, studies, train_test
-from lnclip_df.cli.ending import end_on_signals, one_line_and_a_status, prepare_streams
+from lnclip_df.cli.ending import collect_seldom, end_on_signals, one_line_and_a_status, prepare_streams
 from lnclip_df.core.errors import printable
 
 PREPARE, ANALYSE = "Prepare data, your own or a benchmark's", "Compare and analyse"
@@ -103,6 +103,7 @@ app.add_typer(study, name="study", help=_help(studies), rich_help_panel=ANALYSE)
 def main():
     """Entry point of ``lnclip-df`` and ``python -m lnclip_df``."""
     prepare_streams()
+    collect_seldom()
     with end_on_signals():
         app()
 
@@ -126,6 +127,8 @@ def _set_up(
     """
     os.environ["MPLBACKEND"] = "agg"  # charts are written to files; a backend that is not installed would stop them
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads of torch would spin on the loader's cores
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # and NumPy's, from its import on: 2⁴ cycles, not 2²⁶
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # it would read what every installed package offers
     logger = logging.getLogger("lnclip_df")
     logger.handlers = [_AboveBars()]
     logger.setLevel(logging.INFO if os.environ.get("LOCAL_RANK", "0") == "0" else logging.WARNING)

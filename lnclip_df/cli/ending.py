@@ -1,5 +1,6 @@
 """How every command ends: by its result, an error, a signal, a closed pipe, a full disk or a lack of memory."""
 
+import atexit
 import gc
 import io
 import os
@@ -76,6 +77,12 @@ def prepare_streams() -> None:
             setattr(sys, name, stream)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def collect_seldom() -> None:
+    """Search for cyclic garbage less often, since imports make many objects and none of it, and not at the end."""
+    gc.set_threshold(10_000)
+    atexit.register(gc.freeze)
 
 
 @contextmanager

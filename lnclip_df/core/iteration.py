@@ -1,6 +1,7 @@
 """Iterators in batches, in threads and prefetched, and shares of a list for job arrays."""
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -50,16 +51,16 @@ def map_batches(
             bar.update(len(batch))
 
 
-def prefetch(items: Iterator[T]) -> Iterator[T]:
-    """The same items (none of them None), each made in another thread while the one before it is used.
+def prefetch(items: Iterator[T], ahead: int = 1) -> Iterator[T]:
+    """The same items (none of them None), made in another thread, ``ahead`` of them while the one before is used.
 
     Where the user of the items ends early, the item in progress is not waited for.
     """
     pool = ThreadPoolExecutor(1)
     try:
-        waiting = pool.submit(next, items, None)
-        while (item := waiting.result()) is not None:
-            waiting = pool.submit(next, items, None)
+        waiting = deque(pool.submit(next, items, None) for _ in range(ahead))
+        while (item := waiting.popleft().result()) is not None:
+            waiting.append(pool.submit(next, items, None))
             yield item
     finally:
-        pool.shutdown(wait=False)
+        pool.shutdown(wait=False, cancel_futures=True)

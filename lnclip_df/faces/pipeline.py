@@ -133,7 +133,7 @@ def find_and_cut(
 
 def search(frames, indices, detector: Detector) -> Iterator[Frame]:
     """Decode frames of rising indices and find their faces."""
-    decoded = prefetch(batched(frames.read(indices), BATCH))
+    decoded = batched(prefetch(frames.read(indices), BATCH), BATCH)
     for batch, found in prefetch((batch, detector([image for _, image in batch])) for batch in decoded):
         for (index, image), faces in zip(batch, found, strict=True):
             yield Frame(faces, small_picture(image), index, (image.shape[1], image.shape[0]), image)

@@ -50,12 +50,10 @@ class RetinaFace(Detector):
         return [faces for batch in self.map(self._batch, batches) for faces in batch]
 
     def _batch(self, images):
-        import cv2
-
         height, width = images[0].shape[:2]
         small = [shrink(image, self.long_side) for image in images]
         size = small[0].shape[:2]
-        outputs = self.session.run(None, {"input": cv2.dnn.blobFromImages(small, mean=BGR_MEAN, swapRB=True)})
+        outputs = self.session.run(None, {"input": np.array([_planes(image) for image in small])})
         ratio = np.array([width / size[1], height / size[0]], dtype=np.float32)
         return [self._faces(*one, size, ratio) for one in zip(*outputs, strict=True)]
 
@@ -76,6 +74,14 @@ def _weights() -> bytes:
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.WEIGHTS
+
+
+def _planes(image):
+    """A uint8 RGB image as the network takes it, without the mean: three float32 arrays H×W, blue first."""
+    import cv2
+
+    blue_first = zip(cv2.split(image)[::-1], BGR_MEAN, strict=True)
+    return [np.subtract(plane, mean, dtype=np.float32) for plane, mean in blue_first]
 
 
 @lru_cache(maxsize=8)

@@ -48,7 +48,7 @@ def evenly_spaced_floor(count: int, frames: int) -> list[int]:
     """
     if count < 1:
         return []
-    return np.unique(np.linspace(0, count - 1, frames, dtype=int)).tolist()
+    return list(dict.fromkeys(np.linspace(0, count - 1, frames, dtype=int).tolist()))
 
 
 def first_indices(count: int, mode: str, frames: int, stride: int) -> list[int]:

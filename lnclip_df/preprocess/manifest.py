@@ -86,7 +86,7 @@ def versions() -> dict[str, str]:
 def write_contact_sheet(
     out, name: str, folders: dict[str, Path], results: list[Record], classes: Mapping[str, str] | None = None
 ) -> Path | None:
-    """Write ``manifests/<name>.png``, random crops of random videos; None where there is no crop.
+    """Write ``manifests/<name>.jpg``, random crops of random videos; None where there is no crop.
 
     Below each crop are the video, the frame, and the class where it is known.
 
@@ -120,8 +120,8 @@ def write_contact_sheet(
         colour = {"real": LIGHT.real, "fake": LIGHT.fake}.get(kind or "", "black")
         pen.text((left + 3, top + SIDE + 2), _tail(printable(key), pen, font), "black", font)
         pen.text((left + 3, top + SIDE + 16), f"frame {frame}{f', {kind}' if kind else ''}", colour, font)
-    path = Path(out) / "manifests" / f"{name}.png"
-    write_bytes(path, cv2.imencode(".png", np.asarray(sheet)[..., ::-1])[1].tobytes())
+    path = Path(out) / "manifests" / f"{name}.jpg"
+    write_bytes(path, cv2.imencode(".jpg", np.asarray(sheet)[..., ::-1])[1].tobytes())
     return path
 
 

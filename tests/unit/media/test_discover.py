@@ -110,7 +110,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 
 def test_what_an_earlier_run_wrote_is_not_found(tmp_path):
     for name in ("a.mp4", "frames/a/000.png", "frames/a/001.png", "landmarks/a/000.npy", "masks/a/000.png",
-                 "records/a.json", "manifests/videos.png", "Set/real/frames/x/000.png", "Set/real/landmarks/x/000.npy",
+                 "records/a.json", "manifests/videos.jpg", "Set/real/frames/x/000.png", "Set/real/landmarks/x/000.npy",
                  "alone/frames/1.png", "alone/frames/2.png"):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

@@ -35,7 +35,7 @@ def test_the_tars_of_a_run_unpack_into_the_files_of_another(clip, tmp_path):
     (tmp_path / "unpacked" / "index.json").unlink()
     assert crops(tmp_path / "unpacked") == crops(tmp_path / "png")
     assert contents(tmp_path / "tar" / "records") == contents(tmp_path / "png" / "records")
-    assert contents(tmp_path / "tar")["manifests/videos.png"] == contents(tmp_path / "png")["manifests/videos.png"]
+    assert contents(tmp_path / "tar")["manifests/videos.jpg"] == contents(tmp_path / "png")["manifests/videos.jpg"]
 
 
 @pytest.mark.slow
