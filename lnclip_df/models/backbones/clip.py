@@ -145,17 +145,13 @@ class Copies:
         return self._copy(name, parameter, dtype, parameter.to)
 
     def packed(self, name: str, weight: torch.Tensor, scale: float = 1.0) -> torch.Tensor | None:
-        """Return scale · ``weight`` in autocast's precision and oneDNN's layout, for its products on CPUs; else None.
-
-        In float32 a training does without: its two layouts would take twice the memory of the weights.
-        """
+        """Return scale · ``weight`` in autocast's precision and oneDNN's layout, for its products on CPUs; else None."""
         dtype = _autocast_dtype("cpu") or weight.dtype
         if (
             torch.compiler.is_compiling()
             or torch.jit.is_tracing()  # it knows nothing of oneDNN's products
             or weight.device.type != "cpu"
             or dtype not in (torch.float32, torch.bfloat16)
-            or (torch.is_grad_enabled() and dtype == weight.dtype)
             or not can_pack()
             or not _is_frozen(weight)
         ):
@@ -185,14 +181,18 @@ class FrozenLinear(torch.autograd.Function):
 
     Autograd would copy the gradients of the parts into one matrix for its product with W, and multiply the result by
     ``scale`` in a pass of its own. Here each part's product is scaled and added to the gradient of x as it is computed.
+    ``packed`` is scale · W in oneDNN's layout (``Copies.packed``), or None.
     """
 
     @staticmethod
-    def forward(ctx, x, weight, bias, scale, parts):
+    def forward(ctx, x, weight, bias, scale, parts, packed):
         ctx.save_for_backward(weight)
         ctx.scale = scale
-        out = torch.addmm(bias, x.flatten(0, -2), weight.T, alpha=scale)
-        return out.view(*x.shape[:-1], -1).chunk(parts, dim=-1)
+        if packed is None:
+            out = torch.addmm(bias, x.flatten(0, -2), weight.T, alpha=scale).view(*x.shape[:-1], -1)
+        else:
+            out = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+        return out.chunk(parts, dim=-1)
 
     @staticmethod
     @once_differentiable
@@ -202,7 +202,7 @@ class FrozenLinear(torch.autograd.Function):
         out = grads[0].new_empty(shape).flatten(0, -2)
         for index, (grad, part) in enumerate(zip(grads, weight.chunk(len(grads)), strict=True)):
             out.addmm_(grad.flatten(0, -2), part, beta=min(index, 1), alpha=ctx.scale)
-        return out.view(shape), None, None, None, None
+        return out.view(shape), None, None, None, None, None
 
 
 class PackedLinear(torch.autograd.Function):
@@ -250,7 +250,10 @@ class Products(nn.Module):
         kept = self.copies.cast(name, weight) if packed is None else packed
         x, bias = x.to(kept.dtype), bias.to(kept.dtype)
         outs: tuple[torch.Tensor, ...]
-        if packed is not None and torch.is_grad_enabled() and x.requires_grad:
+        trains = torch.is_grad_enabled() and x.requires_grad
+        if packed is not None and trains and x.dtype == weight.dtype:  # a second layout would double the memory again
+            outs = FrozenLinear.apply(x, weight, bias, scale, parts, packed)
+        elif packed is not None and trains:
             back = [
                 self.copies.packed(f"{name}, {part} of {parts}, transposed", matrix.T, scale)
                 for part, matrix in enumerate(weight.chunk(parts))
@@ -264,7 +267,7 @@ class Products(nn.Module):
         elif weight.requires_grad or bias.requires_grad:
             outs = torch.addmm(bias, x.flatten(0, -2), kept.T, alpha=scale).view(*x.shape[:-1], -1).chunk(parts, dim=-1)
         else:
-            outs = FrozenLinear.apply(x, kept, bias, scale, parts)
+            outs = FrozenLinear.apply(x, kept, bias, scale, parts, None)
         return tuple(map(F.silu, outs)) if silu else outs
 
 

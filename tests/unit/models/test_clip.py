@@ -377,12 +377,16 @@ def test_frozen_blocks_have_the_gradients_of_the_plain_formulas_without_stacking
 def test_packed_matrices_give_the_gradients_that_plain_ones_give(spec, monkeypatch):
     tower, x = random_tower(spec).requires_grad_(False), images(spec)
     norms = [parameter.requires_grad_(True) for norm in tower.layer_norms() for parameter in norm.parameters()]
-    exact = norm_gradients(tower(x), norms)
+    with OpCounter() as counter:
+        whole = norm_gradients(tower(x), norms)
+    assert counter.seen["mkldnn::_linear_pointwise"] == 4 * spec.layers + 1
+    assert counter.seen["mkldnn::_reorder_linear_weight"] == 4 * spec.layers + 1  # none for the backward pass
     with OpCounter() as counter:
         packed = norm_gradients(half(tower, x)[0], norms)
-    assert counter.seen["mkldnn::_linear_pointwise"]
+    assert counter.seen["mkldnn::_linear_pointwise"] > 2 * 4 * spec.layers
     monkeypatch.setattr(clip, "can_pack", lambda: False)
-    plain = norm_gradients(half(tower, x)[0], norms)
+    exact, plain = norm_gradients(tower(x), norms), norm_gradients(half(tower, x)[0], norms)
+    torch.testing.assert_close(whole, exact, atol=1e-4, rtol=1e-3)
     assert (packed - exact).norm() < 1.4 * (plain - exact).norm() < 0.05 * exact.norm()
 
 
