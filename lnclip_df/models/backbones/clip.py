@@ -145,7 +145,7 @@ class Copies:
         return self._copy(name, parameter, dtype, parameter.to)
 
     def packed(self, name: str, weight: torch.Tensor, scale: float = 1.0) -> torch.Tensor | None:
-        """Return scale · ``weight`` in autocast's precision and oneDNN's layout, for its products on CPUs; else None."""
+        """Return scale · ``weight`` in autocast's precision and oneDNN's layout, for products on CPUs; else None."""
         dtype = _autocast_dtype("cpu") or weight.dtype
         if (
             torch.compiler.is_compiling()
