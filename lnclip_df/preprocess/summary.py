@@ -23,7 +23,7 @@ class Summary:
         seconds: wall time.
         folders: ``{key: folder of its crops}``.
         manifest: the CSV with one row per video.
-        sheet: the PNG with random crops, None where there is none.
+        sheet: the JPEG with random crops, None where there is none.
         notes: what was passed over and how images were grouped, one line each.
     """
 

@@ -51,13 +51,16 @@ def test_nothing_that_scoring_does_not_need_is_imported_for_it(tmp_path):
     assert "  2/2  " in done.stdout and done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
-@pytest.mark.parametrize(("set_before", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_waiting_threads_leave_their_core_unless_the_user_says_otherwise(monkeypatch, set_before, found):
-    monkeypatch.setenv("OMP_WAIT_POLICY", set_before or "")
-    if set_before is None:
-        monkeypatch.delenv("OMP_WAIT_POLICY")
+@pytest.mark.parametrize(
+    ("variable", "default", "other"), [("OMP_WAIT_POLICY", "PASSIVE", "ACTIVE"), ("OPENBLAS_THREAD_TIMEOUT", "4", "26")]
+)
+def test_waiting_threads_leave_their_core_unless_the_user_says_otherwise(monkeypatch, variable, default, other):
+    monkeypatch.setenv(variable, other)
     assert call("configs").exit_code == 0
-    assert os.environ["OMP_WAIT_POLICY"] == found
+    assert os.environ[variable] == other
+    monkeypatch.delenv(variable)
+    assert call("configs").exit_code == 0
+    assert os.environ[variable] == default
 
 
 @pytest.mark.parametrize("command", ["test", "robustness"])
