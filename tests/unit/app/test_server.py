@@ -20,7 +20,9 @@ CLIENTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_proxy_and_certificate_variables_do_not_stop_the_page_and_signals_do(tmp_path, name):
-    command = [sys.executable, "-m", "lnclip_df", "app", "--weights", str(saved_weights(tmp_path)), "--port", "0"]
+    heeded = f"import signal; signal.signal(signal.{name}, signal.SIG_DFL); "  # also where nohup runs the tests
+    run = [sys.executable, "-c", f"{heeded}from lnclip_df.cli import main; main()"]
+    command = [*run, "app", "--weights", str(saved_weights(tmp_path)), "--port", "0"]
     environment = os.environ | CLIENTS | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
         lines = []
@@ -29,6 +31,9 @@ def test_proxy_and_certificate_variables_do_not_stop_the_page_and_signals_do(tmp
             if "http://127.0.0.1:" in line:
                 break
         server.send_signal(getattr(signal, name))
-        assert server.wait(timeout=60) == 128 + getattr(signal, name), lines
+        try:
+            assert server.wait(timeout=60) == 128 + getattr(signal, name), lines
+        finally:
+            server.kill()  # else a server that goes on is waited for without end
         assert f"ended by {name}: uploads are deleted" in server.stderr.read()
     assert "http://127.0.0.1:" in lines[-1]
