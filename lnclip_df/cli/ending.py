@@ -80,9 +80,12 @@ def prepare_streams() -> None:
 
 
 def collect_seldom() -> None:
-    """Search for cyclic garbage less often, since imports make many objects and none of it, and not at the end."""
+    """Search for cyclic garbage less often, since imports make many objects and none of it; and not at the end.
+
+    With PyTorch the last search remains: its Triton would report what is left.
+    """
     gc.set_threshold(10_000)
-    atexit.register(gc.freeze)
+    atexit.register(lambda: "torch" in sys.modules or gc.freeze())
 
 
 @contextmanager
