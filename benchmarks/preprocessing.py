@@ -91,7 +91,9 @@ def difference(one, other):
 
 def compare(arguments, folder):
     """Run both sides on each video in turn, and write the table."""
-    rows = []
+    rows, video = [], make_video(folder / "first.mp4", 32, HEIGHTS[-1])
+    theirs(arguments.checkout, arguments.predictor, video, folder / "first")  # a first run compiles what is imported,
+    ours(video, folder / "first" / "ours")  # as an installation does
     for height, run in [(height, run) for height in HEIGHTS for run in range(arguments.repeat)]:
         video, out = folder / f"{height}.mp4", folder / f"{height}-{run}"
         if not video.exists():
