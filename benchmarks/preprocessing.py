@@ -1,4 +1,4 @@
-"""Preprocessing against DeepfakeBench's own preprocess.py: whole commands on two videos, and how ours scales.
+"""Preprocessing against DeepfakeBench's own preprocess.py: whole commands on one video and on eight; how ours scales.
 
 Needs a DeepfakeBench checkout, its environment (constraints/deepfakebench.txt, dlib-bin, imutils) and a dlib predictor:
   python benchmarks/preprocessing.py --checkout ~/DeepfakeBench --predictor shape_predictor_81_face_landmarks.dat
@@ -21,7 +21,7 @@ import numpy as np
 from common import machine, write_table
 from skimage.data import astronaut
 
-HEIGHTS = (1080, 512)  # of the videos that both sides preprocess
+HEIGHTS = (1080, 512)  # of the videos that both sides preprocess; eight of the last one, too
 RESULTS = Path(__file__).parent / "results"
 THEIRS = """
 import logging, sys
@@ -72,52 +72,67 @@ def ours(source, out, *options) -> Took:
     return took([sys.executable, "-m", "lnclip_df", "preprocess", source, "--out", out, "--quiet", *options])
 
 
-def theirs(checkout, predictor, video, folder) -> Took:
-    """Run their unchanged script, in a folder with its predictor; the crops are written beside the video."""
+def theirs(checkout, predictor, videos, folder) -> Took:
+    """Run their unchanged script, in a folder with its predictor; the crops are written beside the videos."""
     (folder / "dlib_tools").mkdir(parents=True)
     (folder / "dlib_tools" / "shape_predictor_81_face_landmarks.dat").symlink_to(predictor.resolve())
     (folder / "videos").mkdir()
-    (folder / "videos" / video.name).symlink_to(video)
+    for video in videos:
+        (folder / "videos" / video.name).symlink_to(video)
     environment = os.environ | {"PYTHONPATH": str(checkout.resolve() / "preprocessing")}
     return took([sys.executable, "-c", THEIRS, folder / "videos"], cwd=folder, env=environment)
 
 
 def difference(one, other):
     """Mean absolute difference of the crops in both folders, in grey levels, and whether both have the same frames."""
-    names = [{path.name for path in folder.iterdir()} for folder in (one, other)]
+    names = [{path.relative_to(folder) for path in crops(folder)} for folder in (one, other)]
     pairs = [[cv2.imread(str(folder / name)).astype(float) for folder in (one, other)] for name in names[0] & names[1]]
     return np.mean([np.abs(a - b).mean() for a, b in pairs]), names[0] == names[1]
 
 
+def crops(folder):
+    """The files of the crops below a folder."""
+    return list((folder / "frames").rglob("*.png"))
+
+
+def eight(folder, video):
+    """A folder of eight names of a video."""
+    folder.mkdir()
+    for number in range(8):
+        (folder / f"{number}.mp4").symlink_to(video)
+    return folder
+
+
 def compare(arguments, folder):
-    """Run both sides on each video in turn, and write the table."""
-    rows, video = [], make_video(folder / "first.mp4", 32, HEIGHTS[-1])
-    theirs(arguments.checkout, arguments.predictor, video, folder / "first")  # a first run compiles what is imported,
-    ours(video, folder / "first" / "ours")  # as an installation does
-    for height, run in [(height, run) for height in HEIGHTS for run in range(arguments.repeat)]:
-        video, out = folder / f"{height}.mp4", folder / f"{height}-{run}"
-        if not video.exists():
-            make_video(video, arguments.frames, height)
-        base = theirs(arguments.checkout, arguments.predictor, video, out / "theirs")
+    """Run both sides on each source in turn, and write the table."""
+    first = make_video(folder / "first.mp4", 32, HEIGHTS[-1])
+    theirs(arguments.checkout, arguments.predictor, [first], folder / "first")  # a first run compiles what is imported,
+    ours(first, folder / "first" / "ours")  # as an installation does
+    videos = {f"{height}p": make_video(folder / f"{height}.mp4", arguments.frames, height) for height in HEIGHTS}
+    sources = videos | {f"eight, {HEIGHTS[-1]}p": eight(folder / "eight", videos[f"{HEIGHTS[-1]}p"])}
+    rows = []
+    for number, (name, run) in enumerate((name, run) for name in sources for run in range(arguments.repeat)):
+        source, out = sources[name], folder / str(number)
+        links = sorted(source.iterdir()) if source.is_dir() else [source]
+        base = theirs(arguments.checkout, arguments.predictor, links, out / "theirs")
         dlib = ["--detector", "dlib", "--predictor", arguments.predictor, "--second-detection"]
         sides = {
             "DeepfakeBench (dlib)": (base, out / "theirs" / "videos"),
-            "ours, RetinaFace": (ours(video, out / "retinaface"), out / "retinaface"),
-            "ours, dlib with the second detection": (ours(video, out / "dlib", *dlib), out / "dlib"),
+            "ours, RetinaFace": (ours(source, out / "retinaface"), out / "retinaface"),
+            "ours, dlib with the second detection": (ours(source, out / "dlib", *dlib), out / "dlib"),
         }
-        crops = {what: root / "frames" / video.stem for what, (_, root) in sides.items()}
-        grey, same = difference(*(crops[what] for what in sides if "dlib" in what))
-        for what, (side, _) in sides.items():
+        grey, same = difference(*(root for what, (_, root) in sides.items() if "dlib" in what))
+        for what, (side, root) in sides.items():
             rows.append(
                 {
-                    "video": f"{height}p",
+                    "video": name,
                     "run": run,
                     "what": what,
                     "seconds": f"{side.seconds:.2f}",
                     "times faster": f"{base.seconds / side.seconds:.1f}",
                     "CPU seconds": f"{side.cpu:.2f}",
                     "times less CPU": f"{base.cpu / side.cpu:.1f}",
-                    "faces": f"{len(list(crops[what].iterdir()))} of 32",
+                    "faces": f"{len(crops(root))} of {32 * len(links)}",
                     "crops": f"differ by {grey:.4f}/255, same frames: {same}" if "ours, dlib" in what else "",
                 }
             )
@@ -137,11 +152,9 @@ def grow(folder):
     for frames, height in [(100, 1080), (300, 1080), (1000, 1080), (300, 360), (300, 720), (300, 2160), (20000, 180)]:
         video = make_video(folder / f"{height}-{frames}.mp4", frames, height)
         add(f"1 video, {frames} frames, {height}p", ours(video, folder / video.stem))
-    (folder / "eight").mkdir()
-    for number in range(8):
-        (folder / "eight" / f"{number}.mp4").symlink_to(folder / "720-300.mp4")
+    source = eight(folder / "eight", folder / "720-300.mp4")
     for workers in (1, 2):
-        side = ours(folder / "eight", folder / f"workers{workers}", "--workers", str(workers))
+        side = ours(source, folder / f"workers{workers}", "--workers", str(workers))
         add(f"8 videos, 300 frames, 720p, {workers} worker{'s' if workers > 1 else ''}", side, 8)
     write_table(
         RESULTS / "preprocessing-growth.md", "Preprocessing with RetinaFace, whole commands", machine("cpu"), rows
