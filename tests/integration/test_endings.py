@@ -17,8 +17,9 @@ pytestmark = pytest.mark.usefixtures("sigint")
 
 
 def run_cli(before: str, *arguments, **options) -> subprocess.CompletedProcess:
-    """Run the command line in another process, after the statements ``before``."""
-    code = f"import os, signal, sys\n{before}\nfrom lnclip_df.cli import main\nmain()"
+    """Run the command line in another process, after the statements ``before``; nohup of the tests is undone."""
+    heeded = "signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+    code = f"import os, signal, sys\n{heeded}\n{before}\nfrom lnclip_df.cli import main\nmain()"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, **({"capture_output": True, "text": True, "timeout": 60} | options))
 
