@@ -113,8 +113,8 @@ def compare(arguments, folder):
     rows = []
     for number, (name, run) in enumerate((name, run) for name in sources for run in range(arguments.repeat)):
         source, out = sources[name], folder / str(number)
-        links = sorted(source.iterdir()) if source.is_dir() else [source]
-        base = theirs(arguments.checkout, arguments.predictor, links, out / "theirs")
+        files = sorted(source.iterdir()) if source.is_dir() else [source]
+        base = theirs(arguments.checkout, arguments.predictor, files, out / "theirs")
         dlib = ["--detector", "dlib", "--predictor", arguments.predictor, "--second-detection"]
         sides = {
             "DeepfakeBench (dlib)": (base, out / "theirs" / "videos"),
@@ -132,7 +132,7 @@ def compare(arguments, folder):
                     "times faster": f"{base.seconds / side.seconds:.1f}",
                     "CPU seconds": f"{side.cpu:.2f}",
                     "times less CPU": f"{base.cpu / side.cpu:.1f}",
-                    "faces": f"{len(crops(root))} of {32 * len(links)}",
+                    "faces": f"{len(crops(root))} of {32 * len(files)}",
                     "crops": f"differ by {grey:.4f}/255, same frames: {same}" if "ours, dlib" in what else "",
                 }
             )

@@ -84,8 +84,13 @@ def collect_seldom() -> None:
 
     With PyTorch the last search remains: its Triton would report what is left.
     """
+
+    def end():
+        if "torch" not in sys.modules:
+            gc.freeze()
+
     gc.set_threshold(10_000)
-    atexit.register(lambda: "torch" in sys.modules or gc.freeze())
+    atexit.register(end)
 
 
 @contextmanager

@@ -48,6 +48,7 @@ def evenly_spaced_floor(count: int, frames: int) -> list[int]:
     """
     if count < 1:
         return []
+    # np.unique would import numpy.ma
     return list(dict.fromkeys(np.linspace(0, count - 1, frames, dtype=int).tolist()))
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import call
+from commands import call, own_process
 from tiny import make_toy, toy_with_weights, toy_yaml
 
 from lnclip_df.cli.ending import KEPT
@@ -17,10 +17,8 @@ pytestmark = pytest.mark.usefixtures("sigint")
 
 
 def run_cli(before: str, *arguments, **options) -> subprocess.CompletedProcess:
-    """Run the command line in another process, after the statements ``before``; nohup of the tests is undone."""
-    heeded = "signal.signal(signal.SIGHUP, signal.SIG_DFL)"
-    code = f"import os, signal, sys\n{heeded}\n{before}\nfrom lnclip_df.cli import main\nmain()"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
+    """Run the command line in another process, after the statements ``before``."""
+    command = own_process(*arguments, before=before)
     return subprocess.run(command, **({"capture_output": True, "text": True, "timeout": 60} | options))
 
 

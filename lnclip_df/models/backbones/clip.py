@@ -176,6 +176,11 @@ def _is_frozen(parameter):
     return not (parameter.requires_grad or parameter.is_inference())  # the latter has no count of its changes
 
 
+def onednn_linear(x, packed, bias=None, activation="none"):
+    """x Wᵀ + b by oneDNN, of W as ``Copies.packed`` gives it, and an activation by oneDNN's name for it."""
+    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, activation, [], "")
+
+
 class FrozenLinear(torch.autograd.Function):
     """scale · x Wᵀ + b for frozen W and b, in ``parts`` along the channels.
 
@@ -191,7 +196,7 @@ class FrozenLinear(torch.autograd.Function):
         if packed is None:
             out = torch.addmm(bias, x.flatten(0, -2), weight.T, alpha=scale).view(*x.shape[:-1], -1)
         else:
-            out = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+            out = onednn_linear(x, packed, bias)
         return out.chunk(parts, dim=-1)
 
     @staticmethod
@@ -214,12 +219,12 @@ class PackedLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, back):
         ctx.back = back
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "").chunk(len(back), dim=-1)
+        return onednn_linear(x, weight, bias).chunk(len(back), dim=-1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *grads):
-        out = torch.ops.mkldnn._linear_pointwise(grads[0], ctx.back[0], None, "none", [], "")
+        out = onednn_linear(grads[0], ctx.back[0])
         for grad, part in zip(grads[1:], ctx.back[1:], strict=True):
             out = torch.ops.mkldnn._linear_pointwise.binary(grad, out, part, None, "add")
         return out, None, None, None
@@ -249,19 +254,17 @@ class Products(nn.Module):
         packed = None if bias.requires_grad else self.copies.packed(name, weight, scale)
         kept = self.copies.cast(name, weight) if packed is None else packed
         x, bias = x.to(kept.dtype), bias.to(kept.dtype)
+        if packed is not None and not (torch.is_grad_enabled() and x.requires_grad):
+            return onednn_linear(x, packed, bias, "swish" if silu else "none").chunk(parts, dim=-1)
         outs: tuple[torch.Tensor, ...]
-        trains = torch.is_grad_enabled() and x.requires_grad
-        if packed is not None and trains and x.dtype == weight.dtype:  # a second layout would double the memory again
-            outs = FrozenLinear.apply(x, weight, bias, scale, parts, packed)
-        elif packed is not None and trains:
+        if packed is not None and x.dtype != weight.dtype:
             back = [
                 self.copies.packed(f"{name}, {part} of {parts}, transposed", matrix.T, scale)
                 for part, matrix in enumerate(weight.chunk(parts))
             ]
             outs = PackedLinear.apply(x, packed, bias, back)
-        elif packed is not None:
-            activation = "swish" if silu else "none"  # oneDNN's name for it
-            return torch.ops.mkldnn._linear_pointwise(x, packed, bias, activation, [], "").chunk(parts, dim=-1)
+        elif packed is not None:  # in float32 a second layout would take the memory of the weights once more
+            outs = FrozenLinear.apply(x, weight, bias, scale, parts, packed)
         elif scale == parts == 1:
             outs = (F.linear(x, kept, bias),)
         elif weight.requires_grad or bias.requires_grad:

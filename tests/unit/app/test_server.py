@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from commands import own_process
 from released import saved_weights
 
 pytest.importorskip("gradio")
@@ -20,9 +21,7 @@ CLIENTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_proxy_and_certificate_variables_do_not_stop_the_page_and_signals_do(tmp_path, name):
-    heeded = f"import signal; signal.signal(signal.{name}, signal.SIG_DFL); "  # also where nohup runs the tests
-    run = [sys.executable, "-c", f"{heeded}from lnclip_df.cli import main; main()"]
-    command = [*run, "app", "--weights", str(saved_weights(tmp_path)), "--port", "0"]
+    command = own_process("app", "--weights", saved_weights(tmp_path), "--port", "0")
     environment = os.environ | CLIENTS | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
         lines = []

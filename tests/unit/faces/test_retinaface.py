@@ -12,7 +12,7 @@ from clips import astronaut, cv2, portrait
 
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.faces.base import shrink
-from lnclip_df.faces.retinaface import RetinaFace, anchors
+from lnclip_df.faces.retinaface import RetinaFace, anchors, network_input
 
 retinaface = pytest.importorskip("retinaface")
 
@@ -67,6 +67,14 @@ def test_detection_reduces_large_images_and_answers_in_their_pixels():
     assert [len(faces.boxes) for faces in found] == [1, 1, 1]
     np.testing.assert_array_equal(found[0].points, found[2].points)
     assert np.abs(found[0].points[0] / 4 - found[1].points[0]).max() < 2
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (33, 47)])
+def test_the_networks_input_is_that_of_opencv(shape):
+    images = np.random.default_rng(0).integers(0, 256, (3, *shape, 3), np.uint8)
+    ours = network_input([*images])
+    np.testing.assert_array_equal(ours, cv2.dnn.blobFromImages(images, mean=(104, 117, 127), swapRB=True))
+    assert ours.dtype == np.float32 and ours.flags.c_contiguous
 
 
 def test_anchors_follow_the_naive_loops():
