@@ -103,7 +103,7 @@ def coverage(
         list[str],
         opt.data("Instead of --found: manifests/NAME.csv of preprocess, with --dataset and --root. May be repeated."),
     ] = opt.NONE,
-    dataset: Annotated[str | None, opt.data("With --manifest: name or YAML of the data set.")] = None,
+    dataset: Annotated[str | None, opt.dataset("With --manifest: name or YAML of the data set.")] = None,
     root: opt.RootOrNone = None,
     level: opt.Level = None,
     folder: opt.Map = opt.NONE,
@@ -191,7 +191,7 @@ def aggregate(
 
 def robustness(
     weights: opt.Weights,
-    datasets: Annotated[list[str], opt.names("Data sets to test on.")],
+    datasets: Annotated[list[str], opt.datasets("Data sets to test on.")],
     corruptions: Annotated[
         list[str], opt.names("Corruptions: jpeg, blur, scale, noise, light, h264, occlusion, or none. By default all.")
     ] = opt.NONE,

@@ -73,7 +73,7 @@ def preprocess(
     source: Annotated[
         str | None, typer.Argument(help="A video, an image, or a folder of them; or its URL (s3://, https://).")
     ] = None,
-    dataset: Annotated[str | None, opt.data("Data set, instead of a source (see: lnclip-df datasets).")] = None,
+    dataset: Annotated[str | None, opt.dataset("Data set, instead of a source (see: lnclip-df datasets).")] = None,
     root: opt.RootOrNone = None,
     out: Annotated[
         Path | None,

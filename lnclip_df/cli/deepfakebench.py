@@ -69,7 +69,9 @@ def bench_test(
         str | None,
         opt.detector("Weights of the detector. Without them it is tested as its YAML builds it.", "--weights_path"),
     ] = None,
-    datasets: Annotated[list[str], opt.names("Data sets to test on. By default test_dataset of the YAML.")] = opt.NONE,
+    datasets: Annotated[
+        list[str], opt.datasets("Data sets to test on. By default test_dataset of the YAML.")
+    ] = opt.NONE,
     overrides: opt.Set = opt.NONE,
     out: opt.RunOut = None,
     quiet: opt.Quiet = False,

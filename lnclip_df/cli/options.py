@@ -30,6 +30,29 @@ def names(text: str, panel: Callable[..., Any] = data) -> Any:
     return panel(f"{text} Separate names by commas, or repeat the option.", callback=split_names)
 
 
+def _dataset(value: str | None) -> str | None:
+    """A data set's name, also where its column of the leaderboard was given."""
+    if value is None:
+        return None
+    from lnclip_df.evaluation.reference import dataset_of
+
+    return dataset_of(value)
+
+
+def _datasets(values: list[str]) -> list[str | None]:
+    return [_dataset(name) for name in split_names(values)]
+
+
+def dataset(text: str) -> Any:
+    """An option for one data set, by name or column (CDFv2)."""
+    return data(text, callback=_dataset)
+
+
+def datasets(text: str) -> Any:
+    """An option for data sets, by name or column (CDFv2), which may be repeated or contain several with commas."""
+    return data(f"{text} Separate names by commas, or repeat the option.", callback=_datasets)
+
+
 # --- the detector -----------------------------------------------------------------------------------------------------
 
 ConfigFile = Annotated[str, detector("Detector YAML: a file, or the name of a packaged one (see: lnclip-df configs).")]
@@ -55,7 +78,10 @@ Threshold = Annotated[
 
 # --- data -------------------------------------------------------------------------------------------------------------
 
-Dataset = Annotated[str, typer.Argument(help="Name of a data set (see: lnclip-df datasets), or a YAML of your own.")]
+Dataset = Annotated[
+    str,
+    typer.Argument(help="Name of a data set (see: lnclip-df datasets), or a YAML of your own.", callback=_dataset),
+]
 Root = Annotated[Path, data("Folder that contains the folders and lists of the data sets.")]
 RootOrNone = Annotated[
     Path | None,
@@ -70,7 +96,7 @@ Level = Annotated[str | None, data("Compression level to use, for example c23. B
 AllowMissing = Annotated[
     bool, data("For a validation set: leave out the parts that are not on disk.", "--allow-missing")
 ]
-TestSets = Annotated[list[str], names("Data sets to test on. By default lnclip.benchmarks of the YAML.")]
+TestSets = Annotated[list[str], datasets("Data sets to test on. By default lnclip.benchmarks of the YAML.")]
 Frames = Annotated[int, data("Number of frames per video.")]
 FramesOrRecipes = Annotated[int | None, data("Number of frames per video. By default 32.")]
 Sequences = Annotated[

@@ -96,7 +96,7 @@ def bank(
     weights: opt.Weights,
     config: opt.ConfigOfWeights = None,
     overrides: opt.Set = opt.NONE,
-    datasets: Annotated[list[str], opt.names("Data sets to keep. By default train_dataset of the YAML.")] = opt.NONE,
+    datasets: Annotated[list[str], opt.datasets("Data sets to keep. By default train_dataset of the YAML.")] = opt.NONE,
     split: Annotated[Literal["train", "val", "test"], opt.data("Split of the data sets.")] = "train",
     frames: opt.Frames = 8,
     out: Annotated[Path, opt.results("File of the bank, .safetensors.")] = Path("bank.safetensors"),

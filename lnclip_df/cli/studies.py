@@ -43,7 +43,7 @@ def ablation(
 
 def pairing(
     config: opt.ConfigFile = "lnclip.yaml",
-    dataset: Annotated[str | None, opt.data("Data set whose subsets are used. By default train_dataset.")] = None,
+    dataset: Annotated[str | None, opt.dataset("Data set whose subsets are used. By default train_dataset.")] = None,
     out: opt.StudyOut = Path("runs/study-pairing"),
     seeds: opt.Seeds = "0,1,2",
     overrides: opt.Set = opt.NONE,
@@ -105,7 +105,7 @@ def continual(
     out: opt.StudyOut = Path("runs/study-continual"),
     seeds: opt.Seeds = "0,1,2",
     overrides: opt.Set = opt.NONE,
-    datasets: Annotated[list[str], opt.names("Data sets to test on, besides those of the steps.")] = opt.NONE,
+    datasets: Annotated[list[str], opt.datasets("Data sets to test on, besides those of the steps.")] = opt.NONE,
     demo: opt.Demo = False,
     demo_data: opt.DemoFolder = DEMO,
     accelerator: opt.Accelerator = "auto",

@@ -18,7 +18,7 @@ def train(
     config: opt.ConfigFile = "lnclip.yaml",
     overrides: opt.Set = opt.NONE,
     datasets: Annotated[
-        list[str], opt.names("Data sets to train, validate and test on, instead of those that the YAML names.")
+        list[str], opt.datasets("Data sets to train, validate and test on, instead of those that the YAML names.")
     ] = opt.NONE,
     out: opt.RunOut = None,
     start: Annotated[

@@ -11,6 +11,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_args, get_type_hints
 
+METADATA_KEY = "lnclip_df"  # the entry of a file's metadata, in all formats, with a JSON of what made the file
+
 
 def digest(value: Any) -> str:
     """Hexadecimal SHA-256 of a JSON value; the order of keys does not matter."""

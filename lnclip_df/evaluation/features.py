@@ -6,9 +6,8 @@ import numpy as np
 
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import parse_json
-from lnclip_df.core.provenance import Provenance
+from lnclip_df.core.provenance import METADATA_KEY, Provenance
 
-KEY = "lnclip_df"
 SAME = ("dataset", "split", "videos_sha256", "config_sha256")
 
 
@@ -39,7 +38,7 @@ def read_features(path, provenance: Provenance, rows: int) -> np.ndarray:
 
     try:
         with safe_open(str(path), framework="numpy") as file:
-            made = parse_json((file.metadata() or {}).get(KEY, "null"))
+            made = parse_json((file.metadata() or {}).get(METADATA_KEY, "null"))
             features = file.get_tensor("features")
     except (OSError, SafetensorError, ValueError) as error:
         raise LNCLIPError(f"cannot read the features {path}: {one_line(error)}; test again with them") from error
@@ -54,7 +53,7 @@ def has_features(path, provenance: Provenance) -> bool:
 
     try:
         with safe_open(str(path), framework="numpy") as file:
-            return parse_json((file.metadata() or {}).get(KEY, "null")) == _identity(provenance)
+            return parse_json((file.metadata() or {}).get(METADATA_KEY, "null")) == _identity(provenance)
     except (OSError, SafetensorError, ValueError):
         return False
 

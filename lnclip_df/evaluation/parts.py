@@ -14,9 +14,8 @@ import torch
 
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import parse_json
-from lnclip_df.core.provenance import Provenance
+from lnclip_df.core.provenance import METADATA_KEY, Provenance
 from lnclip_df.datasets.frame_dataset import FrameDataset
-from lnclip_df.weights.facts import KEY
 from lnclip_df.weights.save import write_safetensors
 
 TYPES = {"batch": np.int64, "index": np.int64, "prob": np.float64, "features": np.float16, "seconds": np.float64}
@@ -140,7 +139,7 @@ class Parts:
         for path in sorted(self.folder.glob("[0-9]*.safetensors")):
             try:
                 with safe_open(path, framework="numpy") as file:
-                    facts = parse_json((file.metadata() or {}).get(KEY, "null"))
+                    facts = parse_json((file.metadata() or {}).get(METADATA_KEY, "null"))
                     arrays = {name: file.get_tensor(name) for name in names}
             except FileNotFoundError:  # another process has joined them
                 continue

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import atomic_path, parse_json
+from lnclip_df.core.provenance import METADATA_KEY
 from lnclip_df.core.tables import read_columns
 
 STRINGS = ("dataset", "split", "label_name", "video", "frame")
 TYPES = dict.fromkeys(STRINGS, pa.string()) | {"label": pa.int8(), "prob": pa.float64()}
 SCHEMA = pa.schema([pa.field(name, kind, nullable=False) for name, kind in TYPES.items()])
 METHOD = pa.field("method", pa.string())  # optional: how a fake was made, where its label name does not say
-METADATA = b"lnclip_df"
 CSV_NEEDED = ("dataset", "video", "label", "prob")
 TRAINED_ON = "train_dataset"  # optional in a CSV: names of training sets, separated by |
 CSV_COLUMNS = (*CSV_NEEDED, METHOD.name, TRAINED_ON)
@@ -52,7 +52,7 @@ def write_predictions(path, table: dict, metadata: dict):
     label, prob = np.asarray(table["label"]), np.asarray(table["prob"], dtype=np.float64)
     _check(path, table["frame"].__getitem__, label, prob)
     schema = SCHEMA.append(METHOD) if METHOD.name in table else SCHEMA
-    schema = schema.with_metadata({METADATA: json.dumps(metadata, allow_nan=False).encode()})
+    schema = schema.with_metadata({METADATA_KEY: json.dumps(metadata, allow_nan=False).encode()})
     arrow = pa.table({name: table[name] for name in schema.names}, schema=schema)
     with atomic_path(path) as temporary:
         pq.write_table(arrow, temporary, compression="zstd")
@@ -150,7 +150,7 @@ def _read_parquet(path, needed):
         missing = sorted(set(SCHEMA.names) - set(arrow_schema.names))
         if missing:
             raise LNCLIPError(f"{path} is not a table of predictions: no column {', '.join(missing)}")
-        metadata = parse_json((arrow_schema.metadata or {}).get(METADATA, b"{}"))
+        metadata = parse_json((arrow_schema.metadata or {}).get(METADATA_KEY.encode(), b"{}"))
         if not isinstance(metadata, dict):
             raise LNCLIPError(f"{path}: its metadata are damaged; predict again")
         fields = [SCHEMA.field(name) for name in needed] + [METHOD] * (METHOD.name in arrow_schema.names)

@@ -10,6 +10,7 @@ import numpy as np
 from lnclip_df import __version__
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import check_writable, parse_json
+from lnclip_df.core.provenance import METADATA_KEY
 
 FORMAT = "feature bank"
 BLOCK_ROWS = 8192  # compared at once
@@ -92,7 +93,7 @@ def read_bank(path, weights_sha256: str) -> FeatureBank:
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
-            facts = parse_json(metadata.get("lnclip_df", "null"))
+            facts = parse_json(metadata.get(METADATA_KEY, "null"))
             if not isinstance(facts, dict) or facts.get("format") != FORMAT:
                 raise LNCLIPError(f"{path} is not a feature bank; make one with lnclip-df bank")
             features, video = file.get_tensor("features"), file.get_tensor("video")

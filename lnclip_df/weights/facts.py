@@ -7,9 +7,9 @@ from typing import Any
 import lnclip_df
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import parse_json
+from lnclip_df.core.provenance import METADATA_KEY
 from lnclip_df.weights.delta import frozen_sha256
 
-KEY = "lnclip_df"  # the entry of the metadata; within the JSON, the version that wrote it
 FORMATS = ("full", "delta", "transformers")  # those that can be loaded; ONNX carries facts too
 
 
@@ -77,11 +77,11 @@ class Facts:
     def from_metadata(cls, metadata: Mapping[str, str], path) -> "Facts":
         """Return the facts in a file's metadata; LNCLIPError if they are damaged or of an unknown format."""
         try:
-            facts = parse_json(metadata.get(KEY, "{}"))
+            facts = parse_json(metadata.get(METADATA_KEY, "{}"))
         except ValueError as error:
             raise LNCLIPError(f"{path}: the metadata are damaged: {one_line(error)[:200]}") from error
         if not isinstance(facts, dict):
-            raise LNCLIPError(f"{path}: the metadata are damaged: {KEY} is not a JSON object")
+            raise LNCLIPError(f"{path}: the metadata are damaged: {METADATA_KEY} is not a JSON object")
         for section in ("backbone", "config", "frozen", "vectors"):
             if not isinstance(facts.get(section, {}), dict):
                 raise LNCLIPError(f"{path}: the metadata are damaged: {section} is not a JSON object")
@@ -95,7 +95,8 @@ class Facts:
 
 def facts_of(detector, format: str, metadata: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the JSON to save with a detector's weights: ``metadata`` and what identifies the backbone."""
-    facts = {KEY: lnclip_df.__version__, "format": format, "backbone": detector.backbone_identity(), **(metadata or {})}
+    version = lnclip_df.__version__
+    facts = {"lnclip_df": version, "format": format, "backbone": detector.backbone_identity(), **(metadata or {})}
     if format == "delta":
         frozen = detector.settings.backbone.model_dump(mode="json", include={"name", "pretrained", "seed"})
         facts["frozen"] = frozen | {"sha256": frozen_sha256(detector)}

@@ -9,6 +9,7 @@ import torch
 
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import atomic_path
+from lnclip_df.core.provenance import METADATA_KEY
 from lnclip_df.weights.test_vectors import Logits
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def export_onnx(detector, path, facts: dict) -> float:
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     entry = proto.metadata_props.add()
-    entry.key, entry.value = "lnclip_df", json.dumps(facts)
+    entry.key, entry.value = METADATA_KEY, json.dumps(facts)
     with atomic_path(path) as temporary:
         temporary.write_bytes(proto.SerializeToString())
         difference = _difference(model, temporary, detector.backbone.image_size)

@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 
 from lnclip_df.core.errors import LNCLIPError, one_line
 from lnclip_df.core.files import atomic_path
+from lnclip_df.core.provenance import METADATA_KEY
 from lnclip_df.weights.delta import delta_names
-from lnclip_df.weights.facts import KEY, facts_of
+from lnclip_df.weights.facts import facts_of
 
 
 def save_weights(detector, path, metadata: Mapping[str, Any] | None = None, *, delta: bool = False):
@@ -39,7 +40,7 @@ def write_safetensors(path, tensors: Mapping, facts: Any, **metadata: str):
         temporary.touch()
         mode = temporary.stat().st_mode  # the usual mode; safetensors would let only the owner read the file
         try:
-            save_file(tensors, temporary, metadata={KEY: json.dumps(facts), **metadata})
+            save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(facts), **metadata})
             temporary.chmod(mode)
         except SafetensorError as error:
             raise LNCLIPError(f"cannot write {path}: {one_line(error)[:200]}") from error

@@ -108,6 +108,20 @@ def test_what_is_missing_is_one_line(arguments, words, tmp_path, monkeypatch):
     assert result.exit_code == 1 and words in result.stderr and result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["audit", "CDFv2", "--root", "."],
+        ["preprocess", "--dataset", "CDFv2", "--root", "."],
+        ["rearrange", "CDFv2", "--root", ".", "--out", "x"],
+        ["train", "--datasets", "CDFv2"],
+    ],
+)
+def test_a_dataset_may_be_named_by_its_column(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "Celeb-DF-v2" in error_of(call(*arguments))
+
+
 def test_a_folder_says_what_it_has_besides_and_groups_numbered_images_on_request(tmp_path):
     source = tmp_path / "in"
     source.mkdir()
