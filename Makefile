@@ -15,13 +15,13 @@ lint: .venv/test ## ruff, its formatter, and the import contract
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports --no-logo
 
-typecheck: .venv/dev ## mypy over the package
+typecheck: .venv/test ## mypy over the package
 	.venv/bin/mypy
 
 test-fast: .venv/test ## the tests that take less than a minute in all
 	.venv/bin/python -m pytest -n 2 -m "not slow" tests/unit
 
-test: lint ## lint and the whole test suite
+test: lint typecheck ## lint, mypy and the whole test suite
 	.venv/bin/python -m pytest -n 2 tests
 
 docs: .venv/docs ## build the documentation into site/, and fail on a broken link

@@ -35,6 +35,7 @@ TEST = [
     "build",
     "hypothesis>=6",
     "import-linter>=2",
+    "mypy>=1.11",
     "peft>=0.10",
     "pillow-heif>=1.0",  # writes the HEIC files of the tests
     "pytest>=8",
@@ -42,6 +43,8 @@ TEST = [
     "ruff>=0.5",
     "selenium>=4.11",
     "transformers>=5.18",  # the names of DINOv2's parameters
+    "types-PyYAML",
+    "types-tqdm",
 ]
 
 setup(
@@ -96,7 +99,7 @@ setup(
         "docs": DOCS,
         "demo": [*PREPROCESS, "matplotlib>=3.7", "scikit-image>=0.22"],
         "test": TEST,
-        "dev": [*TEST, "mypy>=1.11", "pre-commit>=3.5", "pytest-cov>=5", "types-PyYAML", "types-tqdm"],
+        "dev": [*TEST, "pre-commit>=3.5", "pytest-cov>=5"],
     },
     entry_points={"console_scripts": ["lnclip-df = lnclip_df.cli:main"]},
     project_urls={
