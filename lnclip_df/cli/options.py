@@ -32,15 +32,17 @@ def names(text: str, panel: Callable[..., Any] = data) -> Any:
 
 def _dataset(value: str | None) -> str | None:
     """A data set's name, also where its column of the leaderboard was given."""
-    if value is None:
-        return None
+    return None if value is None else _datasets([value])[0]
+
+
+def _datasets(values: list[str]) -> list[str]:
+    if not values:
+        return values
+    from lnclip_df.datasets.schema import own_datasets
     from lnclip_df.evaluation.reference import dataset_of
 
-    return dataset_of(value)
-
-
-def _datasets(values: list[str]) -> list[str | None]:
-    return [_dataset(name) for name in split_names(values)]
+    own = own_datasets()  # an older one may have the name of a column
+    return [name if name in own else dataset_of(name) for name in values]
 
 
 def dataset(text: str) -> Any:
@@ -50,7 +52,9 @@ def dataset(text: str) -> Any:
 
 def datasets(text: str) -> Any:
     """An option for data sets, by name or column (CDFv2), which may be repeated or contain several with commas."""
-    return data(f"{text} Separate names by commas, or repeat the option.", callback=_datasets)
+    return data(
+        f"{text} Separate names by commas, or repeat the option.", callback=lambda given: _datasets(split_names(given))
+    )
 
 
 # --- the detector -----------------------------------------------------------------------------------------------------

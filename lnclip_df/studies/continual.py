@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from lnclip_df.core.errors import LNCLIPError
@@ -70,8 +69,7 @@ class Continual(Study):
                 before = first
                 for index, source in enumerate(self._sources[1:], start=1):
                     old = [name for step in self.steps[:index] for name in step]
-                    weights = Path(self.out) / before.folder / "best.safetensors"
-                    last: dict[str, Any] = {"lnclip.start_from": str(weights)}
+                    last: dict[str, Any] = {"lnclip.start_from": before.weights(self.out)}
                     if share:
                         last["lnclip.replay"] = {"datasets": old, "share": share}
                     before = Trial(self.group(index, share), seed, self._load(source, seed, last), tests, tuple(old))

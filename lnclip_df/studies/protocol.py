@@ -5,7 +5,8 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import KW_ONLY, asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -117,9 +118,9 @@ class Study(ABC):
         """
         new_figure(1, 1)  # fail before the work where matplotlib is absent
         check_writable(self.out, folder=True)
-        trials = list(self.trials())
-        digests = check_data(trials)
         accelerator = self.accelerator if self.demo is None else "cpu"
+        trials = _settled(self.trials(), named_device(self._devices(accelerator)[0]))
+        digests = check_data(trials)
         found = finished_before(trials, self.out, digests)
         left = [trial for trial in trials if trial.folder not in found]
         devices = self._devices(accelerator)[: len(left)]
@@ -216,6 +217,15 @@ def _result_rows(results):
             yield [result.group, result.seed, name, cross, *map(figures.get, (*MEASURES, *COUNTS)), *facts]
 
 
+def _settled(trials, device):
+    """The trials, in the precision that they will be trained in on a device."""
+    settled = cache(partial(settled_precision, device=device))  # it says what it changes: once
+    return [
+        replace(trial, config=trial.config.replace({"lnclip.precision": settled(trial.config.lnclip.precision)}))
+        for trial in trials
+    ]
+
+
 def _say_where(trials, devices):
     """Say where trainings compute, and in which precision; their own messages are left out.
 
@@ -223,8 +233,8 @@ def _say_where(trials, devices):
     """
     chosen = [named_device(name) for name in dict.fromkeys(devices)]
     names = ", ".join(map(device_name, chosen))
-    for wanted in dict.fromkeys(trial.config.lnclip.precision for trial in trials):
-        logger.info("computing on %s in %s", names, settled_precision(wanted, chosen[0]))
+    for precision in dict.fromkeys(trial.config.lnclip.precision for trial in trials):
+        logger.info("computing on %s in %s", names, precision)
 
 
 def _duration(seconds):

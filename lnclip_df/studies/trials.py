@@ -45,7 +45,7 @@ class Trial:
 
     def weights(self, out) -> str:
         """The path of its weights in the study's folder ``out``."""
-        return str(Path(out) / self.folder / "best.safetensors")
+        return str(Path(out).resolve() / self.folder / "best.safetensors")
 
 
 @dataclass(frozen=True)

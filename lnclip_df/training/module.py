@@ -57,6 +57,7 @@ class LNCLIPModule(LightningModule):
         self.history: list[dict] = []
         self.loss = float("nan")
         self._optimizer_state = None
+        self._precision_state: dict = {}
         self._steps_per_epoch = None
         self._logged_settings = False
         self.save_hyperparameters({key: x for key, x in flatten(config.to_dict()).items() if role_of(key).trains})
@@ -121,6 +122,8 @@ class LNCLIPModule(LightningModule):
         return optimizer
 
     def on_train_start(self):
+        if self._precision_state:
+            self.trainer.precision_plugin.load_state_dict(self._precision_state)
         steps = self.trainer.num_training_batches
         if self._steps_per_epoch not in (None, steps):
             raise LNCLIPError(
@@ -212,6 +215,7 @@ class LNCLIPModule(LightningModule):
             "steps_per_epoch": self.trainer.num_training_batches,
             "trained": {name: parameter.detach() for name, parameter in self._trained().items()},
             "optimizer": self.trainer.optimizers[0].state_dict(),
+            "precision": self.trainer.precision_plugin.state_dict(),  # the scaler of fp16's gradients
             "history": self.history,
         }
 
@@ -224,7 +228,7 @@ class LNCLIPModule(LightningModule):
         with torch.no_grad():
             for name, parameter in ours.items():
                 parameter.copy_(theirs[name])
-        self._optimizer_state = state["optimizer"]
+        self._optimizer_state, self._precision_state = state["optimizer"], state.get("precision", {})
         self._steps_per_epoch = state["steps_per_epoch"]
         self.history = list(state["history"])
 

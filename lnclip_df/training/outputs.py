@@ -126,7 +126,8 @@ def _check_state(state, path, config):
     kinds = {"epoch": int, "seed": int, "steps_per_epoch": int, "trained": dict, "optimizer": dict, "history": list}
     fits = (
         isinstance(state, dict)
-        and set(state) == set(kinds)
+        and set(state) - {"precision"} == set(kinds)  # an older version did not save it
+        and isinstance(state.get("precision", {}), dict)
         and all(isinstance(state[key], kind) for key, kind in kinds.items())
         and all(isinstance(row, dict) and isinstance(row.get("val"), dict) for row in state["history"])
         and all(isinstance(row["val"].get("auroc"), float) for row in state["history"])
