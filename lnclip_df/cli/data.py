@@ -14,15 +14,19 @@ from lnclip_df.core.tables import aligned_lines, show
 
 def new(
     name: Annotated[str, typer.Argument(help="Name of the data set in all commands.")],
-    real: Annotated[Path | None, opt.data("Folder of the real videos, or of their face crops.")] = None,
+    real: Annotated[
+        list[Path], opt.data("Folder of real videos, or of their face crops. May be repeated.", "--real")
+    ] = [],  # noqa: B006
     fake: Annotated[
         list[str],
         opt.data("Folder of fake videos, or of their face crops. May be repeated.", "--fake", metavar="[METHOD=]DIR"),
     ] = [],  # noqa: B006
     csv: Annotated[
-        Path | None,
-        opt.data("Instead: a CSV path,label[,split,method,pair,identity]. Its paths start from the CSV's folder."),
-    ] = None,
+        list[Path],
+        opt.data(
+            "Instead: a CSV path,label[,split,method,pair,identity]. Its paths start from the CSV's folder.", "--csv"
+        ),
+    ] = [],  # noqa: B006
     split: Annotated[
         str | None, opt.data("Shares of train, val and test in %. By default 70,15,15.", "--split", metavar="SHARES")
     ] = None,
@@ -57,7 +61,9 @@ def new(
     fakes = dict(_method_and_folder(value) for value in fake)
     if len(fakes) < len(fake):
         raise LNCLIPError("--fake: give each folder a method of its own, --fake METHOD=DIR")
-    made = new_dataset(name, real, fakes, table=csv, shares=split, by=by, seed=seed, faces=faces)
+    if len(csv) > 1:
+        raise LNCLIPError("--csv: give one CSV; put the rows of all into it")
+    made = new_dataset(name, real, fakes, table=csv[0] if csv else None, shares=split, by=by, seed=seed, faces=faces)
     crops = any(folder.crops for folder in made.dataset.folders)
     say(f"{made}\nnext: lnclip-df {'audit' if crops else 'preprocess --dataset'} {name}")
 

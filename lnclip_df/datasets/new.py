@@ -77,7 +77,8 @@ def new_dataset(
 
     Args:
         name: its name in all commands.
-        real: folder of real videos, or of face crops (folders of numbered images, with or without a level ``frames``).
+        real: folder of real videos, or of face crops (folders of numbered images, with or without a level ``frames``);
+            or a list of such folders.
         fakes: ``{method: folder}`` of fake ones; a method may be empty.
         table: instead, a CSV ``path,label[,split,method,pair,identity]``. Paths start from its folder, ``label`` is
             real or fake, ``pair`` a fake's real video, and ``identity`` has source ids, separated by ``;``.
@@ -95,12 +96,13 @@ def new_dataset(
     home = own_folders()[0]
     path = home / f"{name}.yaml"
     check_writable(path)
-    if (table is None) == (real is None or not fakes) or (table is not None and (real is not None or fakes)):
+    reals = [Path(folder) for folder in ([real] if isinstance(real, str | Path) else real or [])]
+    if (table is None) == (not reals or not fakes) or (table is not None and (reals or fakes)):
         raise LNCLIPError("name either a folder of real videos and at least one of fake videos, or a CSV (table)")
     identity = validate(Identity, {"pattern": by}, "by").pattern if by is not None else None
     ratios = _parsed(SHARES if shares is None else shares, seed)
     if table is None:
-        made = _from_folders(name, home, Path(real), {key: Path(folder) for key, folder in (fakes or {}).items()})
+        made = _from_folders(name, home, reals, {key: Path(folder) for key, folder in (fakes or {}).items()})
     else:
         made = _from_table(name, home, Path(table))
         if made.whole and shares is not None:
@@ -173,9 +175,10 @@ def _identity(pattern, rule) -> dict:
 # --- from folders -----------------------------------------------------------------------------------------------------
 
 
-def _from_folders(name, home, real: Path, fakes: dict[str, Path]) -> _Made:
-    sources = {"real": real} | {method or "fake": folder for method, folder in fakes.items()}
-    if "real" in fakes or len(sources) != 1 + len(fakes):
+def _from_folders(name, home, reals: list[Path], fakes: dict[str, Path]) -> _Made:
+    real_keys = [f"real{number}" if number > 1 else "real" for number in range(1, len(reals) + 1)]
+    sources = dict(zip(real_keys, reals, strict=True)) | {method or "fake": folder for method, folder in fakes.items()}
+    if "real" in fakes or len(sources) != len(reals) + len(fakes):
         raise LNCLIPError(f"methods {', '.join(map(repr, fakes))}: each needs a name of its own, other than real")
     for key in sources:
         if not re.fullmatch(r"\w[\w.+-]{0,29}", key):
@@ -185,18 +188,32 @@ def _from_folders(name, home, real: Path, fakes: dict[str, Path]) -> _Made:
     videos, crops = ([found[key] for key in found if bool(listings[key].faces) == kind] for kind in (False, True))
     if videos and crops:
         raise LNCLIPError(f"{videos[0]} has videos and {crops[0]} has face crops; give one kind")
+    _check_names({key: listings[key] for key in real_keys}, found)
     folders, rules, places = [], [], []
     for key, folder in found.items():
+        fake = key not in real_keys
         place = {"name": f"{name}-{key}", "path": _seen_from(home, folder), "required": True}
         folders.append(place | ({"crops": True} if crops else {}))
-        places += [(path, key != "real") for path in (listings[key].faces or listings[key].videos).values()]
+        places += [(path, fake) for path in (listings[key].faces or listings[key].videos).values()]
         path = f"^{_escaped(place['name'])}/(?P<video>.+)"
-        rule: dict[str, Any] = {"path": path, "label": f"{name}_{key}", "fake": key != "real"}
-        if key != "real":
+        rule: dict[str, Any] = {"path": path, "label": f"{name}_{key if fake else 'real'}", "fake": fake}
+        if fake:
             rule |= {"method": key} if key in fakes else {}
-            rule["pair"] = {"prefix": f"{name}-real/{{video}}"}
+            prefixes = [f"{name}-{real}/{{video}}" for real in real_keys]
+            rule["pair"] = {"prefix": prefixes if len(prefixes) > 1 else prefixes[0]}
         rules.append(rule | {"name": "{video}"})
     return _Made(folders, rules, bool(crops), places, tables={}, whole=False)
+
+
+def _check_names(listings: dict[str, Listing], folders: dict[str, Path]):
+    """Raise an error if two folders of one label have a video of the same name, which is its key in the JSON."""
+    first: dict[str, str] = {}
+    for key, listing in listings.items():
+        for path in listing.faces or listing.videos:
+            video = path.partition("/")[2]
+            other = first.setdefault(video, key)
+            if other != key:
+                raise LNCLIPError(f"real: {folders[other]} and {folders[key]} both have a video {video}; rename one")
 
 
 def _escaped(text):

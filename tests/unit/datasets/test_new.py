@@ -86,6 +86,17 @@ def test_each_method_has_its_label_and_may_have_names_of_another():
     assert {len({**c["train"], **c["val"], **c["test"]}) for c in classes.values()} == {6}
 
 
+def test_several_folders_of_real_videos_are_one_label():
+    videos(*(f"a/{name}.mp4" for name in REALS[:3]), *(f"b/{name}.mp4" for name in REALS[3:]))
+    videos(*(f"fake/{name}.mov" for name in FAKES))
+    result = call("dataset", "new", "mine", "--real", "a", "--real", "b", "--fake", "fake")
+    assert result.exit_code == 0 and "6 real and 12 fake videos; 12 fakes have their real video" in result.stdout
+    assert load_dataset("mine").labels == {"mine_real": 0, "mine_fake": 1}
+    assert sorted(item.name for item in scan_videos("mine") if not item.fake) == REALS
+    faces_of("mine")
+    assert len(scan_faces("mine")) == 18
+
+
 def test_the_same_videos_elsewhere_and_listed_in_another_order_give_the_same_splits(tmp_path):
     sorted_videos()
     here = by_name(new_dataset("mine", "real", {"": "fake"}).items)
@@ -320,6 +331,9 @@ FOLDERS = ("--real", "real", "--fake", "fake")
         (("mine", "--real", "crops/a", "--fake", "crops"), "real: crops/a contains images itself; put those of each"),
         (("mine", "--real", "real", "--fake", "real"), "are the same, once real and once fake; take one of them out"),
         (("mine", "--real", "real", "--fake", "copies"), "real/000.mp4 and copies/x.mp4 are the same, once real"),
+        (("mine", *FOLDERS, "--real", "real"), "real and real both have a video 000; rename one"),
+        (("mine", *FOLDERS, "--real", "extra", "--fake", "real2=copies"), "each needs a name of its own"),
+        (("mine", "--csv", "list.csv", "--csv", "more.csv"), "--csv: give one CSV; put the rows of all into it"),
         (("mine", *FOLDERS, "--fake", "copies"), "--fake: give each folder a method of its own"),
         (("mine", *FOLDERS, "--fake", "real=copies"), "other than real"),
         (("mine", *FOLDERS, "--fake", "fake=copies"), "each needs a name of its own"),
