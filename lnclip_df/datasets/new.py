@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from lnclip_df.config.files import bench_configs, read_yaml
 from lnclip_df.config.validation import validate
 from lnclip_df.core.errors import LNCLIPError, shown
 from lnclip_df.core.files import check_writable, sha256, write_text
@@ -155,6 +156,17 @@ def _check_name(name):
         raise LNCLIPError(f"name {name!r}: {own[taken]} exists; edit it, or remove it first")
     if taken is not None:
         raise LNCLIPError(f"name {name!r}: a dataset {taken} comes with lnclip-df; choose another name")
+    columns = {one["column"].casefold(): one for one in _columns()}
+    if column := columns.get(name.casefold()):
+        raise LNCLIPError(
+            f"name {name!r}: commands read {column['column']} as {column['dataset']}; choose another name"
+        )
+
+
+def _columns() -> list[dict]:
+    """The leaderboard's columns, whose names stand for packaged datasets in all commands."""
+    reference = read_yaml(bench_configs() / "reference.yaml")
+    return [*reference["columns"], *reference["further"]]
 
 
 def _seen_from(home: Path, path: Path) -> str:

@@ -349,6 +349,8 @@ FOLDERS = ("--real", "real", "--fake", "fake")
         (("UADFV", *FOLDERS), "a dataset UADFV comes with lnclip-df"),
         (("uadfv", *FOLDERS), "a dataset UADFV comes with lnclip-df"),
         (("FF-DF", *FOLDERS), "a dataset FF-DF comes with lnclip-df"),
+        (("FS", *FOLDERS), "name 'FS': commands read FS as FF-FS; choose another name"),
+        (("cdfv3", *FOLDERS), "commands read CDFv3 as Celeb-DF++; choose another name"),
         (("there", *FOLDERS), "datasets/there.yaml exists"),
         (("../mine", *FOLDERS), "name '../mine': use at most 60 letters"),
         (("a/b", *FOLDERS), "use at most 60 letters"),
