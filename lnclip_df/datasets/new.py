@@ -38,7 +38,7 @@ NAME = re.compile(r"\w[\w.+-]{0,59}")
 SHARES = "70,15,15"  # of train, val and test, in %
 KINDS = f"a video ({', '.join(VIDEO_SUFFIXES[:4])}, …) nor a folder of numbered face crops (000.png, …)"
 PASSED_OVER = re.compile(rf"/(?:{'|'.join(map(re.escape, HIDDEN))}|(?:{'|'.join(('masks', *WRITTEN))})/)")
-REAL, FAKE = ("real", "0"), ("fake", "1")  # labels in a CSV
+REAL, FAKE = ("real", "0", "0.0"), ("fake", "1", "1.0")  # labels in a CSV; pandas may write 0.0
 COMMENT = """\
 # Made by lnclip-df dataset new, to keep and edit: `lnclip-df audit {name}` reads it again. Relative paths start from
 # this file's folder. All keys are in the documentation, "The YAML of a dataset".
@@ -115,7 +115,7 @@ def new_dataset(
     mapping |= made.tables
     if not made.whole:
         mapping["split"] = {key: value for key, value in ratios.model_dump().items() if value or key == "seed"}
-    mapping["videos"] = [rule | _identity(identity, rule) for rule in made.rules]
+    mapping["videos"] = [rule if "refuse" in rule else rule | _identity(identity, rule) for rule in made.rules]
     dataset = located(validate(Dataset, mapping, name), home)
     _check_different(made.places)
     with silent():
@@ -293,7 +293,7 @@ def _from_table(name, home, table: Path) -> _Made:
     place = {"name": name, "path": _seen_from(home, table.parent), "required": True}
     return _Made(
         folders=[place | ({"crops": True} if all(folders) else {})],
-        rules=[_rule(name, columns, fake) for fake in (False, True)],
+        rules=[*(_rule(name, columns, fake) for fake in (False, True)), _other_label(name, table.name)],
         crops=all(folders),
         places=list(places.values()),
         tables={"tables": {"videos": _table(table.name, columns)}},
@@ -312,7 +312,7 @@ def _rule(name, columns, fake: bool) -> dict:
     rule: dict[str, Any] = {
         "path": f"^{_escaped(name)}/(?P<video>.+)",
         "join": {"videos": "{video}"},
-        "when": {"videos.label": f"(?i:{'|'.join(FAKE if fake else REAL)})"},
+        "when": {"videos.label": f"(?i:{'|'.join(map(re.escape, FAKE if fake else REAL))})"},
         "label": f"{name}_{'fake' if fake else 'real'}",
         "fake": fake,
     }
@@ -325,6 +325,17 @@ def _rule(name, columns, fake: bool) -> dict:
         named = {"path": f"{name}/{{videos.pair}}", "stem": "{videos.pair}"} if "pair" in columns else {}
         rule["pair"] = named | {"prefix": f"{name}/{{video}}"}
     return rule | {"name": "{video}"}
+
+
+def _other_label(name, file) -> dict:
+    """The rule of a CSV's other videos, whose label was changed later."""
+    accepted = "accepted is real, fake, 0 (real) or 1 (fake)"
+    return {
+        "path": f"^{_escaped(name)}/(?P<video>.+)",
+        "join": {"videos": "{video}"},
+        "when": {"videos.path": ".+"},
+        "refuse": [f"its label in {file} is {{videos.label}}; {accepted}", f"{file} gives it no label; {accepted}"],
+    }
 
 
 def _checked_path(where, folder, row) -> Path:

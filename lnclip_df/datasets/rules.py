@@ -84,7 +84,7 @@ class Matcher:
             self.unmatched.append(path)
             return None
         if rule.refuse:
-            raise LNCLIPError(f"{self.dataset.name}: {path}: {rule.refuse}")
+            raise LNCLIPError(f"{self.dataset.name}: {path}: {first(rule.refuse, fields)}")
         other = self.listing.twice.get((self.kind or "", path))
         if other:
             raise LNCLIPError(f"{self.dataset.name}: {path} is there twice, also as {other}")

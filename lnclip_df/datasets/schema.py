@@ -165,7 +165,7 @@ class Rule(_Section):
     """Patterns that fields must match. Otherwise the rule does not apply."""
     agree: dict[str, str] = {}
     """Values that known fields must have. Otherwise the folders and lists contradict each other, an error."""
-    refuse: str | None = None
+    refuse: Templates = []
     """Raise this error for a video that matches."""
     label: str = ""
     """The label in the dataset JSON."""
@@ -204,7 +204,7 @@ class Rule(_Section):
 
     @model_validator(mode="after")
     def _known_fields(self):
-        if self.refuse is None and not self.label:
+        if not self.refuse and not self.label:
             raise ValueError("label: a name in the dataset JSON is needed")
         groups = set(re.compile(self.path).groupindex)
         if groups & set(GIVEN):
@@ -222,7 +222,14 @@ class Rule(_Section):
         lists = self.method, self.split, *pairs, self.ids, self.mask, self.masks_from, joins
         whens = [f"{{{field}}}" for field in (*self.when, *self.agree)]
         searched = [self.identity.text] if self.identity else []
-        return [self.name, *self.agree.values(), *whens, *searched, *(text for texts in lists for text in texts)]
+        return [
+            self.name,
+            *self.refuse,
+            *self.agree.values(),
+            *whens,
+            *searched,
+            *(text for texts in lists for text in texts),
+        ]
 
 
 class Levels(_Section):

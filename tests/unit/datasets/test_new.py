@@ -218,6 +218,25 @@ def test_a_csv_with_every_split_needs_no_shares():
         new_dataset("other", table="list.csv", shares="70,15,15")
 
 
+@pytest.mark.parametrize(("label", "words"), [("fakes", "is fakes; accepted"), ("", "gives it no label")])
+def test_a_label_that_is_changed_later_is_checked_too(label, words):
+    videos(*(f"{name}.mp4" for name in "abcdefg"))
+    rows = [f"{name}.mp4,{'fake' if name > 'c' else 'real'}" for name in "abcdef"]
+    new_dataset("mine", table=listed(*rows, header="path,label\n"), shares="50,0,50")
+    listed(*rows[:-1], f"f.mp4,{label}", header="path,label\n")
+    with pytest.raises(LNCLIPError, match=f"mine: mine/f: .*list.csv {words}"):
+        scan_videos("mine")
+    listed(*rows[:-1], header="path,label\n")
+    assert len(scan_videos("mine")) == 5  # a video that is not listed is no part of the dataset
+
+
+def test_a_csv_may_have_labels_as_pandas_writes_them():
+    videos(*(f"{name}.mp4" for name in "abcdef"))
+    rows = [f"{name}.mp4,{'1.0' if name > 'c' else '0.0'}" for name in "abcdef"]
+    made = new_dataset("mine", table=listed(*rows, header="path,label\n"))
+    assert [item.fake for item in made.items] == [False] * 3 + [True] * 3
+
+
 def test_a_csv_of_crops():
     crops(*(f"faces/frames/{name}.mp4" for name in "abcdef"))
     rows = [f"faces/frames/{name}.mp4/,{'fake' if name > 'c' else 'real'}" for name in "abcdef"]
