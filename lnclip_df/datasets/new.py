@@ -32,7 +32,7 @@ from lnclip_df.datasets.schema import (
 )
 from lnclip_df.datasets.tables import climbs
 from lnclip_df.media.crop_files import TAR, stored_at
-from lnclip_df.media.kinds import VIDEO_SUFFIXES
+from lnclip_df.media.kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 NAME = re.compile(r"\w[\w.+-]{0,59}")
 SHARES = "70,15,15"  # of train, val and test, in %
@@ -46,11 +46,12 @@ COMMENT = """\
 
 
 class NewDataset(NamedTuple):
-    """What was made: the YAML, the dataset, and its videos (or their faces) with their splits."""
+    """What was made: the YAML, the dataset, its videos (or faces) with their splits, and the number of other files."""
 
     path: Path
     dataset: Dataset
     items: list[Item]
+    left_out: Counter[str]
 
     def __str__(self):
         kinds = Counter(item.fake for item in self.items)
@@ -60,7 +61,8 @@ class NewDataset(NamedTuple):
             f"{sources} videos a known source"
         )
         rows = [[split, *self._counts(split)] for split in (*SPLITS, UNUSED) if self._of(split)]
-        return "\n".join([line, *aligned_lines(rows)])
+        left_out = [f"left out: {_by_suffix(self.left_out)}"] if self.left_out else []
+        return "\n".join([line, *aligned_lines(rows), *left_out])
 
     def _of(self, split):
         return [item for item in self.items if split in (item.splits or (UNUSED,))]
@@ -124,7 +126,7 @@ def new_dataset(
         raise LNCLIPError(f"by {by!r} matches the path of no video, for example not {items[0].path!r}")
     text = yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True, width=110)
     write_text(path, COMMENT.format(name=name) + text)
-    return NewDataset(path, load_dataset(name), items)
+    return NewDataset(path, load_dataset(name), items, made.left_out)
 
 
 def _parsed(shares: str, seed: int) -> Ratios:
@@ -132,7 +134,7 @@ def _parsed(shares: str, seed: int) -> Ratios:
         values = dict(zip(SPLITS, map(float, shares.split(",")), strict=True))
     except ValueError as error:
         raise LNCLIPError(f"split {shares!r}: expected the shares of train, val and test, such as {SHARES}") from error
-    return validate(Ratios, {**values, "seed": seed}, f"split {shares}")
+    return validate(Ratios, {**values, "seed": seed}, shares, prefix="split")
 
 
 class _Made(NamedTuple):
@@ -144,6 +146,12 @@ class _Made(NamedTuple):
     places: list[tuple[Path, bool]]
     tables: dict
     whole: bool
+    left_out: Counter[str]  # files that are no videos, by suffix
+
+
+def _by_suffix(counts: Counter[str]) -> str:
+    """``2 .jpg, 1 .gif``."""
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
 
 
 def _check_name(name):
@@ -214,7 +222,8 @@ def _from_folders(name, home, reals: list[Path], fakes: dict[str, Path]) -> _Mad
             prefixes = [f"{name}-{real}/{{video}}" for real in real_keys]
             rule["pair"] = {"prefix": prefixes if len(prefixes) > 1 else prefixes[0]}
         rules.append(rule | {"name": "{video}"})
-    return _Made(folders, rules, bool(crops), places, tables={}, whole=False)
+    left_out = sum((listing.other for listing in listings.values()), Counter())
+    return _Made(folders, rules, bool(crops), places, tables={}, whole=False, left_out=left_out)
 
 
 def _check_names(listings: dict[str, Listing], folders: dict[str, Path]):
@@ -256,6 +265,12 @@ def _listing(key, folder) -> Listing:
             )
         if listing.videos or listing.faces:
             return listing
+    if images := Counter({suffix: count for suffix, count in listing.other.items() if suffix in IMAGE_SUFFIXES}):
+        cut = f"lnclip-df preprocess {folder.parent} --out faces"
+        raise LNCLIPError(
+            f"{key}: {folder} contains no videos but images ({_by_suffix(images)}); cut their faces with {cut}, "
+            f"then name faces/{folder.name} in dataset new"
+        )
     raise LNCLIPError(f"{key}: {folder} contains neither {KINDS}")
 
 
@@ -298,6 +313,7 @@ def _from_table(name, home, table: Path) -> _Made:
         places=list(places.values()),
         tables={"tables": {"videos": _table(table.name, columns)}},
         whole=whole,
+        left_out=Counter(),
     )
 
 
@@ -341,6 +357,8 @@ def _other_label(name, file) -> dict:
 def _checked_path(where, folder, row) -> Path:
     if "path" not in row:
         raise LNCLIPError(f"{where}: the path is empty")
+    if os.path.isabs(row["path"]):
+        raise LNCLIPError(f"{where}: {row['path']} is absolute; write the path from the folder of the CSV")
     if climbs(row["path"]):
         raise LNCLIPError(f"{where}: {row['path']} leaves the folder of the CSV; paths start there, so move the CSV")
     path = stored_at(folder / row["path"].replace("\\", "/"))

@@ -97,6 +97,16 @@ def test_several_folders_of_real_videos_are_one_label():
     assert len(scan_faces("mine")) == 18
 
 
+def test_images_beside_videos_are_named_as_left_out_and_images_alone_are_refused():
+    sorted_videos()
+    videos("real/a.jpg", "fake/b.gif", "im/real/a.jpg")
+    result = call("dataset", "new", "mine", "--real", "real", "--fake", "fake")
+    assert result.exit_code == 0 and "\nleft out: 1 .jpg, 1 .gif\n" in result.stdout
+    line = make("other", "--real", "im/real", "--fake", "fake")
+    assert "im/real contains no videos but images (1 .jpg); cut their faces with lnclip-df preprocess im --out" in line
+    assert "then name faces/real in dataset new" in line
+
+
 def test_the_same_videos_elsewhere_and_listed_in_another_order_give_the_same_splits(tmp_path):
     sorted_videos()
     here = by_name(new_dataset("mine", "real", {"": "fake"}).items)
@@ -359,7 +369,10 @@ FOLDERS = ("--real", "real", "--fake", "fake")
         (("mine", *FOLDERS, "--fake", "../x=copies"), "method '../x'"),
         (("mine", "--real", "real", "--fake", "swap="), "--fake swap=: expected METHOD=DIR"),
         (("mine", *FOLDERS, "--split", "70,15"), "split '70,15': expected the shares of train, val and test"),
-        (("mine", *FOLDERS, "--split", "70,20,20"), "add up to 110; expected 100"),
+        (
+            ("mine", *FOLDERS, "--split", "70,20,20"),
+            "70,20,20: split: the shares of train, val and test add up to 110; expected 100",
+        ),
         (("mine", *FOLDERS, "--split", "120,-10,-10"), "greater than or equal to 0"),
         (("mine", *FOLDERS, "--split", "nan,50,50"), "train"),
         (("mine", *FOLDERS, "--by", "id("), "not a regular expression"),
@@ -394,7 +407,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(arguments, words):
     ("rows", "words"),
     [
         (["../x.mp4,real", "b.mp4,fake"], "line 2: ../x.mp4 leaves the folder of the CSV"),
-        (["/etc/x.mp4,real", "b.mp4,fake"], "line 2: /etc/x.mp4 leaves the folder of the CSV"),
+        (["/etc/x.mp4,real", "b.mp4,fake"], "line 2: /etc/x.mp4 is absolute; write the path from the folder"),
         (["a.mp4,real", "nowhere.mp4,fake"], "line 3: no file nowhere.mp4"),
         (["a.mp4,maybe", "b.mp4,fake"], "line 2: label 'maybe' is none of real, fake, 0 (real) and 1 (fake)"),
         ([",real", "b.mp4,fake"], "line 2: the path is empty"),
