@@ -23,7 +23,7 @@ from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.datasets.frame_dataset import FrameDataset
 from lnclip_df.evaluation.estimates import Bootstrap, Estimate
 from lnclip_df.evaluation.predict import are_finished, load_detector, predict_frames, provenance_of_frames, write_table
-from lnclip_df.evaluation.runs import Scores, read_run
+from lnclip_df.evaluation.runs import Scores, read_scores
 from lnclip_df.evaluation.statistics import delong
 from lnclip_df.media.sampling import evenly_spaced_round
 
@@ -164,16 +164,17 @@ def robustness(
     check_writable(out, folder=True)
     chosen = {name: _evenly_per_class(read_videos(config, [name], "test"), videos) for name in datasets}
     loaded = load_detector(config, weights, device)
+    scores = {}
     for name, of_set in chosen.items():
-        _predict_levels(loaded, name, of_set, levels, out, frames, seed, progress)
-    scores = {name: {level: read_run(out / "levels" / level.folder).sets[name] for level in levels} for name in chosen}
+        files = _predict_levels(loaded, name, of_set, levels, out, frames, seed, progress)
+        scores[name] = {level: read_scores(file)[0] for level, file in files.items()}
     rows, text = tables(scores, Bootstrap(resamples, seed))
     write_report(out, "robustness", rows, text, _plot(rows, resamples))
     return text
 
 
 def _predict_levels(loaded, name, videos, levels, out, frames, seed, progress):
-    """Predict a dataset at every level that is not finished yet."""
+    """Predict a dataset at every level that is not finished yet, and return the files of all levels."""
     from tqdm import tqdm
 
     max_frames = frames or loaded.config.frame_num.test
@@ -188,6 +189,7 @@ def _predict_levels(loaded, name, videos, levels, out, frames, seed, progress):
         attack = attacked_score(level.kind, level.level, loaded.config, seed) if level.kind in ATTACKS else None
         table = predict_frames(loaded, make(level=level), title=level.folder, progress=progress, scoring=attack)
         write_table(paths[level], table, videos, made[level])
+    return paths
 
 
 def _evenly_per_class(videos, max_videos):

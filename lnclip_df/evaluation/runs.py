@@ -135,6 +135,16 @@ def read_run(path: str | Path) -> Run:
     return run
 
 
+def read_scores(file: str | Path) -> tuple[Scores, dict]:
+    """Read one file of predictions, ``predictions/<dataset>.parquet``: its videos and its metadata.
+
+    Raises:
+        LNCLIPError: the file is absent or invalid, has one class only, or a video has two labels or two methods.
+    """
+    table, metadata = read_coded(file)
+    return _scores(str(file), table), metadata
+
+
 def columns_of(run: Run) -> dict[str, Scores]:
     """A run's datasets, and those parts of a dataset that are columns of their own (FF-DF of FaceForensics++)."""
     sets = dict(run.sets)
@@ -188,8 +198,7 @@ def _read_folder(path):
         raise LNCLIPError(f"no predictions/*.parquet in {path}; write them with lnclip-df test, or name a .csv file")
     sets, provenance = {}, {}
     for file in files:
-        table, metadata = read_coded(file)
-        sets[file.stem] = _scores(str(file), table)
+        sets[file.stem], metadata = read_scores(file)
         metrics = _metrics_file(path / "metrics" / f"{file.stem}.json", metadata)
         provenance[file.stem] = Provenance.from_json(metadata | metrics)
     return Run(run_name(path), sets, provenance, {file.stem: file for file in files})

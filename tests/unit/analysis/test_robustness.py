@@ -16,7 +16,7 @@ from lnclip_df.core.tables import read_csv
 from lnclip_df.datasets import frame_dataset as dataset
 from lnclip_df.datasets.dataset_json import read_videos
 from lnclip_df.evaluation.estimates import Bootstrap
-from lnclip_df.evaluation.predictions import read_predictions
+from lnclip_df.evaluation.predictions import read_predictions, write_predictions
 from lnclip_df.evaluation.runs import read_run
 from lnclip_df.evaluation.test import test as lnclip_test
 
@@ -126,6 +126,15 @@ def test_a_broken_frame_is_passed_over_at_every_level(toy):
     for level in (Level("clean"), Level("jpeg", 50), Level("h264", 30)):
         frames = CorruptedFrames(config, [video], frames_per_video=2, level=level, corruption_seed=0)
         assert ["skipped" in frames[i] for i in range(2)] == [False, True]
+
+
+def test_another_dataset_of_older_weights_in_the_folder_is_no_fault(toy, tmp_path):
+    run_study(toy, tmp_path, corruptions=["blur"], videos=2)
+    older = {"weights": {"path": "older.safetensors", "sha256": "0" * 64, "epoch": 1}}
+    for path in tmp_path.glob("levels/*/predictions/toy.parquet"):
+        table, metadata = read_predictions(path)
+        write_predictions(path.with_name("other.parquet"), table, metadata | older)
+    assert "## toy" in run_study(toy, tmp_path, corruptions=["blur"], videos=2)
 
 
 def test_fewer_videos_and_frames(toy, tmp_path):
