@@ -67,8 +67,8 @@ def calibrate_run(
             raise LNCLIPError(f"no weights {named}; name the weights, or predictions of the validation set")
         validation = _predict(named, config, folder / "validation", device, progress)
     validated = read_run(validation)
-    of_test, of_validation = _weights_of(tested), _weights_of(validated)
-    _check_weights(of_validation, of_test, "the validation set", tested.name)
+    of_test, of_validation = weights_of(tested), weights_of(validated)
+    check_weights(of_validation, of_test, "the validation set", tested.name)
     found = _fit(validated, fpr, bins) | {"weights_sha256": of_test or of_validation}
     beside = named if named.is_dir() else named.parent
     write_json((beside if named.exists() else folder) / measures.FILE, found)
@@ -92,8 +92,22 @@ def read_calibration(path, run: Run) -> measures.Calibration:
         LNCLIPError: it is absent, damaged, or of other weights than the run's predictions.
     """
     found = measures.read_calibration(path)
-    _check_weights(found.weights_sha256, _weights_of(run), path, run.name)
+    check_weights(found.weights_sha256, weights_of(run), path, run.name)
     return found
+
+
+def weights_of(run: Run) -> str | None:
+    """The SHA-256 of the weights that a run was predicted with; None where it is not recorded."""
+    return next((made.weights.sha256 for made in run.provenance.values() if made.weights.sha256), None)
+
+
+def check_weights(known: str | None, of_run: str | None, what, run: str):
+    """Raise LNCLIPError if ``what`` is of other weights, by their SHA-256, than the predictions of a run."""
+    if known and of_run and known != of_run:
+        raise LNCLIPError(
+            f"{what} is of the weights {known[:10]}, and the predictions of {run} are of {of_run[:10]}; "
+            "test again with the same weights"
+        )
 
 
 def _predict(weights, config, out, device, progress):
@@ -121,18 +135,6 @@ def _predict(weights, config, out, device, progress):
         if path.stem not in names:  # left by another configuration
             path.unlink()
     return out
-
-
-def _weights_of(run):
-    return next((made.weights.sha256 for made in run.provenance.values() if made.weights.sha256), None)
-
-
-def _check_weights(known, of_run, what, run):
-    if known and of_run and known != of_run:
-        raise LNCLIPError(
-            f"{what} is of the weights {known[:10]}, and the predictions of {run} are of {of_run[:10]}; "
-            "test again with the same weights"
-        )
 
 
 def _fit(run, fpr, bins):

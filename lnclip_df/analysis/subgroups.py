@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lnclip_df.analysis.calibrate_run import check_fpr, read_calibration
+from lnclip_df.analysis.calibrate_run import check_fpr, check_weights, read_calibration, weights_of
 from lnclip_df.analysis.report import draw_estimates, select_datasets, study_folder, write_report
 from lnclip_df.core import enough
 from lnclip_df.core.errors import LNCLIPError
@@ -68,7 +68,8 @@ def subgroups(
         The Markdown.
 
     Raises:
-        LNCLIPError: a file or option is invalid, or the attributes name no video of the run.
+        LNCLIPError: a file or option is invalid, the threshold is of other weights than the run, or the attributes name no
+            video of the run.
     """
     read = read_run(run)
     sets = select_datasets(read, datasets)
@@ -173,7 +174,9 @@ def _threshold(run, read: Run, calibration, validation, fpr, threshold) -> tuple
         return threshold, "given"
     if validation is not None:
         check_fpr(fpr)
-        label, score = map(read_run(validation).pooled, ("label", "score"))
+        validated = read_run(validation)
+        check_weights(weights_of(validated), weights_of(read), validation, read.name)
+        label, score = map(validated.pooled, ("label", "score"))
         few = enough.mark((label == 0).sum())
         return measures.threshold_at_fpr(label, score, fpr), f"{percent(fpr)} % false positives in {validation}{few}"
     path = Path(calibration or Path(run) / measures.FILE)

@@ -11,6 +11,7 @@ from lnclip_df.analysis.subgroups import UNKNOWN, Group, gap, group_figures, rea
 from lnclip_df.core.errors import LNCLIPError
 from lnclip_df.core.tables import read_csv
 from lnclip_df.evaluation.estimates import Bootstrap, wilson
+from lnclip_df.evaluation.predictions import write_predictions
 from lnclip_df.evaluation.runs import read_run
 
 
@@ -96,6 +97,17 @@ def test_the_study_takes_its_threshold_from_validation(run):
     ]  # fmt: skip
     assert sum(int(row["false_positives"]) for row in rows[:3]) == 10
     assert (out / "subgroups.png").stat().st_size > 5000
+
+
+def test_a_validation_of_other_weights_is_refused(run):
+    for name, sha256 in (("tested", "a"), ("validated", "b")):
+        metadata = {"weights": {"path": "best.safetensors", "sha256": 64 * sha256, "epoch": 1}}
+        table = {"dataset": ["toy"] * 2, "split": ["test"] * 2, "label_name": ["real", "fake"]}
+        table |= {"video": ["v20", "v21"], "frame": ["v20/0", "v21/0"], "label": [0, 1], "prob": [0.2, 0.8]}
+        write_predictions(run / name / "predictions" / "toy.parquet", table, metadata)
+    options = {"out": run / "out", "resamples": 0}
+    with pytest.raises(LNCLIPError, match="test again with the same weights"):
+        subgroups(run / "tested", run / "attributes.csv", ["sex"], validation=run / "validated", **options)
 
 
 @pytest.mark.parametrize(
