@@ -68,8 +68,8 @@ def subgroups(
         The Markdown.
 
     Raises:
-        LNCLIPError: a file or option is invalid, the threshold is of other weights than the run, or the attributes name no
-            video of the run.
+        LNCLIPError: a file or option is invalid, the threshold is of other weights than the run, or the attributes
+            name no video of the run.
     """
     read = read_run(run)
     sets = select_datasets(read, datasets)
