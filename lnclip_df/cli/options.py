@@ -25,24 +25,23 @@ detector, data, faces, dlib = _panel("Detector"), _panel("Data"), _panel("Faces"
 results, running = _panel("Results"), _panel("Running")
 
 
-def names(text: str, panel: Callable[..., Any] = data) -> Any:
-    """An option for names, which may be repeated or contain several names with commas."""
-    return panel(f"{text} Separate names by commas, or repeat the option.", callback=split_names)
+def names(text: str, panel: Callable[..., Any] = data, *, read: Callable[[list[str]], list[str]] = split_names) -> Any:
+    """An option for names, which may be repeated or contain several names with commas; ``read`` reads them."""
+    return panel(f"{text} Separate names by commas, or repeat the option.", callback=read)
 
 
 def _dataset(value: str | None) -> str | None:
     """A data set's name, also where its column of the leaderboard was given."""
-    return None if value is None else _datasets([value])[0]
-
-
-def _datasets(values: list[str]) -> list[str]:
-    if not values:
-        return values
+    if value is None:
+        return None
     from lnclip_df.datasets.schema import own_datasets
     from lnclip_df.evaluation.reference import dataset_of
 
-    own = own_datasets()  # an older one may have the name of a column
-    return [name if name in own else dataset_of(name) for name in values]
+    return value if value in own_datasets() else dataset_of(value)  # an older one may have the name of a column
+
+
+def _datasets(values: list[str]) -> list[str]:
+    return [name for value in split_names(values) if (name := _dataset(value))]
 
 
 def dataset(text: str) -> Any:
@@ -51,10 +50,8 @@ def dataset(text: str) -> Any:
 
 
 def datasets(text: str) -> Any:
-    """An option for data sets, by name or column (CDFv2), which may be repeated or contain several with commas."""
-    return data(
-        f"{text} Separate names by commas, or repeat the option.", callback=lambda given: _datasets(split_names(given))
-    )
+    """As :func:`names`, for data sets by name or column (CDFv2)."""
+    return names(text, read=_datasets)
 
 
 # --- the detector -----------------------------------------------------------------------------------------------------

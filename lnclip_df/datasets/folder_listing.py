@@ -70,8 +70,7 @@ class Listing:
         for reason, paths in self.skipped.items():
             logger.warning("%s: %d passed over: %s, for example %s", name, len(paths), reason, ascii(min(paths))[1:-1])
         if self.other:
-            kinds = ", ".join(f"{count} {ascii(suffix)[1:-1]}" for suffix, count in self.other.most_common())
-            logger.info("%s: passed over files that are neither videos nor lists: %s", name, kinds)
+            logger.info("%s: passed over files that are neither videos nor lists: %s", name, by_suffix(self.other))
 
     def _add(self, kind, logical, path):
         if getattr(self, kind).setdefault(logical, path) is not path:
@@ -160,3 +159,8 @@ def _fault(entry) -> str | None:
         return None if entry.is_file() or entry.is_dir() else "a link to nothing, or no regular file"
     except OSError as error:  # links in a circle
         return error.strerror
+
+
+def by_suffix(counts: Counter[str]) -> str:
+    """Numbers of files by suffix, in words: ``2 .jpg, 1 .gif``."""
+    return ", ".join(f"{count} {ascii(suffix)[1:-1]}" for suffix, count in counts.most_common())

@@ -16,7 +16,7 @@ from lnclip_df.core.errors import LNCLIPError, shown
 from lnclip_df.core.files import check_writable, sha256, write_text
 from lnclip_df.core.tables import aligned_lines, numbered_rows
 from lnclip_df.datasets.dataset_json import COMPRESSED, SPLITS
-from lnclip_df.datasets.folder_listing import FRAME, HIDDEN, WRITTEN, Listing, logical_path
+from lnclip_df.datasets.folder_listing import FRAME, HIDDEN, WRITTEN, Listing, by_suffix, logical_path
 from lnclip_df.datasets.items import Item
 from lnclip_df.datasets.scan import scan_faces, scan_videos, silent
 from lnclip_df.datasets.schema import (
@@ -61,7 +61,7 @@ class NewDataset(NamedTuple):
             f"{sources} videos a known source"
         )
         rows = [[split, *self._counts(split)] for split in (*SPLITS, UNUSED) if self._of(split)]
-        left_out = [f"left out: {_by_suffix(self.left_out)}"] if self.left_out else []
+        left_out = [f"left out: {by_suffix(self.left_out)}"] if self.left_out else []
         return "\n".join([line, *aligned_lines(rows), *left_out])
 
     def _of(self, split):
@@ -149,11 +149,6 @@ class _Made(NamedTuple):
     left_out: Counter[str]  # files that are no videos, by suffix
 
 
-def _by_suffix(counts: Counter[str]) -> str:
-    """``2 .jpg, 1 .gif``."""
-    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
-
-
 def _check_name(name):
     if not NAME.fullmatch(name) or name.lower().endswith((".yaml", ".yml")):
         raise LNCLIPError(f"name {name!r}: use at most 60 letters, digits and . _ + -; it becomes a file's name")
@@ -196,7 +191,7 @@ def _identity(pattern, rule) -> dict:
 
 
 def _from_folders(name, home, reals: list[Path], fakes: dict[str, Path]) -> _Made:
-    real_keys = [f"real{number}" if number > 1 else "real" for number in range(1, len(reals) + 1)]
+    real_keys = ["real", *(f"real{number}" for number in range(2, len(reals) + 1))]
     sources = dict(zip(real_keys, reals, strict=True)) | {method or "fake": folder for method, folder in fakes.items()}
     if "real" in fakes or len(sources) != len(reals) + len(fakes):
         raise LNCLIPError(f"methods {', '.join(map(repr, fakes))}: each needs a name of its own, other than real")
@@ -268,7 +263,7 @@ def _listing(key, folder) -> Listing:
     if images := Counter({suffix: count for suffix, count in listing.other.items() if suffix in IMAGE_SUFFIXES}):
         cut = f"lnclip-df preprocess {folder.parent} --out faces"
         raise LNCLIPError(
-            f"{key}: {folder} contains no videos but images ({_by_suffix(images)}); cut their faces with {cut}, "
+            f"{key}: {folder} contains no videos but images ({by_suffix(images)}); cut their faces with {cut}, "
             f"then name faces/{folder.name} in dataset new"
         )
     raise LNCLIPError(f"{key}: {folder} contains neither {KINDS}")

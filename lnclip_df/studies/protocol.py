@@ -119,11 +119,12 @@ class Study(ABC):
         new_figure(1, 1)  # fail before the work where matplotlib is absent
         check_writable(self.out, folder=True)
         accelerator = self.accelerator if self.demo is None else "cpu"
-        trials = _settled(self.trials(), named_device(self._devices(accelerator)[0]))
+        devices = self._devices(accelerator)
+        trials = _settled(self.trials(), named_device(devices[0]))
         digests = check_data(trials)
         found = finished_before(trials, self.out, digests)
         left = [trial for trial in trials if trial.folder not in found]
-        devices = self._devices(accelerator)[: len(left)]
+        devices = devices[: len(left)]
         _say_where(left, devices)
         failed: dict[str, str] = {}
         started, summary = time.monotonic(), self.write(list(found.values()), len(trials)) if found else {}

@@ -394,8 +394,20 @@ def test_the_matrix_has_training_sets_as_rows_and_test_sets_as_columns(root, tmp
         TrainingSet(tmp_path, configs=yamls[:1] * 2, seeds=(0,), **QUIET).run()
 
 
+def test_a_study_goes_on_where_the_cpu_computes_in_another_precision(root, tmp_path, monkeypatch):
+    study = TrainingSet(
+        tmp_path, configs=[yaml_of(root, "toy", "lnclip.precision=tf32")], seeds=(0,), datasets=["toy"], **QUIET
+    )
+    first = study.run()
+    assert load_config(tmp_path / "toy" / "seed-0" / "config.yaml").lnclip.precision == "fp32"
+    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trained again"))
+    assert study.run() == first
+
+
 @pytest.mark.slow
-def test_continual_training_starts_each_step_where_the_last_ended_and_replays_also_side_by_side(root, tmp_path):
+def test_continual_training_starts_each_step_where_the_last_ended_and_replays_also_side_by_side(
+    root, tmp_path, monkeypatch
+):
     yamls = [yaml_of(root, "toy"), yaml_of(root, "new")]
     summary = Continual(tmp_path, configs=yamls, shares=(0.0, 0.5), seeds=(0,), **QUIET).run()
     before = tmp_path / "1-toy" / "seed-0" / "best.safetensors"
@@ -408,6 +420,10 @@ def test_continual_training_starts_each_step_where_the_last_ended_and_replays_al
         assert np.allclose([[cell["mean"] for cell in cells] for cells in row["matrix"]], expected, atol=1e-12)
         assert row["forgetting"]["mean"] == pytest.approx(expected[0][0] - expected[1][0])
     assert summary["finished"] == 3 and png(tmp_path / "continual.png")
+    with monkeypatch.context() as patch:  # from another working folder, where --out is written otherwise
+        patch.chdir(tmp_path.parent)
+        patch.setattr(training, "train", lambda *_, **__: pytest.fail("trained again"))
+        assert Continual(tmp_path.name, configs=yamls, shares=(0.0, 0.5), seeds=(0,), **QUIET).run() == summary
     assert "## Replay 50 %" in (tmp_path / "summary.md").read_text()
     two = Continual(tmp_path / "two", configs=yamls, shares=(0.0, 0.5), seeds=(0,), devices=2, **QUIET).run()
     for row, same in zip(summary["rows"], two["rows"], strict=True):
